@@ -7,7 +7,9 @@ package auth
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/verify"
@@ -366,3 +368,46 @@ type RouteLimit struct {
 	Name string
 	Rate Rate
 }
+
+// OperatorScopes begin so: they are given by operators only, are put into no token and open no route.
+const OperatorScopes = "gatehouse:"
+
+// TokenScope is the part of a credential's scope that goes into tokens.
+func TokenScope(scope string) string {
+	if !strings.Contains(scope, OperatorScopes) {
+		return scope
+	}
+	var kept []string
+	for part := range strings.SplitSeq(scope, " ") {
+		if !strings.HasPrefix(part, OperatorScopes) {
+			kept = append(kept, part)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// ParseScope puts scopes in order, each once, as they are stored: space-separated. A scope is printable ASCII without space,
+// quote and backslash (RFC 6749, section 3.3).
+func ParseScope(scopes []string) (string, error) {
+	var all []string
+	for _, s := range scopes {
+		all = append(all, strings.Fields(s)...)
+	}
+	for _, s := range all {
+		for i := range len(s) {
+			if c := s[i]; c <= ' ' || c > '~' || c == '"' || c == '\\' {
+				return "", ErrInvalid.Saying("a scope is printable ASCII without spaces, quotes and backslashes: " + strconv.QuoteToASCII(s))
+			}
+		}
+	}
+	slices.Sort(all)
+	all = slices.Compact(all)
+	scope := strings.Join(all, " ")
+	if len(scope) > MaxScope {
+		return "", ErrInvalid.Saying("the scopes of a credential are at most " + strconv.Itoa(MaxScope) + " bytes together, for every token carries them")
+	}
+	return scope, nil
+}
+
+// MaxScope is how long the scopes of a credential may be together, in bytes.
+const MaxScope = 1024

@@ -1,0 +1,47 @@
+// Package secret makes secrets, digests the ones that are only compared, and seals the ones that must be read back. It
+// leaves to others where they are kept and what they open.
+//
+// The invariant: what it returns for storage gives nothing away without a key that lies elsewhere, and its key types print
+// their id alone.
+package secret
+
+import (
+	"crypto/rand"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+// Mint draws n letters of [auth.Alphabet] from crypto/rand, each with equal chance.
+func Mint(n int) string {
+	out := make([]byte, 0, n)
+	var random [64]byte
+	for len(out) < n {
+		batch := random[:min(len(random), n-len(out)+n/8+2)]
+		rand.Read(batch) // never fails: the program ends if the system has no randomness
+		for _, b := range batch {
+			// 248 is the largest multiple of 62 in a byte: what lies above would favour some letters.
+			if b < 248 && len(out) < n {
+				out = append(out, auth.Alphabet[b%62])
+			}
+		}
+	}
+	return string(out)
+}
+
+// idLength of sids, jtis and the like: 22 of 62 letters, 130 bits.
+const idLength = 22
+
+// NewSecret draws the secret of a credential.
+func NewSecret() string { return Mint(auth.SecretLength) }
+
+// NewCredentialID draws the id of a credential. It is no secret.
+func NewCredentialID() auth.CredentialID { return auth.CredentialID(Mint(auth.IDLength)) }
+
+// NewSessionID draws a sid.
+func NewSessionID() auth.SessionID { return auth.SessionID(Mint(idLength)) }
+
+// NewTokenID draws a jti.
+func NewTokenID() string { return Mint(idLength) }
+
+// NewKeyID draws the id of a working key.
+func NewKeyID() auth.KeyID { return auth.KeyID(Mint(auth.IDLength)) }
