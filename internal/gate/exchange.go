@@ -1,0 +1,226 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/token"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// Exchange turns a credential into a token, for the kind login into a pair. Whatever is wrong with the credential, the error
+// is [auth.ErrBadCredential], or [auth.ErrRateLimited] where the limit of failures is used up.
+func (g *Gate) Exchange(ctx context.Context, p auth.Presented, from auth.Caller) (auth.Grant, error) {
+	if err := g.log.Fresh(); err != nil {
+		return auth.Grant{}, err
+	}
+	at := g.log.Applied() // before the facts: what is decided on older ones must not get a newer position
+	now := g.now()
+	holder, used, err := g.prove(ctx, p, from, now)
+	if err != nil {
+		return auth.Grant{}, err
+	}
+	about := auth.Subject{Account: holder.Account, Credential: holder.ID, Secret: used.Number}
+	if !g.facts.Allows(holder.Account, from.Address) {
+		return auth.Grant{}, g.offList(from, about)
+	}
+	found := g.limiter.Take(g.credentials, limit.Key{Text: string(holder.ID)})
+	if found.Refused {
+		return auth.Grant{}, auth.ErrRateLimited.Of(about).With(from.Limit).With(found)
+	}
+	grant := auth.Grant{
+		Account: holder.Account, Credential: holder.ID, Secret: used.Number,
+		Type: p.Kind.Contract().Type(), Limit: auth.Tighter(from.Limit, found),
+	}
+	if p.Kind == auth.Login {
+		return g.login(ctx, grant, holder, used, from, now)
+	}
+	grant.Session = secret.NewSessionID()
+	grant.Scope = auth.TokenScope(holder.Scope)
+	grant.Expires = until(now, g.config.Lifetimes[p.Kind.Contract().Index()], holder.ExpiresAt)
+	grant.Token, err = g.rings.Mint(token.Order{
+		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
+		Position: at, Scope: grant.Scope, AuthTime: now, Expires: grant.Expires,
+	}, now)
+	return grant, err
+}
+
+// until is when a token ends: after its lifetime, and no later than its credential. Whole seconds, as tokens carry them.
+func until(now time.Time, lifetime time.Duration, credential time.Time) time.Time {
+	end := now.Add(lifetime)
+	if !credential.IsZero() && credential.Before(end) {
+		end = credential
+	}
+	return end.Truncate(time.Second)
+}
+
+// offList is the refusal of an address. It counts as a failure, but the credential was good: 403 says so to nobody else.
+func (g *Gate) offList(from auth.Caller, about auth.Subject) error {
+	charged := g.charge(from, "")
+	charged.Refused, charged.RetryAfter = false, 0
+	return auth.ErrAddressNotAllowed.Of(about).With(from.Limit).With(charged)
+}
+
+// login writes the session of a login: one committed write, which takes the position it starts at in the same statement.
+func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder, used *auth.Secret, from auth.Caller, now time.Time) (auth.Grant, error) {
+	access, refresh := g.rings.Signers(now)
+	row, err := g.store.StartSession(ctx, auth.NewSession{
+		ID: secret.NewSessionID(), Credential: holder.ID, SecretDigest: used.Digest,
+		Expires:       until(now, g.config.Refresh, holder.ExpiresAt),
+		AccessExpires: until(now, g.config.Lifetimes[auth.B2B.Index()], holder.ExpiresAt),
+		AccessKey:     access, RefreshKey: refresh, Address: from.Address, UserAgent: from.UserAgent,
+	})
+	if err != nil {
+		e := auth.AsError(err) // died since it was read
+		if errors.Is(err, auth.ErrBadCredential) {
+			e = e.Of(auth.Subject{Account: holder.Account, Credential: holder.ID})
+			return auth.Grant{}, g.failed(from, e, g.charge(from, ""))
+		}
+		return auth.Grant{}, err
+	}
+	return g.pair(grant, row)
+}
+
+// pair fills a grant with the pair of a session's row.
+func (g *Gate) pair(grant auth.Grant, row auth.Session) (auth.Grant, error) {
+	pair, err := g.rings.MintPair(row)
+	if err != nil {
+		return auth.Grant{}, err
+	}
+	grant.Session, grant.Scope = row.ID, row.Scope
+	grant.Token, grant.Expires = pair.Access, row.AccessExpires
+	grant.Refresh, grant.RefreshExpires = pair.Refresh, row.Expires
+	return grant, nil
+}
+
+// prove finds the credential whose secret was presented, and which of its secrets it was. Only success is answered from
+// memory. Everything else is charged as a failure, then costs one read by the same statement and one comparison, and is
+// refused: so unknown, wrong, revoked, expired and suspended look alike, time included, and a secret made elsewhere a moment
+// ago works.
+func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, now time.Time) (*auth.Holder, *auth.Secret, error) {
+	if h, ok := g.facts.Cached(p.Kind, p.ID); ok {
+		if used, wrong := g.match(h, p, now); wrong == auth.ReasonNone && !g.facts.Suspended(h.Account) {
+			return h, used, nil
+		}
+	}
+	identifier := ""
+	if p.Kind == auth.Basic || p.Kind == auth.Login {
+		identifier = p.Identifier
+	}
+	charged := g.charge(from, identifier)
+	if charged.Refused {
+		return nil, nil, g.failed(from, auth.ErrBadCredential, charged)
+	}
+	h, keep, err := g.facts.Read(ctx, p.Kind, p.ID)
+	if err != nil && !errors.Is(err, auth.ErrNotFound) {
+		g.uncharge(from, identifier) // nobody knows whether it was wrong
+		return nil, nil, err
+	}
+	if err != nil {
+		g.match(nobody, p, now) // the same work as for one that exists
+		return nil, nil, g.failed(from, auth.ErrBadCredential.Because(auth.ReasonUnknown), charged)
+	}
+	used, wrong := g.match(h, p, now)
+	if wrong == auth.ReasonNone && h.AccountSuspended {
+		wrong = auth.ReasonAccountSuspended
+	}
+	if wrong != auth.ReasonNone {
+		refusal := auth.ErrBadCredential.Because(wrong).Of(auth.Subject{Account: h.Account, Credential: h.ID})
+		if used != nil {
+			refusal.About.Secret = used.Number
+		}
+		return nil, nil, g.failed(from, refusal, charged)
+	}
+	g.uncharge(from, identifier)
+	keep()
+	return h, used, nil
+}
+
+// nobody has one secret that nothing matches.
+var nobody = &auth.Holder{Credential: auth.Credential{Secrets: []auth.Secret{{Digest: make([]byte, 32)}}}}
+
+// match says which secret of h was presented, and what is wrong: that none was, or that it or the credential is dead. Every
+// secret is compared, in constant time, whatever the others gave.
+func (g *Gate) match(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Secret, auth.Reason) {
+	var used *auth.Secret
+	var pepper auth.KeyID
+	var digest [32]byte
+	for i := range h.Secrets {
+		s := &h.Secrets[i]
+		if i == 0 || s.Pepper != pepper {
+			pepper = s.Pepper
+			mac, ok := g.rings.PepperOf(pepper)
+			if !ok {
+				mac = g.rings.Pepper() // matches nothing that another pepper made
+			}
+			digest = mac.Digest(p.Kind, p.ID, p.Reveal())
+		}
+		if secret.Equal(digest[:], s.Digest) {
+			used = s
+		}
+	}
+	switch {
+	case used == nil:
+		return nil, auth.ReasonWrongSecret
+	case !used.Live(now):
+		return used, auth.ReasonExpired
+	}
+	return used, h.Dead(now)
+}
+
+// Renew is the in-band refresh: a new ACCESS_TOKEN for the holder of a verified one, decided anew. It keeps the old one's
+// account, credential, session, position, audience and auth_time, and the scopes that both it and the credential still
+// have; so whatever kills the old one kills the new. Refusals are [auth.ErrBadToken]; what cannot be known now is
+// [auth.ErrOverloaded].
+func (g *Gate) Renew(ctx context.Context, p verify.Principal) (auth.Grant, error) {
+	now := g.now()
+	about := subject(p.Claims)
+	authTime := time.Unix(p.AuthTime, 0)
+	if p.Type != verify.AccessToken {
+		return auth.Grant{}, auth.ErrBadToken.Because(auth.ReasonTokenWrongType).Of(about)
+	}
+	if !now.Before(authTime.Add(g.config.MaxRenewal)) {
+		return auth.Grant{}, auth.ErrBadToken.Because(auth.ReasonExpired).Of(about)
+	}
+	h, ok := g.facts.Cached(auth.APIKey, about.Credential)
+	if !ok {
+		var keep func()
+		var err error
+		h, keep, err = g.facts.Read(ctx, auth.APIKey, about.Credential)
+		if errors.Is(err, auth.ErrNotFound) {
+			return auth.Grant{}, auth.ErrBadToken.Because(auth.ReasonRevoked).Of(about)
+		}
+		if err != nil {
+			return auth.Grant{}, err
+		}
+		keep()
+	}
+	if dead := h.Dead(now); dead != auth.ReasonNone || h.AccountSuspended {
+		return auth.Grant{}, auth.ErrBadToken.Because(auth.ReasonRevoked).Of(about)
+	}
+	grant := auth.Grant{
+		Account: about.Account, Credential: about.Credential, Session: about.Session, Type: verify.AccessToken,
+		Scope:   verify.Intersect(p.Scope, auth.TokenScope(h.Scope)),
+		Expires: until(now, g.config.Lifetimes[auth.Liquid.Index()], h.ExpiresAt),
+	}
+	// The revocations once more, and last: nothing that died since the call was let in is carried on.
+	standing, err := g.facts.Standing(p.Claims)
+	if err != nil {
+		return auth.Grant{}, err
+	}
+	if standing.Revoked {
+		return auth.Grant{}, auth.ErrBadToken.Because(auth.ReasonTokenRevoked).Of(about)
+	}
+	if standing.Narrowed {
+		grant.Scope = verify.Intersect(grant.Scope, standing.Scope)
+	}
+	grant.Token, err = g.rings.Mint(token.Order{
+		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
+		Position: auth.Position(p.Position), Scope: grant.Scope, AuthTime: authTime, Expires: grant.Expires, Audience: p.Audience,
+	}, now)
+	return grant, err
+}

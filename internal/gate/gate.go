@@ -1,0 +1,237 @@
+// Package gate is the core: the five acts that everything else calls. Exchange turns a credential into a token, Refresh and
+// Renew turn a token into the next, Verify lets a call in, Revoke ends what was handed out. It leaves to the contracts how
+// things are said, to verify whether a token is good, to the store what must be atomic, and what operators do to registry.
+//
+// The invariants: nothing is handed out that was not decided on facts of the position it carries, or of a later one; what
+// cannot be checked is refused as unavailable, never passed; whatever fails for want of a right secret costs the same and
+// says the same.
+package gate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/token"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// Store keeps sessions and revocations.
+type Store interface {
+	StartSession(ctx context.Context, s auth.NewSession) (auth.Session, error)
+	RotateSession(ctx context.Context, id auth.SessionID, spend auth.Spend) (row auth.Session, replayed bool, err error)
+	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
+	RevokeContract(ctx context.Context, account auth.AccountID, contract auth.Contract, act auth.Act) (auth.Revoked, error)
+}
+
+// Log says how far this replica is.
+type Log interface {
+	Applied() auth.Position
+	Fresh() error
+}
+
+// Limits are the configured rates. A zero rate is no limit.
+type Limits struct {
+	ExchangePerAddress    auth.Rate
+	ExchangePerCredential auth.Rate
+	FailuresPerAddress    auth.Rate
+	FailuresPerIdentifier auth.Rate
+	RequestsPerAccount    auth.Rate
+}
+
+// Config says what the gate decides by.
+type Config struct {
+	Store   Store
+	Facts   *facts.Facts
+	Rings   *token.Rings
+	Log     Log
+	Limiter *limit.Limiter
+	// Acknowledge returns when every replica has applied the position, or says no more about it than its log does.
+	Acknowledge func(ctx context.Context, to auth.Position)
+
+	Issuers   []string // accepted iss; the first is the one that is minted
+	Audiences []string // accepted aud
+
+	Lifetimes     [4]time.Duration // of access tokens, by [auth.Contract.Index]
+	Refresh       time.Duration    // lifetime of refresh tokens
+	MaxRenewal    time.Duration    // how long after the exchange an ACCESS_TOKEN is renewed
+	ReuseLeeway   time.Duration
+	MaxSessionAge time.Duration // 0: none
+	OnReuse       auth.OnReuse
+
+	Limits Limits
+	Seen   int              // how many verified tokens to remember
+	Now    func() time.Time // nil means time.Now
+}
+
+// Gate is the core. It is safe for concurrent use.
+type Gate struct {
+	config   Config
+	store    Store
+	facts    *facts.Facts
+	rings    *token.Rings
+	log      Log
+	limiter  *limit.Limiter
+	verifier *verify.Verifier
+	now      func() time.Time
+
+	attempts, credentials, failures, identifiers limit.Rule
+}
+
+// New returns a Gate.
+func New(c Config) (*Gate, error) {
+	if c.Store == nil || c.Facts == nil || c.Rings == nil || c.Log == nil || c.Limiter == nil || c.Acknowledge == nil {
+		return nil, errors.New("gate: store, facts, rings, log, limiter and acknowledge are all needed")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	verifier, err := verify.New(verify.Config{
+		Issuers: c.Issuers, Audiences: c.Audiences, Keys: c.Rings, Revocations: c.Facts, Now: c.Now, Seen: c.Seen,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Gate{
+		config: c, store: c.Store, facts: c.Facts, rings: c.Rings, log: c.Log, limiter: c.Limiter, verifier: verifier, now: c.Now,
+		attempts:    limit.Rule{Name: "exchange_per_address", Rate: c.Limits.ExchangePerAddress},
+		credentials: limit.Rule{Name: "exchange_per_credential", Rate: c.Limits.ExchangePerCredential},
+		failures:    limit.Rule{Name: "failures_per_address", Rate: c.Limits.FailuresPerAddress},
+		identifiers: limit.Rule{Name: "failures_per_identifier", Rate: c.Limits.FailuresPerIdentifier},
+	}, nil
+}
+
+// Attempt charges the limit of attempts by address, which every request at a contract's own address pays first.
+func (g *Gate) Attempt(from *auth.Caller) error {
+	from.Limit = g.limiter.Take(g.attempts, limit.AddressKey(from.Address))
+	if from.Limit.Refused {
+		return auth.ErrRateLimited.With(from.Limit)
+	}
+	return nil
+}
+
+// Failed is what becomes of a request whose credential or token was refused with err before any act was asked, for what the
+// caller could know by himself: malformed, a wrong checksum, none at all. The failure is charged; where the limit of
+// failures is used up, it is that.
+func (g *Gate) Failed(from auth.Caller, err error) error {
+	return g.failed(from, auth.AsError(err), g.charge(from, ""))
+}
+
+// charge takes one from the failure buckets of a request about to fail, as it must before anything is read.
+func (g *Gate) charge(from auth.Caller, identifier string) auth.Limit {
+	address := limit.AddressKey(from.Address)
+	found := g.limiter.Take(g.failures, address)
+	if found.Refused || identifier == "" {
+		return found
+	}
+	ofIdentifier := g.limiter.Take(g.identifiers, limit.TextKey(identifier))
+	if ofIdentifier.Refused {
+		g.limiter.Refund(g.failures, address) // nothing was tried
+	}
+	return auth.Tighter(found, ofIdentifier)
+}
+
+// uncharge gives back what charge took: the secret was right.
+func (g *Gate) uncharge(from auth.Caller, identifier string) {
+	g.limiter.Refund(g.failures, limit.AddressKey(from.Address))
+	if identifier != "" {
+		g.limiter.Refund(g.identifiers, limit.TextKey(identifier))
+	}
+}
+
+// failed turns a refusal whose failure was charged into what the caller gets. The attempt is given back: it is counted as a
+// failure now, and one who keeps trying wrong secrets must not use up what the right ones at his address live on.
+func (g *Gate) failed(from auth.Caller, refusal *auth.Error, charged auth.Limit) error {
+	g.limiter.Refund(g.attempts, limit.AddressKey(from.Address))
+	if charged.Refused {
+		limited := auth.ErrRateLimited.With(charged)
+		limited.About = refusal.About
+		return limited
+	}
+	return refusal.With(from.Limit).With(charged)
+}
+
+// Verify lets a call in, or not. It touches memory only.
+func (g *Gate) Verify(_ context.Context, raw string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
+	p, err := g.verify(raw, from, want)
+	if err != nil {
+		return p, auth.Limit{}, err
+	}
+	account := auth.AccountID(p.Account)
+	rate, own := g.facts.Requests(account)
+	if !own {
+		rate = g.config.Limits.RequestsPerAccount
+	}
+	var found auth.Limit
+	key := limit.Key{Text: p.Subject}
+	if !rate.None() {
+		found = g.limiter.Take(limit.Rule{Name: "requests_per_account", Rate: rate}, key)
+	}
+	for _, l := range want.Limits {
+		if found.Refused {
+			break
+		}
+		found = auth.Tighter(found, g.limiter.Take(limit.Rule{Name: l.Name, Rate: l.Rate}, key))
+	}
+	if found.Refused {
+		return p, found, auth.ErrRateLimited.Of(subject(p.Claims)).With(found)
+	}
+	return p, found, nil
+}
+
+// verify is all of [Gate.Verify] but the limits.
+func (g *Gate) verify(raw string, from auth.Caller, want auth.Want) (verify.Principal, error) {
+	p, err := g.verifier.Verify(raw, want.Types)
+	if err != nil {
+		return p, g.tokenError(err)
+	}
+	if !g.facts.Allows(auth.AccountID(p.Account), from.Address) {
+		return p, auth.ErrAddressNotAllowed.Of(subject(p.Claims))
+	}
+	if !p.HasScopes(want.Scopes) {
+		return p, auth.ErrInsufficientScope.Of(subject(p.Claims))
+	}
+	return p, nil
+}
+
+func subject(c *verify.Claims) auth.Subject {
+	return auth.Subject{
+		Account: auth.AccountID(c.Account), Credential: auth.CredentialID(c.Credential), Session: auth.SessionID(c.Session),
+	}
+}
+
+// tokenReasons are verify's errors in our words.
+var tokenReasons = []struct {
+	err    error
+	reason auth.Reason
+}{
+	{verify.ErrMalformed, auth.ReasonMalformed},
+	{verify.ErrSignature, auth.ReasonSignature},
+	{verify.ErrForeign, auth.ReasonTokenForeign},
+	{verify.ErrExpired, auth.ReasonTokenExpired},
+	{verify.ErrNotYetValid, auth.ReasonTokenNotYetValid},
+	{verify.ErrRevoked, auth.ReasonTokenRevoked},
+	{verify.ErrWrongType, auth.ReasonTokenWrongType},
+}
+
+// tokenError is the refusal of a token that was sent. What is not known to be a refusal is unavailable.
+func (g *Gate) tokenError(err error) error {
+	e := auth.ErrOverloaded.From(err)
+	for _, known := range tokenReasons {
+		if errors.Is(err, known.err) {
+			e = auth.ErrBadToken.Because(known.reason)
+		}
+	}
+	e.TokenSent = true
+	var v *verify.Error
+	if errors.As(err, &v) && v.Claims != nil {
+		e.About, e.IssuedAt = subject(v.Claims), time.Unix(v.Claims.IssuedAt, 0)
+		if e.Reason == auth.ReasonTokenRevoked && g.facts.Suspended(e.About.Account) {
+			e.Reason = auth.ReasonAccountSuspended
+		}
+	}
+	return e
+}

@@ -1,0 +1,115 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// Refresh spends a refresh token and hands out the session's next pair; under an idempotency key ("" for none) it hands the
+// same pair out again. Errors are [auth.ErrBadRefresh], [auth.ErrSpent], [auth.ErrReused] and [auth.ErrEnded], which no
+// caller can tell apart, [auth.ErrAddressNotAllowed], with the token unspent, and those of limits.
+func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from auth.Caller) (auth.Grant, error) {
+	if err := g.log.Fresh(); err != nil {
+		return auth.Grant{}, err
+	}
+	parsed, err := g.rings.ParseRefresh(raw, g.config.Issuers)
+	if err != nil {
+		return auth.Grant{}, g.Failed(from, err)
+	}
+	about := auth.Subject{Account: parsed.Account, Credential: parsed.Credential, Session: parsed.Session}
+	// Looked at before, charged after: racers of one token, all but one of which are refused, must not use up the limit.
+	key := limit.Key{Text: string(parsed.Credential)}
+	found := g.limiter.Peek(g.credentials, key)
+	if found.Refused {
+		return auth.Grant{}, auth.ErrRateLimited.Of(about).With(from.Limit).With(found)
+	}
+	now := g.now()
+	access, refresh := g.rings.Signers(now)
+	spend := auth.Spend{
+		Generation: parsed.Generation, Leeway: g.config.ReuseLeeway, OnReuse: g.config.OnReuse, MaxAge: g.config.MaxSessionAge,
+		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.config.Lifetimes[auth.B2B.Index()], time.Time{}),
+		AccessKey: access, RefreshKey: refresh,
+		AddressRefused: !g.facts.Allows(parsed.Account, from.Address),
+		Act: auth.Act{
+			Actor: "credential " + string(parsed.Credential), Action: "session.refresh",
+			RequestID: from.RequestID, Address: from.Address,
+		},
+	}
+	if idempotencyKey != "" {
+		spend.IdempotencyDigest = g.rings.IdempotencyDigest(parsed.Session, idempotencyKey)
+	}
+	row, replayed, err := g.store.RotateSession(ctx, parsed.Session, spend)
+	switch {
+	case errors.Is(err, auth.ErrAddressNotAllowed):
+		return auth.Grant{}, g.offList(from, about)
+	case err != nil:
+		// No guess: the token is authentic, and its holder learns nothing. So it is no failure for the limits.
+		e := auth.AsError(err)
+		if e.Kind == auth.Internal {
+			return auth.Grant{}, err
+		}
+		return auth.Grant{}, e.Of(about).With(from.Limit)
+	case row.ID != parsed.Session || row.Account != parsed.Account:
+		return auth.Grant{}, errors.New("the store answered with another session than was asked for")
+	}
+	if !replayed {
+		found = g.limiter.Take(g.credentials, key)
+		found.Refused = false
+	}
+	grant := auth.Grant{
+		Account: row.Account, Credential: row.Credential, Type: verify.B2BAccess,
+		Replayed: replayed, Limit: auth.Tighter(from.Limit, found),
+	}
+	return g.pair(grant, row)
+}
+
+// Logout ends every token and session that contract 3 gave to the account of this access token, and returns when all
+// replicas have applied it.
+func (g *Gate) Logout(ctx context.Context, raw string, from auth.Caller) (verify.Principal, error) {
+	p, err := g.verify(raw, from, auth.Want{Types: []verify.Type{verify.B2BAccess}})
+	if err != nil {
+		e := auth.AsError(err)
+		switch e.Reason {
+		case auth.ReasonMalformed, auth.ReasonSignature, auth.ReasonTokenForeign: // a guess
+			return p, g.Failed(from, e)
+		case auth.ReasonAddressNotAllowed:
+			return p, g.offList(from, e.About)
+		}
+		return p, e.With(from.Limit)
+	}
+	account := auth.AccountID(p.Account)
+	return p, g.Revoke(ctx, Target{Account: account, Contract: auth.B2B}, auth.Act{
+		Actor: "credential " + p.Credential, Action: "session.logout", RequestID: from.RequestID, Address: from.Address,
+	})
+}
+
+// A Target is what [Gate.Revoke] ends: one session with every token that came of it, or all that a contract gave to an account.
+type Target struct {
+	Account  auth.AccountID
+	Session  auth.SessionID // "": all of Contract
+	Contract auth.Contract
+}
+
+// Revoke ends the target. It is committed before it is acknowledged: on success every replica that can reach the database
+// refuses what was revoked; on an error nothing may be taken for revoked.
+func (g *Gate) Revoke(ctx context.Context, t Target, act auth.Act) error {
+	var done auth.Revoked
+	var err error
+	if t.Session != "" {
+		// As long as the youngest token that came of the session can live, which may have been handed out just now.
+		end := g.now().Add(g.rings.Longest() + 2*verify.Leeway)
+		done, err = g.store.RevokeSession(ctx, t.Session, t.Account, end, act.Action, act)
+	} else {
+		done, err = g.store.RevokeContract(ctx, t.Account, t.Contract, act)
+	}
+	if err != nil {
+		return err
+	}
+	g.config.Acknowledge(ctx, done.Position)
+	return nil
+}
