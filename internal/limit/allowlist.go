@@ -27,7 +27,7 @@ func NewAllowlist(entries []auth.AllowEntry) Allowlist {
 	l := Allowlist{entries: make([]allowEntry, len(entries))}
 	for i, e := range entries {
 		// They were unmapped when they were stored. Once more, for what was stored by another hand.
-		p, err := unmapPrefix(e.Prefix)
+		p, err := auth.UnmapPrefix(e.Prefix)
 		if err != nil {
 			p = netip.Prefix{}
 		}

@@ -64,7 +64,7 @@ func TextKey(s string) Key {
 // Config is what a [Limiter] needs. Its zero value works.
 type Config struct {
 	Now        func() time.Time // nil: time.Now
-	MaxBuckets int              // at most so many buckets are kept; 0: 1,000,000, about 150 MB when all are in use
+	MaxBuckets int              // at most so many buckets are kept; 0: 1,000,000, about 200 MB when all are in use
 }
 
 const (
