@@ -411,3 +411,10 @@ func ParseScope(scopes []string) (string, error) {
 
 // MaxScope is how long the scopes of a credential may be together, in bytes.
 const MaxScope = 1024
+
+// A CredentialUpdate says what to change of a credential; what is nil stays.
+type CredentialUpdate struct {
+	Name      *string
+	Scope     *string
+	ExpiresAt *time.Time // zero: never
+}

@@ -1,0 +1,274 @@
+package registry
+
+import (
+	"context"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/secret"
+)
+
+// A NewCredential is what an operator says of a credential to be made.
+type NewCredential struct {
+	Account auth.AccountID
+	Kind    auth.Kind
+	Name    string // "" for none
+	Scopes  []string
+	Expires time.Time // zero: never
+}
+
+// Issued is a credential with its secret, which can be read this one time. It prints as its id.
+type Issued struct {
+	Credential auth.Credential
+	Confirmed  bool
+	secret     func() (identifier, secret string)
+}
+
+// Reveal returns what its holder needs: for an API key the key and "", for the others the identifier and the secret.
+func (i Issued) Reveal() (identifier, secret string) { return i.secret() }
+
+// String is the credential's id.
+func (i Issued) String() string { return string(i.Credential.ID) }
+
+// GoString is the credential's id, for %#v.
+func (i Issued) GoString() string { return i.String() }
+
+// CreateCredential makes a credential with a first secret.
+func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCredential) (Issued, error) {
+	if n.Kind.Contract() == "" {
+		return Issued{}, auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(n.Kind)))
+	}
+	scope, err := auth.ParseScope(n.Scopes)
+	if err != nil {
+		return Issued{}, err
+	}
+	if n.Name != "" {
+		if err := checkName(n.Name); err != nil {
+			return Issued{}, err
+		}
+	}
+	now := r.now()
+	if !n.Expires.IsZero() && !n.Expires.After(now) {
+		return Issued{}, auth.ErrInvalid.Saying("the credential would have expired already")
+	}
+	act, err := permit(actor, "credential.create", string(n.Kind)+" "+n.Name)
+	if err != nil {
+		return Issued{}, err
+	}
+	c := auth.Credential{
+		ID: secret.NewCredentialID(), Account: n.Account, Kind: n.Kind, Name: n.Name, Scope: scope,
+		CreatedAt: now, ExpiresAt: n.Expires,
+	}
+	text := secret.NewSecret()
+	pepper := r.config.Rings.Pepper()
+	digest := pepper.Digest(c.Kind, c.ID, text)
+	c.Secrets = []auth.Secret{{Number: 1, Digest: digest[:], Pepper: pepper.ID, CreatedAt: now}}
+	if err := r.store.CreateCredential(ctx, c, act); err != nil {
+		return Issued{}, named(err, "there is no account "+c.Account.String())
+	}
+	return r.issued(c, text), nil
+}
+
+func (r *Registry) issued(c auth.Credential, text string) Issued {
+	return Issued{Credential: c, Confirmed: true, secret: func() (string, string) {
+		if c.Kind == auth.APIKey {
+			return auth.FormatKey(r.config.KeyPrefix, r.config.Environment, c.ID, text), ""
+		}
+		return auth.FormatUser(r.config.Environment, c.ID), text
+	}}
+}
+
+// Identifier is the part of a credential that is no secret: of an API key its beginning, of the others what its holder
+// sends beside the secret.
+func (r *Registry) Identifier(c auth.Credential) string {
+	if c.Kind == auth.APIKey {
+		return r.config.KeyPrefix + "_" + string(r.config.Environment) + "_" + string(c.ID) + "…"
+	}
+	return auth.FormatUser(r.config.Environment, c.ID)
+}
+
+// Credential finds a credential by its id, or by the identifier that its holder sends.
+func (r *Registry) Credential(ctx context.Context, id string) (auth.Credential, error) {
+	bare := strings.TrimPrefix(strings.TrimPrefix(id, "test_"), "u_")
+	c, err := r.store.Credential(ctx, auth.CredentialID(bare))
+	return c, named(err, "there is no credential "+strconv.QuoteToASCII(id)+": gatehouse credential list --account ID shows an account's")
+}
+
+// Credentials lists the account's credentials, the oldest first.
+func (r *Registry) Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error) {
+	return r.store.Credentials(ctx, account)
+}
+
+// Found is what [Registry.Find] tells of a credential as somebody presents it.
+type Found struct {
+	Credential auth.Credential
+	Secret     int         // the number of the secret that it is; 0: of none
+	Wrong      auth.Reason // why it would be refused now; ReasonNone: it is good
+}
+
+// Find tells whose credential a text is: an API key, "identifier:secret", or an identifier alone. It is for leaked ones and
+// for customers' questions, and does not repeat what it was given.
+func (r *Registry) Find(ctx context.Context, text string) (Found, error) {
+	id, given := strings.TrimSpace(text), ""
+	if p, err := auth.ParseKey(r.config.KeyPrefix, r.config.Environment, id); err == nil {
+		id, given = string(p.ID), p.Reveal()
+	} else if reason := auth.AsError(err).Reason; strings.HasPrefix(id, r.config.KeyPrefix+"_") {
+		return Found{Wrong: reason}, auth.ErrInvalid.Saying("this looks like an API key and is none of this server: " + string(reason))
+	} else if before, after, ok := strings.Cut(id, ":"); ok {
+		id, given = before, after
+	}
+	c, err := r.store.Credential(ctx, auth.CredentialID(strings.TrimPrefix(strings.TrimPrefix(id, "test_"), "u_")))
+	if err != nil {
+		return Found{}, named(err, "no credential here is this one")
+	}
+	found := Found{Credential: c, Wrong: c.Dead(r.now())}
+	if given == "" {
+		return found, nil
+	}
+	for _, s := range c.Secrets {
+		pepper, ok := r.config.Rings.PepperOf(s.Pepper)
+		if !ok {
+			continue
+		}
+		if digest := pepper.Digest(c.Kind, c.ID, given); secret.Equal(digest[:], s.Digest) {
+			found.Secret = s.Number
+			if found.Wrong == auth.ReasonNone && !s.Live(r.now()) {
+				found.Wrong = auth.ReasonExpired
+			}
+		}
+	}
+	if found.Secret == 0 {
+		found.Wrong = auth.ReasonWrongSecret
+	}
+	return found, nil
+}
+
+// UpdateCredential changes name, scopes or expiry. Narrowed scopes and an earlier expiry act on tokens out at once; wider ones
+// go into new tokens only.
+func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.CredentialID, u auth.CredentialUpdate) (Done, error) {
+	if u.Name != nil && *u.Name != "" {
+		if err := checkName(*u.Name); err != nil {
+			return Done{}, err
+		}
+	}
+	if u.Scope != nil {
+		scope, err := auth.ParseScope([]string{*u.Scope})
+		if err != nil {
+			return Done{}, err
+		}
+		u.Scope = &scope
+	}
+	act, err := permit(actor, "credential.update", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.UpdateCredential(ctx, id, u, act)
+	return r.done(ctx, what, err)
+}
+
+// RevokeCredential ends a credential, its tokens and sessions, for good.
+func (r *Registry) RevokeCredential(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
+	act, err := permit(actor, "credential.revoke", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.RevokeCredential(ctx, id, act)
+	return r.done(ctx, what, err)
+}
+
+// RotateCredential gives a credential a new secret. The old one is good until oldExpires; tokens and sessions live on, unless
+// endSessions. While two secrets are live there can be no third.
+func (r *Registry) RotateCredential(ctx context.Context, actor Actor, id auth.CredentialID, oldExpires time.Time, endSessions bool) (Issued, error) {
+	detail := "old secret until " + oldExpires.UTC().Format(time.RFC3339)
+	if endSessions {
+		detail += ", sessions ended"
+	}
+	act, err := permit(actor, "credential.rotate", detail)
+	if err != nil {
+		return Issued{}, err
+	}
+	c, err := r.store.Credential(ctx, id)
+	if err != nil {
+		return Issued{}, err
+	}
+	if dead := c.Dead(r.now()); dead != auth.ReasonNone {
+		return Issued{}, auth.ErrConflict.Saying("the credential is " + string(dead) + ": a new secret would open nothing; create a new credential")
+	}
+	text := secret.NewSecret()
+	pepper := r.config.Rings.Pepper()
+	digest := pepper.Digest(c.Kind, c.ID, text)
+	made, what, err := r.store.RotateSecret(ctx, id, digest[:], pepper.ID, oldExpires, endSessions, act)
+	if err != nil {
+		return Issued{}, err
+	}
+	c.Secrets = append([]auth.Secret{made}, c.Secrets...)
+	issued := r.issued(c, text)
+	issued.Confirmed = r.config.Acknowledge(ctx, what.Position)
+	return issued, nil
+}
+
+// FinishRotation ends the old secret now.
+func (r *Registry) FinishRotation(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
+	act, err := permit(actor, "credential.rotate-finish", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.FinishRotation(ctx, id, act)
+	return r.done(ctx, what, err)
+}
+
+// UndoRotation takes the new secret back and keeps the old one.
+func (r *Registry) UndoRotation(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
+	act, err := permit(actor, "credential.rotate-undo", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.UndoRotation(ctx, id, act)
+	return r.done(ctx, what, err)
+}
+
+// SigningKeys lists the keys of the ring that signs access tokens, and of the one that signs refresh tokens, oldest first.
+func (r *Registry) SigningKeys() []auth.KeyRow {
+	var rows []auth.KeyRow
+	for _, row := range r.config.Rings.Rows() {
+		if row.Ring == auth.SigningRing || row.Ring == auth.RefreshRing {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// RotateSigningKey adds a signing key: published now, used once every cache of the key set can have it.
+func (r *Registry) RotateSigningKey(ctx context.Context, actor Actor) (auth.KeyRow, error) {
+	act, err := permit(actor, "signing-key.rotate", "")
+	if err != nil {
+		return auth.KeyRow{}, err
+	}
+	return r.config.Rings.Rotate(ctx, act)
+}
+
+// RevokeSigningKey ends a leaked key at once: every token that it signed is dead. If it was the one that signs, another takes
+// over at the same moment.
+func (r *Registry) RevokeSigningKey(ctx context.Context, actor Actor, id auth.KeyID) (Done, error) {
+	act, err := permit(actor, "signing-key.revoke", string(id))
+	if err != nil {
+		return Done{}, err
+	}
+	for _, row := range r.SigningKeys() {
+		if row.ID != id {
+			continue
+		}
+		if !row.RevokedAt.IsZero() {
+			return Done{}, auth.ErrConflict.Saying("key " + string(id) + " is revoked already")
+		}
+		successor, err := r.config.Rings.Successor(row)
+		if err != nil {
+			return Done{}, err
+		}
+		what, err := r.store.RevokeKey(ctx, id, successor, act)
+		return r.done(ctx, what, err)
+	}
+	return Done{}, auth.ErrNotFound.Saying("there is no signing key " + strconv.QuoteToASCII(string(id)) + ": gatehouse signing-key list shows them")
+}

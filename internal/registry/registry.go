@@ -1,0 +1,298 @@
+// Package registry does what operators do: accounts, allowlists, credentials, sessions, working keys. Each method is
+// permission, change and audit in one step, for the command line and every other way in alike. It leaves to gate what
+// callers of the contracts do, and to the store what must be atomic.
+//
+// The invariants: nothing is changed by who may not, and nothing without an entry in the audit trail; a change that takes
+// something away has been applied by every server that can reach the database before it is called done.
+package registry
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/token"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// Store keeps what operators look after. Every method is one transaction, with the act in the audit trail.
+type Store interface {
+	CreateAccount(ctx context.Context, name, ref string, act auth.Act) (auth.Account, error)
+	Account(ctx context.Context, id auth.AccountID) (auth.Account, error)
+	AccountByRef(ctx context.Context, ref string) (auth.Account, error)
+	Accounts(ctx context.Context) ([]auth.Account, error)
+	RenameAccount(ctx context.Context, id auth.AccountID, name string, act auth.Act) (auth.Revoked, error)
+	SuspendAccount(ctx context.Context, id auth.AccountID, revokeTokens bool, act auth.Act) (auth.Revoked, error)
+	ResumeAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
+	DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
+	LimitAccount(ctx context.Context, id auth.AccountID, rate auth.Rate, act auth.Act) (auth.Revoked, error)
+	AllowIP(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, act auth.Act) (auth.Revoked, error)
+	RemoveIP(ctx context.Context, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool, act auth.Act) (auth.Revoked, error)
+
+	CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error
+	Credential(ctx context.Context, id auth.CredentialID) (auth.Credential, error)
+	Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error)
+	UpdateCredential(ctx context.Context, id auth.CredentialID, u auth.CredentialUpdate, act auth.Act) (auth.Revoked, error)
+	RevokeCredential(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
+	RotateSecret(ctx context.Context, id auth.CredentialID, digest []byte, pepper auth.KeyID, oldExpires time.Time, endSessions bool, act auth.Act) (auth.Secret, auth.Revoked, error)
+	FinishRotation(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
+	UndoRotation(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
+
+	Session(ctx context.Context, id auth.SessionID) (auth.Session, error)
+	Sessions(ctx context.Context, account auth.AccountID, liveOnly bool) ([]auth.Session, error)
+	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
+
+	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
+}
+
+// An Actor is who asks for a change.
+type Actor struct {
+	Name     string // for the audit trail: "command line (user root)"
+	Operator bool   // may do everything; whoever is not an operator may do nothing here yet
+}
+
+// Config says what the registry works on.
+type Config struct {
+	Store       Store
+	Rings       *token.Rings
+	Environment auth.Environment
+	KeyPrefix   string // "gk"
+	Issuers     []string
+	// Acknowledge waits until every server has applied the position, and says whether all did.
+	Acknowledge func(ctx context.Context, to auth.Position) bool
+	Now         func() time.Time // nil means time.Now
+}
+
+// Registry is safe for concurrent use.
+type Registry struct {
+	config Config
+	store  Store
+	now    func() time.Time
+}
+
+// New returns a Registry.
+func New(c Config) (*Registry, error) {
+	if c.Store == nil || c.Rings == nil || c.Acknowledge == nil || c.KeyPrefix == "" {
+		return nil, errors.New("registry: store, rings, acknowledge and the prefix of keys are all needed")
+	}
+	r := &Registry{config: c, store: c.Store, now: c.Now}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	return r, nil
+}
+
+// Done says how far a change has come.
+type Done struct {
+	Position  auth.Position
+	Confirmed bool // every server that can reach the database has applied it
+}
+
+// permit is the permission of every change, and its entry for the audit trail.
+func permit(actor Actor, action, detail string) (auth.Act, error) {
+	if !actor.Operator {
+		return auth.Act{}, &auth.Error{Kind: auth.Forbidden, Msg: "Only an operator may do this"}
+	}
+	return auth.Act{Actor: actor.Name, Action: action, Detail: detail}, nil
+}
+
+// done waits until a change is known everywhere.
+func (r *Registry) done(ctx context.Context, what auth.Revoked, err error) (Done, error) {
+	if err != nil {
+		return Done{}, err
+	}
+	return Done{Position: what.Position, Confirmed: r.config.Acknowledge(ctx, what.Position)}, nil
+}
+
+// CreateAccount makes an active account. The reference is the operator's own and unique; "" for none.
+func (r *Registry) CreateAccount(ctx context.Context, actor Actor, name, ref string) (auth.Account, error) {
+	if err := checkName(name); err != nil {
+		return auth.Account{}, err
+	}
+	if err := checkRef(ref); err != nil {
+		return auth.Account{}, err
+	}
+	act, err := permit(actor, "account.create", name)
+	if err != nil {
+		return auth.Account{}, err
+	}
+	return r.store.CreateAccount(ctx, name, ref, act)
+}
+
+// checkName accepts 1 to 200 bytes of text without control characters.
+func checkName(name string) error {
+	if name == "" || len(name) > 200 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+		return auth.ErrInvalid.Saying("a name is 1 to 200 bytes of text without control characters")
+	}
+	return nil
+}
+
+// checkRef accepts what can travel in a header: up to 128 bytes of visible ASCII.
+func checkRef(ref string) error {
+	for i := range len(ref) {
+		if ref[i] <= ' ' || ref[i] > '~' {
+			return auth.ErrInvalid.Saying("a reference is up to 128 visible ASCII characters without spaces")
+		}
+	}
+	if len(ref) > 128 {
+		return auth.ErrInvalid.Saying("a reference is up to 128 visible ASCII characters without spaces")
+	}
+	return nil
+}
+
+// Accounts lists all accounts by number.
+func (r *Registry) Accounts(ctx context.Context) ([]auth.Account, error) {
+	return r.store.Accounts(ctx)
+}
+
+// Account finds an account by its number or, as "ref:…", by the operator's reference.
+func (r *Registry) Account(ctx context.Context, id string) (auth.Account, error) {
+	if ref, ok := strings.CutPrefix(id, "ref:"); ok {
+		a, err := r.store.AccountByRef(ctx, ref)
+		return a, named(err, "there is no account with the reference "+strconv.QuoteToASCII(ref))
+	}
+	n, err := strconv.ParseInt(id, 10, 64)
+	if err != nil || n <= 0 {
+		return auth.Account{}, auth.ErrInvalid.Saying("an account is named by its number, as 100001, or by your reference, as ref:C-4711; not " + strconv.QuoteToASCII(id))
+	}
+	a, err := r.store.Account(ctx, auth.AccountID(n))
+	return a, named(err, "there is no account "+strconv.FormatInt(n, 10)+": gatehouse account list shows them all")
+}
+
+// named says what was not found.
+func named(err error, msg string) error {
+	if errors.Is(err, auth.ErrNotFound) {
+		return auth.ErrNotFound.Saying(msg)
+	}
+	return err
+}
+
+// RenameAccount changes the name.
+func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.AccountID, name string) (Done, error) {
+	if err := checkName(name); err != nil {
+		return Done{}, err
+	}
+	act, err := permit(actor, "account.rename", name)
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.RenameAccount(ctx, id, name, act)
+	return r.done(ctx, what, err)
+}
+
+// SuspendAccount refuses everything of the account at once: credentials, tokens out, sessions. [Registry.ResumeAccount] gives
+// back what has not expired, unless revokeTokens kills it for good.
+func (r *Registry) SuspendAccount(ctx context.Context, actor Actor, id auth.AccountID, revokeTokens bool) (Done, error) {
+	detail := ""
+	if revokeTokens {
+		detail = "tokens and sessions revoked"
+	}
+	act, err := permit(actor, "account.suspend", detail)
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.SuspendAccount(ctx, id, revokeTokens, act)
+	return r.done(ctx, what, err)
+}
+
+// ResumeAccount ends a suspension.
+func (r *Registry) ResumeAccount(ctx context.Context, actor Actor, id auth.AccountID) (Done, error) {
+	act, err := permit(actor, "account.resume", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.ResumeAccount(ctx, id, act)
+	return r.done(ctx, what, err)
+}
+
+// DeleteAccount ends everything of the account for good. Its number is never used again.
+func (r *Registry) DeleteAccount(ctx context.Context, actor Actor, id auth.AccountID) (Done, error) {
+	act, err := permit(actor, "account.delete", "")
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.DeleteAccount(ctx, id, act)
+	return r.done(ctx, what, err)
+}
+
+// LimitAccount gives the account its own limit on calls through routes; the zero rate takes it back to the configured one.
+func (r *Registry) LimitAccount(ctx context.Context, actor Actor, id auth.AccountID, rate auth.Rate) (Done, error) {
+	act, err := permit(actor, "account.limit", rate.String())
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.LimitAccount(ctx, id, rate, act)
+	return r.done(ctx, what, err)
+}
+
+// AllowIP adds entries to the account's allowlist; one that is there already gets the new note and expiry. With the first
+// entry every other address is shut out, tokens already out included.
+func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, prefixes []netip.Prefix, note string, expires time.Time) (Done, error) {
+	if note != "" {
+		if err := checkName(note); err != nil {
+			return Done{}, auth.ErrInvalid.Saying("a note is up to 200 bytes of text without control characters")
+		}
+	}
+	if !expires.IsZero() && !expires.After(r.now()) {
+		return Done{}, auth.ErrInvalid.Saying("the entry would have expired already")
+	}
+	act, err := permit(actor, "account.allow-ip", join(prefixes))
+	if err != nil {
+		return Done{}, err
+	}
+	var entries []auth.AllowEntry
+	for _, p := range prefixes {
+		entries = append(entries, auth.AllowEntry{Prefix: p, Note: note, CreatedAt: r.now(), ExpiresAt: expires})
+	}
+	what, err := r.store.AllowIP(ctx, id, entries, act)
+	return r.done(ctx, what, err)
+}
+
+// RemoveIP takes entries off the account's allowlist. Without the last one every address may come in, so that wants
+// allowEveryone.
+func (r *Registry) RemoveIP(ctx context.Context, actor Actor, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool) (Done, error) {
+	act, err := permit(actor, "account.remove-ip", join(prefixes))
+	if err != nil {
+		return Done{}, err
+	}
+	what, err := r.store.RemoveIP(ctx, id, prefixes, allowEveryone, act)
+	return r.done(ctx, what, err)
+}
+
+func join(prefixes []netip.Prefix) string {
+	var all []string
+	for _, p := range prefixes {
+		all = append(all, p.String())
+	}
+	return strings.Join(all, " ")
+}
+
+// Sessions lists the account's sessions, live ones or all that are still known, the youngest first.
+func (r *Registry) Sessions(ctx context.Context, account auth.AccountID, liveOnly bool) ([]auth.Session, error) {
+	return r.store.Sessions(ctx, account, liveOnly)
+}
+
+// RevokeSession ends a session and every token that came of it. For the session of an exchange, which has no row, the account
+// must be known; 0 looks the session up.
+func (r *Registry) RevokeSession(ctx context.Context, actor Actor, id auth.SessionID, account auth.AccountID) (Done, error) {
+	act, err := permit(actor, "session.revoke", "")
+	if err != nil {
+		return Done{}, err
+	}
+	if account == 0 {
+		s, err := r.store.Session(ctx, id)
+		if err != nil {
+			return Done{}, named(err, "there is no session "+strconv.QuoteToASCII(string(id))+": gatehouse session list --account ID shows an account's; gatehouse token revoke - revokes by a token")
+		}
+		account = s.Account
+	}
+	end := r.now().Add(r.config.Rings.Longest() + 2*verify.Leeway)
+	what, err := r.store.RevokeSession(ctx, id, account, end, act.Action, act)
+	return r.done(ctx, what, err)
+}
