@@ -170,6 +170,10 @@ func (r *Rings) Load(ctx context.Context) error {
 // add unseals one key into its ring. A key that was there before is taken over as it was, so that whoever remembers the
 // pointer still finds it.
 func (s *state) add(m secret.Masters, row auth.KeyRow, old *state) error {
+	material, err := m.Open(row.MasterKey, label(row), row.Sealed)
+	if err != nil {
+		return err
+	}
 	if old != nil {
 		for _, before := range append(slices.Clone(old.signing), old.refresh...) {
 			if before.id == row.ID {
@@ -177,10 +181,6 @@ func (s *state) add(m secret.Masters, row auth.KeyRow, old *state) error {
 				return nil
 			}
 		}
-	}
-	material, err := m.Open(row.MasterKey, label(row), row.Sealed)
-	if err != nil {
-		return err
 	}
 	switch row.Ring {
 	case auth.PepperRing, auth.DerivedRing:
