@@ -1,0 +1,70 @@
+// Command floor is what the server is measured against: the least that a program on net/http can do and still give the
+// same answer. It asks nobody who they are, limits nothing, logs nothing, counts nothing. Per request it mints the same
+// token with crypto/ed25519 under a header made ahead, and writes the same body; for a login or a refresh it also signs a
+// refresh token and commits one row, together with whatever other rows are waiting.
+//
+// What the server costs beyond it is the price of everything that makes it an authentication server.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	log.SetFlags(0)
+	log.SetPrefix("floor: ")
+	mode := flag.String("mode", "exchange", "exchange, login or refresh")
+	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
+	data := flag.String("data", "", "directory of the database, for login and refresh")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *mode, *listen, *data); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// run serves until ctx is done. It says on standard output where, once it can be asked.
+func run(ctx context.Context, mode, listen, data string) error {
+	mint, err := newMint()
+	if err != nil {
+		return err
+	}
+	var handler http.Handler
+	switch mode {
+	case "exchange":
+		handler = mint.exchange()
+	case "login", "refresh":
+		sessions, err := openSessions(ctx, data)
+		if err != nil {
+			return err
+		}
+		defer sessions.Close()
+		handler = mint.pair(sessions)
+	default:
+		return fmt.Errorf("no mode %q", mode)
+	}
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	fmt.Println(l.Addr())
+	server := &http.Server{Handler: handler}
+	go func() {
+		<-ctx.Done()
+		server.Close()
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}

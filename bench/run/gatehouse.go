@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// An installation is a data directory of the server with its configuration.
+type installation struct {
+	binary, dir string
+	at          addresses
+}
+
+type addresses struct{ listen, admin string }
+
+// config is the server's as it is by default, but for where it listens and keeps its data, and for limits so wide that
+// they are never reached: they are looked at all the same.
+const config = `
+listen: %s
+admin_listen: %s
+data_dir: %s
+limits:
+  exchange_per_address:    {rate: 1000000/s, burst: 1000000}
+  exchange_per_credential: {rate: 1000000/s, burst: 1000000}
+  failures_per_address:    {rate: 1000000/s, burst: 1000000}
+  failures_per_identifier: {rate: 1000000/s, burst: 1000000}
+`
+
+// install makes an installation in the empty directory dir.
+func install(ctx context.Context, binary, dir string) (*installation, error) {
+	in := &installation{binary: binary, dir: dir}
+	var err1, err2 error
+	in.at.listen, err1 = freeAddress()
+	in.at.admin, err2 = freeAddress()
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(config, in.at.listen, in.at.admin, in.data())
+	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return in, in.command(ctx, nil, "migrate", "up")
+}
+
+func (in *installation) config() string { return filepath.Join(in.dir, "gatehouse.yaml") }
+func (in *installation) data() string   { return filepath.Join(in.dir, "data") }
+
+func (in *installation) serve(ctx context.Context) (*process, error) {
+	return startServer(ctx, in.binary, in.config(), filepath.Join(in.dir, "server.log"), in.at)
+}
+
+// command runs one command of the binary, and reads its answer in JSON into answer unless that is nil.
+func (in *installation) command(ctx context.Context, answer any, args ...string) error {
+	cmd := exec.CommandContext(ctx, in.binary, args...)
+	cmd.Env = append(os.Environ(), "GATEHOUSE_CONFIG="+in.config())
+	var said strings.Builder
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("gatehouse %s: %w\n%s", strings.Join(args, " "), err, said.String())
+	}
+	if answer == nil {
+		return nil
+	}
+	return json.Unmarshal(out, answer)
+}
+
+// A login is what a user types.
+type login struct{ Username, Password string }
+
+// account makes an account and returns its number.
+func (in *installation) account(ctx context.Context, name string) (string, error) {
+	var made struct{ ID json.Number }
+	err := in.command(ctx, &made, "account", "create", "--name", name, "--json")
+	return made.ID.String(), err
+}
+
+// keys makes n accounts with an API key each.
+func (in *installation) keys(ctx context.Context, n int) ([]string, error) {
+	var keys []string
+	for i := range n {
+		account, err := in.account(ctx, fmt.Sprintf("Bench %d", i))
+		if err != nil {
+			return nil, err
+		}
+		var made struct{ Key string }
+		if err := in.command(ctx, &made, "credential", "create", "--account", account, "--kind", "api-key", "--json"); err != nil {
+			return nil, err
+		}
+		keys = append(keys, made.Key)
+	}
+	return keys, nil
+}
+
+// logins makes n accounts with a user each.
+func (in *installation) logins(ctx context.Context, n int) ([]login, error) {
+	var logins []login
+	for i := range n {
+		account, err := in.account(ctx, fmt.Sprintf("Bench %d", i))
+		if err != nil {
+			return nil, err
+		}
+		var made login
+		if err := in.command(ctx, &made, "credential", "create", "--account", account, "--kind", "login", "--json"); err != nil {
+			return nil, err
+		}
+		logins = append(logins, made)
+	}
+	return logins, nil
+}
+
+// freeAddress finds a port that nobody listens on.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A side is one of two processes that are compared, with its clients.
+type side struct {
+	*process
+	*crowd
+}
+
+// A scenario is one comparison.
+type scenario struct {
+	name string
+	// what the two sides are, in the order of their columns
+	sides  [2]string
+	target float64 // the least ratio of the first side's time per request to the second's
+	memory int64   // the most memory that the second side may have had; 0: whatever it likes
+	warm   int     // requests to each side before anything is measured
+	start  func(ctx context.Context, b *bench, dir string) (floor, server *side, err error)
+}
+
+// accounts is how many accounts share the load. What they are more than one for is caches and locks.
+const accounts = 32
+
+const (
+	fewKeys  = 1_000
+	manyKeys = 1_000_000
+)
+
+var scenarios = []scenario{
+	{
+		name:   "exchange",
+		sides:  [2]string{"floor", "server"},
+		target: 0.80,
+		warm:   10_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			in, err := install(ctx, b.server, dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			keys, err := in.keys(ctx, accounts)
+			if err != nil {
+				return nil, nil, err
+			}
+			ring := newKeyring(keys)
+			return b.againstFloor(ctx, in, "exchange", func(_ string, i int) (traffic, error) {
+				return newExchanges(ring, i), nil
+			})
+		},
+	},
+	{
+		name:   "login",
+		sides:  [2]string{"floor", "server"},
+		target: 0.60,
+		warm:   5_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			in, err := install(ctx, b.server, dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			users, err := in.logins(ctx, accounts)
+			if err != nil {
+				return nil, nil, err
+			}
+			return b.againstFloor(ctx, in, "login", func(_ string, i int) (traffic, error) {
+				return newLogins(users[i%len(users)]), nil
+			})
+		},
+	},
+	{
+		name:   "refresh",
+		sides:  [2]string{"floor", "server"},
+		target: 0.60,
+		warm:   5_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			in, err := install(ctx, b.server, dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			users, err := in.logins(ctx, accounts)
+			if err != nil {
+				return nil, nil, err
+			}
+			return b.againstFloor(ctx, in, "refresh", func(address string, i int) (traffic, error) {
+				return newRefreshes(ctx, address, users[i%len(users)])
+			})
+		},
+	},
+	{
+		name:   "many keys",
+		sides:  [2]string{"1,000 keys", "1,000,000 keys"},
+		target: 0.70,
+		memory: 256_000_000,
+		warm:   200_000, // fills the cache
+		start: func(ctx context.Context, b *bench, dir string) (few, many *side, err error) {
+			few, err = b.seeded(ctx, filepath.Join(dir, "few"), fewKeys)
+			if err != nil {
+				return nil, nil, err
+			}
+			many, err = b.seeded(ctx, filepath.Join(dir, "many"), manyKeys)
+			return few, many, err
+		},
+	},
+}
+
+func newExchanges(keys keyring, i int) *exchanges {
+	return &exchanges{keys: keys, random: rand.New(rand.NewPCG(1, uint64(i)))}
+}
+
+// againstFloor starts the floor in mode and the installation's server, with the same traffic to both.
+func (b *bench) againstFloor(ctx context.Context, in *installation, mode string, each func(address string, i int) (traffic, error)) (floor, server *side, err error) {
+	p, err := startFloor(ctx, b.floor, mode, in.dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if floor, err = b.join(ctx, p, each); err != nil {
+		return nil, nil, err
+	}
+	if p, err = in.serve(ctx); err != nil {
+		return nil, nil, err
+	}
+	server, err = b.join(ctx, p, each)
+	return floor, server, err
+}
+
+// seeded starts a server with n API keys in its store, and clients that draw from them.
+func (b *bench) seeded(ctx context.Context, dir string, n int) (*side, error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, err
+	}
+	in, err := install(ctx, b.server, dir)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := seedKeys(ctx, in, n)
+	if err != nil {
+		return nil, fmt.Errorf("seed %d keys: %w", n, err)
+	}
+	ring := newKeyring(keys)
+	p, err := in.serve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return b.join(ctx, p, func(_ string, i int) (traffic, error) { return newExchanges(ring, i), nil })
+}
+
+// join connects the clients to a process that was just started.
+func (b *bench) join(ctx context.Context, p *process, each func(address string, i int) (traffic, error)) (*side, error) {
+	b.started = append(b.started, p)
+	c, err := newCrowd(ctx, p.address, func(i int) (traffic, error) { return each(p.address, i) })
+	if err != nil {
+		return nil, err
+	}
+	return &side{p, c}, nil
+}
+
+// A turn is what one side did with its requests.
+type turn struct {
+	CPU  time.Duration // of the process, per request
+	Rate float64       // requests per second
+}
+
+func (s *side) run(ctx context.Context, requests int) (turn, error) {
+	before, err := s.cpu()
+	if err != nil {
+		return turn{}, err
+	}
+	took, err := s.turn(ctx, requests)
+	if err != nil {
+		return turn{}, err
+	}
+	after, err := s.cpu()
+	return turn{CPU: (after - before) / time.Duration(requests), Rate: float64(requests) / took.Seconds()}, err
+}
