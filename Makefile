@@ -1,0 +1,50 @@
+# What one does here. `make demo` and `make test` work on a fresh Debian machine with Go, as root: each installs what it
+# lacks, or says in one line what to install.
+
+GO       ?= go
+FUZZTIME ?= 60s
+KILLS    ?= 500
+
+.PHONY: help demo run build test check lint fuzz fuzz-short bench kill golden clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## everything at once on throwaway data, with curl lines to try
+	@scripts/need curl:curl
+	bin/gatehouse demo
+
+run: demo
+
+build: ## the binary, in bin/
+	$(GO) build -trimpath -o bin/gatehouse ./cmd/gatehouse
+
+test: ## all tests, with the race detector
+	@scripts/need gcc:gcc curl:curl php:php-cli node:nodejs npm:npm bash:bash
+	$(GO) test -race -shuffle=on -timeout 20m ./...
+
+check: lint test ## the linters, then all tests
+
+lint: ## gofumpt, vet, staticcheck, govulncheck
+	@unformatted=$$($(GO) tool gofumpt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (run: go tool gofumpt -w .):"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	scripts/vulncheck
+
+fuzz: ## every fuzz target for FUZZTIME (60s) each
+	scripts/fuzz $(FUZZTIME)
+
+fuzz-short: ## every fuzz target for some seconds
+	scripts/fuzz 3s
+
+bench: ## what the server costs, against floor programs, as ratios
+	$(GO) run ./bench/run
+
+kill: ## kill -9 under load, KILLS (500) times
+	GATEHOUSE_KILLS=$(KILLS) $(GO) test -count=1 -timeout 120m -run TestKill -v ./e2e
+
+golden: ## write the expected outputs of tests anew
+	UPDATE_GOLDEN=1 $(GO) test ./...
+
+clean: ## what was built
+	rm -rf bin

@@ -1,0 +1,110 @@
+// Package house checks the layout of the house: who may import whom, and that every room says what it is for.
+package house
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/gatehouse/gatehouse/"
+
+// floors are the rooms from the top of the house to its ground. A room may import rooms of lower floors only: rooms of one
+// floor do not know one another.
+var floors = [][]string{
+	{"cmd/gatehouse", "gatehousetest", "bench/run", "bench/seed", "e2e"},
+	{"internal/demo"},
+	{"internal/server"},
+	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/gateway"},
+	{"internal/gate", "internal/registry"},
+	{"internal/facts", "internal/changes"},
+	{"internal/token"},
+	{"internal/secret", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/config", "internal/store/storetest"},
+	{"internal/store"},
+	{"internal/auth"},
+	{"verify", "api", "bench/floor"},
+}
+
+// only says of some rooms who alone may import them.
+var only = map[string][]string{
+	"internal/store": {"internal/server", "internal/store/storetest", "cmd/gatehouse", "bench/seed", "e2e"},
+}
+
+type pkg struct {
+	ImportPath, Doc, Name             string
+	Imports, TestImports, XTestImports []string
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Doc,Name,Imports", "./...")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func floorOf(room string) int {
+	return slices.IndexFunc(floors, func(f []string) bool { return slices.Contains(f, room) })
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range packages(t) {
+		room, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue // the root, which holds this test alone
+		}
+		at := floorOf(room)
+		if at < 0 {
+			t.Errorf("%s stands on no floor: give it one in house_test.go", room)
+			continue
+		}
+		for _, imported := range p.Imports {
+			other, ours := strings.CutPrefix(imported, module)
+			if !ours {
+				continue
+			}
+			if below := floorOf(other); below <= at {
+				t.Errorf("%s imports %s, which is not below it", room, other)
+			}
+			if allowed, few := only[other]; few && !slices.Contains(allowed, room) {
+				t.Errorf("%s imports %s, which is for %v alone", room, other, allowed)
+			}
+			if strings.HasPrefix(room, "internal/contract/") && other == "internal/gateway" || room == "internal/gateway" && strings.HasPrefix(other, "internal/contract/") {
+				t.Errorf("%s imports %s", room, other)
+			}
+		}
+		if room == "verify" || room == "api" {
+			for _, imported := range p.Imports {
+				if strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+					t.Errorf("%s imports %s; it stands on the standard library alone", room, imported)
+				}
+			}
+		}
+	}
+}
+
+func TestEveryRoomSaysWhatItIsFor(t *testing.T) {
+	for _, p := range packages(t) {
+		if room, ours := strings.CutPrefix(p.ImportPath, module); ours && len(p.Doc) < 40 {
+			t.Errorf("%s has no package comment", room)
+		}
+	}
+}
