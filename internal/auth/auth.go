@@ -230,7 +230,9 @@ type Spend struct {
 	// AddressRefused asks only what would happen: where the refresh would succeed it is [ErrAddressNotAllowed] and
 	// nothing is spent. A reuse is a reuse from any address.
 	AddressRefused bool
-	Act            Act // who asks, for the audit
+	// RevokedUntil is how long a reuse is to be remembered: when no token of the session can be within its time any more.
+	RevokedUntil time.Time
+	Act          Act // who asks, for the audit
 }
 
 // OnReuse says what a refresh token presented again, past the leeway, does to its session.

@@ -1,0 +1,265 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+var errNoCredential = auth.ErrNotFound.Saying("There is no such credential")
+
+const credentialColumns = `c.id, c.account, c.kind, c.name, c.scope, c.created_at, c.expires_at, c.revoked_at, c.dead_below,
+	c.narrowed_at, c.restricted_at, c.secret_number, c.secret_digest, c.secret_pepper, c.secret_created_at,
+	c.old_number, c.old_digest, c.old_pepper, c.old_created_at, c.old_expires_at`
+
+// scanCredential is where credentialColumns go; of two secrets, the older one into old.
+func scanCredential(c *auth.Credential, newest, old *auth.Secret) out {
+	return out{
+		(*text)(&c.ID), (*number)(&c.Account), (*text)(&c.Kind), (*text)(&c.Name), (*text)(&c.Scope), (*stamp)(&c.CreatedAt),
+		(*stamp)(&c.ExpiresAt), (*stamp)(&c.RevokedAt), (*number)(&c.DeadBelow), (*stamp)(&c.NarrowedAt), (*stamp)(&c.RestrictedAt),
+		(*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper), (*stamp)(&newest.CreatedAt),
+		(*count)(&old.Number), &old.Digest, (*text)(&old.Pepper), (*stamp)(&old.CreatedAt), (*stamp)(&old.ExpiresAt),
+	}
+}
+
+func secrets(newest, old auth.Secret) []auth.Secret {
+	if old.Number == 0 {
+		return []auth.Secret{newest}
+	}
+	return []auth.Secret{newest, old}
+}
+
+// tokenScope is what of a credential's scope goes into tokens.
+func tokenScope(scope string) string {
+	if !strings.Contains(scope, "gatehouse:") {
+		return scope
+	}
+	var kept []string
+	for s := range strings.SplitSeq(scope, " ") {
+		if !strings.HasPrefix(s, "gatehouse:") {
+			kept = append(kept, s)
+		}
+	}
+	return strings.Join(kept, " ")
+}
+
+// CreateCredential stores a new credential with its one secret, or two, the newest first; only the older one has an end.
+// Its account must exist, [auth.ErrNotFound], and its id be new, [auth.ErrConflict]. Nothing is appended to the change log:
+// nobody can have it in memory.
+func (db *DB) CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error {
+	var old auth.Secret
+	switch {
+	case len(c.Secrets) == 1:
+	case len(c.Secrets) == 2 && !c.Secrets[1].ExpiresAt.IsZero() && c.Secrets[1].Number < c.Secrets[0].Number:
+		old = c.Secrets[1]
+	default:
+		return wrap(fmt.Errorf("%d secrets, or an older one without an end", len(c.Secrets)), "create a credential")
+	}
+	newest := c.Secrets[0]
+	if newest.Number < 1 || !newest.ExpiresAt.IsZero() {
+		return wrap(fmt.Errorf("the newest secret has number %d and an end %v", newest.Number, newest.ExpiresAt), "create a credential")
+	}
+	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		if err := t.lockAccount(c.Account); err != nil {
+			return none, err
+		}
+		n, err := t.exec(`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, expires_at, secrets_made,
+			secret_number, secret_digest, secret_pepper, secret_created_at, old_number, old_digest, old_pepper, old_created_at, old_expires_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO NOTHING`,
+			string(c.ID), int64(c.Account), string(c.Kind), c.Name, c.Scope, tokenScope(c.Scope), c.CreatedAt.UnixMilli(), ms(c.ExpiresAt),
+			newest.Number, newest.Digest, string(newest.Pepper), newest.CreatedAt.UnixMilli(),
+			positive(old.Number), old.Digest, orNull(string(old.Pepper)), ms(old.CreatedAt), ms(old.ExpiresAt))
+		if err != nil {
+			return none, err
+		}
+		if n == 0 {
+			return none, auth.ErrConflict.Saying("There is a credential with this id already")
+		}
+		return none, t.audit(act, auth.Subject{Account: c.Account, Credential: c.ID, Secret: newest.Number}, db.Now())
+	})
+	return wrap(err, "create a credential")
+}
+
+// Credential returns a credential, dead or alive, with the last use of its secrets. One of a deleted account is there,
+// revoked.
+func (db *DB) Credential(ctx context.Context, id auth.CredentialID) (auth.Credential, error) {
+	found, err := db.credentials(ctx, `WHERE c.id = $1`, string(id))
+	if err == nil && len(found) == 0 {
+		err = errNoCredential
+	}
+	if err != nil {
+		return auth.Credential{}, wrap(err, "read a credential")
+	}
+	return found[0], nil
+}
+
+// Credentials returns all credentials of an account, dead or alive, in the order they were made, with the last use of
+// their secrets.
+func (db *DB) Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error) {
+	found, err := db.credentials(ctx, `WHERE c.account = $1 ORDER BY c.created_at, c.id`, int64(account))
+	return found, wrap(err, "list the credentials of an account")
+}
+
+func (db *DB) credentials(ctx context.Context, where string, arg any) ([]auth.Credential, error) {
+	var found []auth.Credential
+	err := db.read(ctx, func(c *conn) error {
+		return c.all(`SELECT `+credentialColumns+`, u.at, u.address, u.user_agent, u.count, v.at, v.address, v.user_agent, v.count
+			FROM credentials c
+			LEFT JOIN secret_uses u ON u.credential = c.id AND u.secret = c.secret_number
+			LEFT JOIN secret_uses v ON v.credential = c.id AND v.secret = c.old_number `+where, in{arg}, func(scan func(...any) error) error {
+			var c auth.Credential
+			var newest, old auth.Secret
+			columns := scanCredential(&c, &newest, &old)
+			for _, use := range []*auth.Use{&newest.LastUse, &old.LastUse} {
+				columns = append(columns, (*stamp)(&use.At), (*addr)(&use.Address), (*text)(&use.UserAgent), (*number)(&use.Count))
+			}
+			err := scan(columns...)
+			c.Secrets = secrets(newest, old)
+			found = append(found, c)
+			return err
+		})
+	})
+	return found, err
+}
+
+// Holder reads the one row that an exchange decides on. Without a credential of this kind and id, or with its account
+// deleted, it is [auth.ErrNotFound], and that costs what finding one costs: the statement is the same and always has a row.
+func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) (auth.Holder, error) {
+	var h auth.Holder
+	var newest, old auth.Secret
+	var suspended int64
+	err := db.read(ctx, func(c *conn) error {
+		return c.one(`SELECT `+credentialColumns+`, a.suspended_at IS NOT NULL
+			FROM (SELECT $1 AS id) asked
+			LEFT JOIN credentials c ON c.id = asked.id AND c.kind = $2
+			LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0)`,
+			in{string(id), string(kind)}, append(scanCredential(&h.Credential, &newest, &old), &suspended))
+	})
+	switch {
+	case err != nil:
+		return auth.Holder{}, wrap(err, "read a credential")
+	case h.ID != id || id == "": // also what a driver that mixed up answers would give
+		return auth.Holder{}, errNoCredential
+	}
+	h.AccountSuspended = suspended != 0
+	h.Secrets = secrets(newest, old)
+	return h, nil
+}
+
+// alterCredential does for a credential what alterAccount does for an account. change returns the credential's account; it
+// says by [auth.ErrNotFound] or another error why nothing can be done.
+func (db *DB) alterCredential(ctx context.Context, id auth.CredentialID, act auth.Act, doing string,
+	change func(t *tx, now time.Time) (about auth.Subject, changed bool, err error),
+	dead func(t *tx, p auth.Position) error,
+) (auth.Revoked, error) {
+	r, err := update(ctx, db, func(t *tx) (auth.Revoked, error) {
+		return t.alterCredential(id, act, db.Now(), change, dead)
+	})
+	return r, wrap(err, doing)
+}
+
+func (t *tx) alterCredential(id auth.CredentialID, act auth.Act, now time.Time,
+	change func(t *tx, now time.Time) (about auth.Subject, changed bool, err error),
+	dead func(t *tx, p auth.Position) error,
+) (auth.Revoked, error) {
+	about, changed, err := change(t, now)
+	if err != nil {
+		return auth.Revoked{}, err
+	}
+	if !changed {
+		head, err := t.head()
+		return auth.Revoked{Position: head, Already: true}, err
+	}
+	p, err := t.draw(1)
+	if err != nil {
+		return auth.Revoked{}, err
+	}
+	if dead != nil {
+		if err := dead(t, p); err != nil {
+			return auth.Revoked{}, err
+		}
+	}
+	if err := t.record(auth.Change{Number: p, Of: auth.ChangedCredential, Account: about.Account, Credential: id, At: now}); err != nil {
+		return auth.Revoked{}, err
+	}
+	about.Credential = id
+	return auth.Revoked{Position: p}, t.audit(act, about, now)
+}
+
+func (t *tx) killCredential(id auth.CredentialID, p auth.Position) error {
+	_, err := t.exec(`UPDATE credentials SET dead_below = $1 WHERE id = $2`, int64(p), string(id))
+	return err
+}
+
+// state reads, in a transaction, what tells why a change to a credential found nothing to change.
+func (t *tx) state(id auth.CredentialID) (auth.Credential, error) {
+	var c auth.Credential
+	var newest, old auth.Secret
+	err := t.one(`SELECT `+credentialColumns+` FROM credentials c WHERE c.id = $1`, in{string(id)}, scanCredential(&c, &newest, &old))
+	c.Secrets = secrets(newest, old)
+	return c, notFound(err, errNoCredential.Msg)
+}
+
+// RevokeCredential makes a credential, its tokens and its sessions dead for good.
+func (db *DB) RevokeCredential(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error) {
+	return db.alterCredential(ctx, id, act, "revoke a credential", func(t *tx, now time.Time) (auth.Subject, bool, error) {
+		var about auth.Subject
+		err := t.one(`UPDATE credentials SET revoked_at = $1, restricted_at = $1 WHERE id = $2 AND revoked_at IS NULL RETURNING account`,
+			in{now.UnixMilli(), string(id)}, out{(*int64)(&about.Account)})
+		if isNoRow(err) {
+			_, err = t.state(id)
+			return about, false, err
+		}
+		return about, true, err
+	}, func(t *tx, p auth.Position) error { return t.killCredential(id, p) })
+}
+
+// A CredentialUpdate says what to change; nil leaves a field as it is.
+type CredentialUpdate struct {
+	Name      *string
+	Scope     *string    // space-separated, sorted
+	ExpiresAt *time.Time // the zero time: never
+}
+
+// UpdateCredential changes a credential that is not revoked; one that is is [auth.ErrConflict]. Taking scopes away and
+// bringing the expiry forward act on tokens that are out: from now on it counts as narrowed.
+func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to CredentialUpdate, act auth.Act) (auth.Revoked, error) {
+	return db.alterCredential(ctx, id, act, "change a credential", func(t *tx, now time.Time) (auth.Subject, bool, error) {
+		// Written to before it is read: so nobody else changes it in between.
+		if _, err := t.exec(`UPDATE credentials SET name = name WHERE id = $1`, string(id)); err != nil {
+			return auth.Subject{}, false, err
+		}
+		c, err := t.state(id)
+		if err != nil {
+			return auth.Subject{}, false, err
+		}
+		if !c.RevokedAt.IsZero() {
+			return auth.Subject{}, false, errRevoked(id)
+		}
+		was := c
+		if to.Name != nil {
+			c.Name = *to.Name
+		}
+		if to.Scope != nil {
+			c.Scope = *to.Scope
+		}
+		if to.ExpiresAt != nil {
+			c.ExpiresAt = *to.ExpiresAt
+		}
+		sooner := !c.ExpiresAt.IsZero() && (was.ExpiresAt.IsZero() || c.ExpiresAt.Before(was.ExpiresAt))
+		if sooner || verify.Intersect(was.Scope, c.Scope) != was.Scope {
+			c.NarrowedAt, c.RestrictedAt = now, now
+		}
+		_, err = t.exec(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6
+			WHERE id = $7`, c.Name, c.Scope, tokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), string(id))
+		return auth.Subject{Account: c.Account}, true, err
+	}, nil)
+}
+
+func errRevoked(id auth.CredentialID) error {
+	return auth.ErrConflict.Saying(fmt.Sprintf("Credential %s is revoked, which is final", id))
+}

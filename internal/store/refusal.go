@@ -1,0 +1,104 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+const refusalColumns = `r.id, r.at, r.count, r.method, r.host, r.path, r.route, r.contract, r.status, r.reason, r.account, r.credential,
+	r.secret, r.session, r.type, r.address, r.peer, r.forwarded, r.user_agent, r.limit_name, r.issued_at, r.detail`
+
+// WriteRefusals stores refusals, each under a new id, all or none.
+func (db *DB) WriteRefusals(ctx context.Context, refusals []auth.Refusal) error {
+	if len(refusals) == 0 {
+		return nil
+	}
+	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		for _, r := range refusals {
+			var id int64
+			err := t.one(`INSERT INTO refusals (at, count, method, host, path, route, contract, status, reason, account, credential, secret,
+					session, type, address, peer, forwarded, user_agent, limit_name, issued_at, detail)
+				VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) RETURNING id`,
+				in{
+					r.At.UnixMilli(), r.Count, r.Method, r.Host, r.Path, r.Route, string(r.Contract), r.Status, string(r.Reason),
+					int64(r.Subject.Account), string(r.Subject.Credential), r.Subject.Secret, string(r.Subject.Session), string(r.Type),
+					address(r.Address), address(r.Peer), r.Forwarded, r.UserAgent, r.Limit, ms(r.IssuedAt), r.Detail,
+				}, out{&id})
+			if err != nil {
+				return none, err
+			}
+			for _, request := range r.RequestIDs {
+				if _, err := t.exec(`INSERT INTO refusal_requests (request_id, refusal) VALUES ($1, $2) ON CONFLICT DO NOTHING`, request, id); err != nil {
+					return none, err
+				}
+			}
+		}
+		return none, nil
+	})
+	return wrap(err, "write refusals")
+}
+
+// Refusals returns the refusals that fit every field of f that is set, the newest first.
+func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
+	// Out of fixed parts, for the sake of the indexes; what is asked for is always a parameter.
+	var where []string
+	var args in
+	if f.Account != 0 {
+		where, args = append(where, `r.account = ?`), append(args, int64(f.Account))
+	}
+	if f.Credential != "" {
+		where, args = append(where, `r.credential = ?`), append(args, string(f.Credential))
+	}
+	if f.Address.IsValid() {
+		where, args = append(where, `r.address = ?`), append(args, address(f.Address))
+	}
+	if !f.Since.IsZero() {
+		where, args = append(where, `r.at >= ?`), append(args, f.Since.UnixMilli())
+	}
+	if f.RequestID != "" {
+		where, args = append(where, `r.id IN (SELECT refusal FROM refusal_requests WHERE request_id = ?)`), append(args, f.RequestID)
+	}
+	query := `SELECT ` + refusalColumns + ` FROM refusals r`
+	if len(where) > 0 {
+		query += ` WHERE ` + strings.Join(where, ` AND `)
+	}
+	query += ` ORDER BY r.at DESC, r.id DESC LIMIT ?`
+	args = append(args, cmp.Or(f.Most, 100))
+
+	var found []auth.Refusal
+	err := db.snapshot(ctx, func(c *conn) error {
+		found = nil
+		err := c.all(query, args, func(scan func(...any) error) error {
+			var r auth.Refusal
+			err := scan(&r.ID, (*stamp)(&r.At), &r.Count, &r.Method, &r.Host, &r.Path, &r.Route, (*string)(&r.Contract), &r.Status,
+				(*string)(&r.Reason), (*int64)(&r.Subject.Account), (*string)(&r.Subject.Credential), &r.Subject.Secret,
+				(*string)(&r.Subject.Session), (*string)(&r.Type), (*addr)(&r.Address), (*addr)(&r.Peer), &r.Forwarded, &r.UserAgent,
+				&r.Limit, (*stamp)(&r.IssuedAt), &r.Detail)
+			found = append(found, r)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		for i := range found {
+			r := &found[i]
+			err := c.all(`SELECT request_id FROM refusal_requests WHERE refusal = $1`, in{r.ID}, func(scan func(...any) error) error {
+				var id string
+				err := scan(&id)
+				r.RequestIDs = append(r.RequestIDs, id)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(err, "read refusals")
+	}
+	return found, nil
+}

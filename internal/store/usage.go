@@ -1,0 +1,52 @@
+package store
+
+import (
+	"context"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+// WriteUsage adds counts to those of the same credential, hour and deed, and to each secret's uses; of a secret the latest
+// use is kept. All or nothing.
+func (db *DB) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.SecretUse) error {
+	if len(rows) == 0 && len(uses) == 0 {
+		return nil
+	}
+	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		for _, r := range rows {
+			if _, err := t.exec(`INSERT INTO usage (account, hour, credential, what, count) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (account, hour, credential, what) DO UPDATE SET count = usage.count + excluded.count`,
+				int64(r.Account), r.Hour.UnixMilli(), string(r.Credential), r.What, r.Count); err != nil {
+				return none, err
+			}
+		}
+		for _, u := range uses {
+			if _, err := t.exec(`INSERT INTO secret_uses (credential, secret, at, address, user_agent, count) VALUES ($1, $2, $3, $4, $5, $6)
+				ON CONFLICT (credential, secret) DO UPDATE SET count = secret_uses.count + excluded.count,
+					at = CASE WHEN excluded.at >= secret_uses.at THEN excluded.at ELSE secret_uses.at END,
+					address = CASE WHEN excluded.at >= secret_uses.at THEN excluded.address ELSE secret_uses.address END,
+					user_agent = CASE WHEN excluded.at >= secret_uses.at THEN excluded.user_agent ELSE secret_uses.user_agent END`,
+				string(u.Credential), u.Secret, u.At.UnixMilli(), address(u.Address), u.UserAgent, u.Count); err != nil {
+				return none, err
+			}
+		}
+		return none, nil
+	})
+	return wrap(err, "write usage")
+}
+
+// Usage returns what an account's credentials did in the hours that began at since or later, by hour.
+func (db *DB) Usage(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.UsageRow, error) {
+	var rows []auth.UsageRow
+	err := db.read(ctx, func(c *conn) error {
+		return c.all(`SELECT hour, credential, what, count FROM usage WHERE account = $1 AND hour >= $2 ORDER BY hour, credential, what`,
+			in{int64(account), since.UnixMilli()}, func(scan func(...any) error) error {
+				r := auth.UsageRow{Account: account}
+				err := scan((*stamp)(&r.Hour), (*string)(&r.Credential), &r.What, &r.Count)
+				rows = append(rows, r)
+				return err
+			})
+	})
+	return rows, wrap(err, "read usage")
+}
