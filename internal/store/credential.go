@@ -218,16 +218,9 @@ func (db *DB) RevokeCredential(ctx context.Context, id auth.CredentialID, act au
 	}, func(t *tx, p auth.Position) error { return t.killCredential(id, p) })
 }
 
-// A CredentialUpdate says what to change; nil leaves a field as it is.
-type CredentialUpdate struct {
-	Name      *string
-	Scope     *string    // space-separated, sorted
-	ExpiresAt *time.Time // the zero time: never
-}
-
 // UpdateCredential changes a credential that is not revoked; one that is is [auth.ErrConflict]. Taking scopes away and
 // bringing the expiry forward act on tokens that are out: from now on it counts as narrowed.
-func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to CredentialUpdate, act auth.Act) (auth.Revoked, error) {
+func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to auth.CredentialUpdate, act auth.Act) (auth.Revoked, error) {
 	return db.alterCredential(ctx, id, act, "change a credential", func(t *tx, now time.Time) (auth.Subject, bool, error) {
 		// Written to before it is read: so nobody else changes it in between.
 		if _, err := t.exec(`UPDATE credentials SET name = name WHERE id = $1`, string(id)); err != nil {

@@ -22,6 +22,7 @@ func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions,
 				SELECT id FROM accounts WHERE suspended_at IS NOT NULL AND deleted_at IS NULL
 				UNION ALL SELECT id FROM accounts WHERE restricted_at IS NOT NULL AND restricted_at >= $1
 				UNION ALL SELECT id FROM accounts WHERE requests_count > 0
+				UNION ALL SELECT id FROM accounts WHERE ref IS NOT NULL
 				UNION ALL SELECT account FROM allowlist) ORDER BY id`, since.UnixMilli())
 		if err != nil {
 			return err

@@ -108,42 +108,23 @@ func (t *tx) keyExists(id auth.KeyID) error {
 	return nil
 }
 
-// ActivateKey changes from when a key is used.
-func (db *DB) ActivateKey(ctx context.Context, id auth.KeyID, at time.Time) error {
-	return db.alterKey(ctx, `UPDATE keys SET active_at = $1 WHERE id = $2`, id, at, "activate a key")
-}
-
-// ExpireKey says when a key can be forgotten; the zero time: that is not known yet.
-func (db *DB) ExpireKey(ctx context.Context, id auth.KeyID, at time.Time) error {
-	return db.alterKey(ctx, `UPDATE keys SET expires_at = $1 WHERE id = $2`, id, at, "let a key expire")
-}
-
-func (db *DB) alterKey(ctx context.Context, query string, id auth.KeyID, at time.Time, doing string) error {
+// DeleteKeys forgets these keys, as far as they are there.
+func (db *DB) DeleteKeys(ctx context.Context, ids []auth.KeyID) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
-		n, err := t.exec(query, ms(at), string(id))
-		if err != nil {
-			return none, err
+		deleted := int64(0)
+		for _, id := range ids {
+			n, err := t.exec(`DELETE FROM keys WHERE id = $1`, string(id))
+			if err != nil {
+				return none, err
+			}
+			deleted += n
 		}
-		if n == 0 {
-			return none, auth.ErrNotFound.Saying("There is no such key")
+		if deleted > 0 {
+			_, err = t.keysChanged(db.Now())
 		}
-		_, err = t.keysChanged(db.Now())
 		return none, err
 	})
-	return wrap(err, doing)
-}
-
-// DeleteKeys forgets the keys that expired before before, and returns how many they were.
-func (db *DB) DeleteKeys(ctx context.Context, before time.Time) (int, error) {
-	n, err := update(ctx, db, func(t *tx) (int, error) {
-		n, err := t.exec(`DELETE FROM keys WHERE expires_at < $1`, before.UnixMilli())
-		if err != nil || n == 0 {
-			return 0, err
-		}
-		_, err = t.keysChanged(db.Now())
-		return int(n), err
-	})
-	return n, wrap(err, "forget expired keys")
+	return wrap(err, "forget dead keys")
 }
 
 // Lifetimes returns, for each type of token, how long tokens of it can live.
