@@ -1,0 +1,103 @@
+package metrics
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Sources are what is asked when somebody scrapes. A nil function is left out. They must answer at once, from memory, and
+// may be called from several goroutines.
+type Sources struct {
+	LogLag              func() time.Duration // how old what this replica knows of the change log may be
+	SigningKeyExpiry    func() time.Time     // of the key in use: when the next takes over; zero: left out
+	CredentialsExpiring func() int64         // credentials that expire within the next 14 days
+	LogLinesDropped     func() int64         // of the access log
+	RefusalsUnwritten   func() int64         // that were counted and not stored
+	Caches              []Cache
+	Queues              []Queue
+}
+
+// A Cache is one of the server's.
+type Cache struct {
+	Name  string // "credentials", "tokens"
+	Stats func() CacheStats
+}
+
+// CacheStats is how a cache does. Negative numbers stand for what it does not know, and are left out.
+type CacheStats struct {
+	Entries int64
+	Bound   int64 // the most it may hold
+	Hits    int64
+	Misses  int64
+}
+
+// A Queue is something that waits: the store's writes, for one.
+type Queue struct {
+	Name   string // "writes"
+	Length func() int64
+}
+
+// Watch asks the sources from now on, each time somebody scrapes. It is called once.
+func (m *Metrics) Watch(s Sources) { m.registry.MustRegister(&watch{s}) }
+
+// A watch collects what stands somewhere.
+type watch struct{ sources Sources }
+
+// described are the metrics that a watch collects. They are made for each scrape: it is cheap and needs no state.
+func described(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, labels, nil)
+}
+
+// Describe says nothing, which tells the registry that what comes is checked as it comes.
+func (w *watch) Describe(chan<- *prometheus.Desc) {}
+
+func (w *watch) Collect(to chan<- prometheus.Metric) {
+	s := w.sources
+	send := func(kind prometheus.ValueType, value float64, d *prometheus.Desc, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, kind, value, labels...)
+	}
+	if s.LogLag != nil {
+		send(prometheus.GaugeValue, s.LogLag().Seconds(), described("gatehouse_log_lag_seconds",
+			"How long ago this replica last knew that it had applied the whole change log."))
+	}
+	if s.SigningKeyExpiry != nil {
+		if at := s.SigningKeyExpiry(); !at.IsZero() {
+			send(prometheus.GaugeValue, float64(at.UnixMilli())/1000, described("gatehouse_signing_key_expiry_timestamp_seconds",
+				"When the key that signs now gives way to the next, in Unix time."))
+		}
+	}
+	if s.CredentialsExpiring != nil {
+		send(prometheus.GaugeValue, float64(s.CredentialsExpiring()), described("gatehouse_credentials_expiring",
+			"Credentials that expire within the next 14 days."))
+	}
+	if s.LogLinesDropped != nil {
+		send(prometheus.CounterValue, float64(s.LogLinesDropped()), described("gatehouse_log_lines_dropped_total",
+			"Lines of the log that could not be written."))
+	}
+	if s.RefusalsUnwritten != nil {
+		send(prometheus.CounterValue, float64(s.RefusalsUnwritten()), described("gatehouse_refusals_unwritten_total",
+			"Refusals that were counted and not stored, because there were too many."))
+	}
+	for _, q := range s.Queues {
+		send(prometheus.GaugeValue, float64(q.Length()), described("gatehouse_queue_length",
+			"What waits: writes to the database, for one.", "queue"), q.Name)
+	}
+	for _, c := range s.Caches {
+		stats := c.Stats()
+		for _, one := range []struct {
+			kind       prometheus.ValueType
+			value      int64
+			name, help string
+		}{
+			{prometheus.GaugeValue, stats.Entries, "gatehouse_cache_entries", "Entries in a cache."},
+			{prometheus.GaugeValue, stats.Bound, "gatehouse_cache_entries_limit", "Entries that a cache may hold."},
+			{prometheus.CounterValue, stats.Hits, "gatehouse_cache_hits_total", "Questions that a cache could answer."},
+			{prometheus.CounterValue, stats.Misses, "gatehouse_cache_misses_total", "Questions that a cache could not answer."},
+		} {
+			if one.value >= 0 {
+				send(one.kind, float64(one.value), described(one.name, one.help, "cache"), c.Name)
+			}
+		}
+	}
+}
