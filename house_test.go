@@ -36,7 +36,7 @@ var only = map[string][]string{
 }
 
 type pkg struct {
-	ImportPath, Doc, Name             string
+	ImportPath, Doc, Name              string
 	Imports, TestImports, XTestImports []string
 }
 

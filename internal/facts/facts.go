@@ -339,3 +339,11 @@ func (f *Facts) Sweep() {
 		}
 	}
 }
+
+// Ref is the operator's own reference of the account, "" if it has none.
+func (f *Facts) Ref(id auth.AccountID) string {
+	if a := f.account(id); a != nil {
+		return a.ref
+	}
+	return ""
+}

@@ -27,7 +27,7 @@ type Store interface {
 	Account(ctx context.Context, id auth.AccountID) (auth.Account, error)
 	AccountByRef(ctx context.Context, ref string) (auth.Account, error)
 	Accounts(ctx context.Context) ([]auth.Account, error)
-	RenameAccount(ctx context.Context, id auth.AccountID, name string, act auth.Act) (auth.Revoked, error)
+	RenameAccount(ctx context.Context, id auth.AccountID, name string, ref *string, act auth.Act) (auth.Revoked, error)
 	SuspendAccount(ctx context.Context, id auth.AccountID, revokeTokens bool, act auth.Act) (auth.Revoked, error)
 	ResumeAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
 	DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
@@ -173,16 +173,21 @@ func named(err error, msg string) error {
 	return err
 }
 
-// RenameAccount changes the name.
-func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.AccountID, name string) (Done, error) {
+// RenameAccount changes the name and, unless ref is nil, the operator's reference.
+func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.AccountID, name string, ref *string) (Done, error) {
 	if err := checkName(name); err != nil {
 		return Done{}, err
+	}
+	if ref != nil {
+		if err := checkRef(*ref); err != nil {
+			return Done{}, err
+		}
 	}
 	act, err := permit(actor, "account.rename", name)
 	if err != nil {
 		return Done{}, err
 	}
-	what, err := r.store.RenameAccount(ctx, id, name, act)
+	what, err := r.store.RenameAccount(ctx, id, name, ref, act)
 	return r.done(ctx, what, err)
 }
 

@@ -23,7 +23,8 @@ func scanAccount(a *auth.Account) out {
 var errNoAccount = auth.ErrNotFound.Saying("There is no such account")
 
 // CreateAccount makes an account under the next number, which is never used again. ref may be ""; if another account has
-// it, it is [auth.ErrConflict] and no number is used. Nothing is appended to the change log: a new account has the defaults.
+// it, it is [auth.ErrConflict] and no number is used. The change log gets an entry only for a reference, which replicas hold: a
+// new account has the defaults otherwise.
 func (db *DB) CreateAccount(ctx context.Context, name, ref string, act auth.Act) (auth.Account, error) {
 	a, err := update(ctx, db, func(t *tx) (auth.Account, error) {
 		now := db.Now()
@@ -39,6 +40,11 @@ func (db *DB) CreateAccount(ctx context.Context, name, ref string, act auth.Act)
 		}
 		if n == 0 {
 			return a, t.refTaken(ref)
+		}
+		if ref != "" {
+			if _, err := t.append(auth.Change{Of: auth.ChangedAccount, Account: a.ID, At: now}); err != nil {
+				return a, err
+			}
 		}
 		return a, t.audit(act, auth.Subject{Account: a.ID}, now)
 	})

@@ -197,6 +197,23 @@ func keepLifetime(l auth.Lifetime, configured time.Duration, now time.Time) auth
 	return l
 }
 
+// Consult is what a command does that signs nothing: the keys and the recorded lifetimes are read, and nothing is written.
+func (r *Rings) Consult(ctx context.Context) error {
+	if err := r.Load(ctx); err != nil {
+		return err
+	}
+	stored, err := r.config.Store.Lifetimes(ctx)
+	if err != nil {
+		return fmt.Errorf("read the lifetimes: %w", err)
+	}
+	longest := maps.Clone(r.config.Lifetimes)
+	for _, l := range stored {
+		longest[l.Type] = max(longest[l.Type], l.Longest)
+	}
+	r.longest.Store(&longest)
+	return nil
+}
+
 // Prepare is what a start does before the first token is signed: the keys are read, the lifetimes recorded.
 func (r *Rings) Prepare(ctx context.Context) error {
 	if err := r.Load(ctx); err != nil {

@@ -1,0 +1,305 @@
+// Package server builds the whole from a configuration and runs it: it opens the database and the working keys, wires the
+// rooms to one another, listens, and stops in order. The command line, the demo and gatehousetest start the same thing here.
+// It decides nothing of what the rooms decide.
+//
+// The invariants: nothing is answered before the revocations are loaded; what was acknowledged is on the disk before the
+// process ends; no two servers use one data directory.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/changes"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/token"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// DatabasePath is where the embedded database of a data directory lies.
+func DatabasePath(dataDir string) string { return filepath.Join(dataDir, "gatehouse.db") }
+
+// MasterKeyPath is where the master key of an embedded database lies, unless it is given otherwise.
+func MasterKeyPath(dataDir string) string { return filepath.Join(dataDir, "master.key") }
+
+// OpenOptions say how a database is opened.
+type OpenOptions struct {
+	Create  bool // make or migrate the database; only serve, demo and migrate up may
+	Serving bool // take the data directory for this process alone
+	Now     func() time.Time
+	Log     *slog.Logger
+}
+
+// Opened is a database with its working keys: what a command works with, and what a server is built on.
+type Opened struct {
+	Config   *config.Config
+	DB       *store.DB
+	Masters  secret.Masters
+	Rings    *token.Rings
+	Registry *registry.Registry
+	Meta     store.Meta
+	Born     bool  // this call made the database
+	From, To int64 // schema versions before and after
+	unlock   func()
+}
+
+// Open opens the database that the configuration names, and unseals its keys. Without Create a database that does not exist,
+// or is of another version, is an error that says what to do.
+func Open(ctx context.Context, c *config.Config, o OpenOptions) (*Opened, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := checkOwner(c.DataDir); err != nil {
+		return nil, err
+	}
+	opened := &Opened{Config: c, unlock: func() {}}
+	if err := opened.open(ctx, o); err != nil {
+		return nil, errors.Join(err, opened.Close())
+	}
+	return opened, nil
+}
+
+func (op *Opened) open(ctx context.Context, o OpenOptions) error {
+	c := op.Config
+	if o.Create {
+		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+			return fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	if o.Serving {
+		unlock, err := store.LockDir(c.DataDir)
+		if err != nil {
+			return err
+		}
+		op.unlock = unlock
+	}
+	var err error
+	if op.DB, err = store.Open(ctx, store.Config{Path: DatabasePath(c.DataDir), Create: o.Create, Now: o.Now}); err != nil {
+		return err
+	}
+	if o.Create {
+		if op.From, op.To, err = op.DB.Migrate(ctx); err != nil {
+			return err
+		}
+	}
+	op.Meta, err = op.DB.Meta(ctx)
+	unborn := errors.Is(err, auth.ErrNotFound)
+	if err != nil && (!unborn || !o.Create) {
+		return fmt.Errorf("read what this database is: %w", err)
+	}
+	if op.Masters, err = masterKeys(c, unborn, op.Meta.MasterKey); err != nil {
+		return err
+	}
+	if unborn {
+		if err := op.bear(ctx); err != nil {
+			return err
+		}
+	}
+	if err := op.Masters.Fits(op.Meta.MasterKey, op.Meta.SealCheck); err != nil {
+		return err
+	}
+	if op.Masters.Current.ID != op.Meta.MasterKey {
+		o.Log.Warn("the database is still sealed under the previous master key: run gatehouse master-key rotate", "sealed_under", op.Meta.MasterKey, "current", op.Masters.Current.ID)
+	}
+	return op.unseal(ctx, o)
+}
+
+// bear writes the first rows of a database: what it is, and its first working keys.
+func (op *Opened) bear(ctx context.Context) error {
+	keys, err := token.NewKeys(op.Masters, op.Config.Tokens.Algorithm, op.DB.Now())
+	if err != nil {
+		return err
+	}
+	err = op.DB.Create(ctx, store.Birth{
+		Incarnation: secret.Mint(16), SealCheck: op.Masters.Current.Check(), MasterKey: op.Masters.Current.ID, Keys: keys,
+	})
+	if err != nil {
+		return fmt.Errorf("write the first rows: %w", err)
+	}
+	op.Born = true
+	op.Meta, err = op.DB.Meta(ctx)
+	return err
+}
+
+// unseal opens the working keys and makes the registry.
+func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
+	c := op.Config
+	var err error
+	op.Rings, err = token.New(token.Config{
+		Store: op.DB, Masters: op.Masters, Algorithm: c.Tokens.Algorithm, Issuer: issuer(c), Audience: audience(c),
+		RotateEvery: c.SigningKeys.RotateEvery, PublishAhead: c.SigningKeys.PublishAhead, Lifetimes: lifetimes(c),
+		Now: op.DB.Now, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+	if o.Serving {
+		err = op.Rings.Prepare(ctx)
+	} else {
+		err = op.Rings.Consult(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	op.Registry, err = registry.New(registry.Config{
+		Store: op.DB, Rings: op.Rings, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Issuers: issuers(c),
+		Acknowledge: op.Acknowledge, Now: op.DB.Now,
+	})
+	return err
+}
+
+// Acknowledge waits until the server beside this command, if there is one, has applied the position, and says whether it has.
+func (op *Opened) Acknowledge(ctx context.Context, to auth.Position) bool {
+	if !store.Locked(op.Config.DataDir) {
+		return true // nobody holds anything in memory
+	}
+	all, err := changes.Acknowledge(ctx, op.DB, to, op.Config.Revocation.Wait)
+	return all && err == nil
+}
+
+// RotateMasterKey seals every working key anew under the current master key. Both keys must be at hand.
+func (op *Opened) RotateMasterKey(ctx context.Context, actor registry.Actor) (int, error) {
+	current := op.Masters.Current
+	if current.ID == op.Meta.MasterKey {
+		return 0, auth.ErrConflict.Saying("everything is sealed under " + current.ID + " already: to change it, print a new key with gatehouse master-key generate, give it as the master key, and the old one as GATEHOUSE_MASTER_KEY_PREVIOUS")
+	}
+	act := auth.Act{Actor: actor.Name, Action: "master-key.rotate", Detail: op.Meta.MasterKey + " to " + current.ID}
+	return op.DB.Reseal(ctx, op.Meta.MasterKey, current.ID, current.Check(), func(row auth.KeyRow) ([]byte, error) {
+		return token.Reseal(op.Masters, row)
+	}, act)
+}
+
+// Close closes the database and gives the data directory free.
+func (op *Opened) Close() error {
+	var err error
+	if op.DB != nil {
+		err = op.DB.Close()
+	}
+	op.unlock()
+	return err
+}
+
+// checkOwner refuses a data directory that belongs to another user, before anything in it is opened: files that root made in
+// it the server could not write any more.
+func checkOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the data directory: %w", err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("data_dir %s is no directory", dir)
+	}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok && int(stat.Uid) != os.Geteuid() {
+		return fmt.Errorf("the data directory %s belongs to user %d, and this runs as user %d: run it as that user (sudo -u '#%d' gatehouse …)", dir, stat.Uid, os.Geteuid(), stat.Uid)
+	}
+	return nil
+}
+
+// masterKeys finds the master key: given by the configuration, or beside the embedded database. Only the process that creates
+// the database makes one, and on the disk it is before the first row.
+func masterKeys(c *config.Config, unborn bool, wanted string) (secret.Masters, error) {
+	var m secret.Masters
+	var err error
+	if c.MasterKeyPrevious.Set() {
+		if m.Previous, err = secret.ParseMasterKey(c.MasterKeyPrevious.Reveal()); err != nil {
+			return m, fmt.Errorf("GATEHOUSE_MASTER_KEY_PREVIOUS: %w", err)
+		}
+	}
+	if c.MasterKey.Set() {
+		m.Current, err = secret.ParseMasterKey(c.MasterKey.Reveal())
+		return m, err
+	}
+	path := MasterKeyPath(c.DataDir)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && unborn:
+		if text, err = writeMasterKey(path); err != nil {
+			return m, err
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		return m, fmt.Errorf("the master key %s is missing: it is neither in GATEHOUSE_MASTER_KEY nor in a file, and %s does not exist; give it the key that the database was created with, without which the working keys in it cannot be read", wanted, path)
+	case err != nil:
+		return m, fmt.Errorf("read the master key: %w", err)
+	}
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+		return m, fmt.Errorf("the master key %s can be read by others (mode %#o): chmod 600 it, and think of it as known to them", path, info.Mode().Perm())
+	}
+	if m.Current, err = secret.ParseMasterKey(string(text)); err != nil {
+		return m, fmt.Errorf("%s: %w", path, err)
+	}
+	return m, nil
+}
+
+func writeMasterKey(path string) ([]byte, error) {
+	text := []byte(secret.GenerateMasterKey() + "\n")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make the master key: %w", err)
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return nil, fmt.Errorf("write the master key: %w", err)
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("write the master key: %w", err)
+	}
+	defer dir.Close()
+	if err := dir.Sync(); err != nil { // or a crash could lose the file and keep the rows
+		return nil, fmt.Errorf("write the master key: %w", err)
+	}
+	return text, nil
+}
+
+func issuer(c *config.Config) string {
+	if c.Issuer != "" {
+		return c.Issuer
+	}
+	return c.PublicURL
+}
+
+func issuers(c *config.Config) []string { return append([]string{issuer(c)}, c.AcceptIssuers...) }
+
+func audience(c *config.Config) string {
+	if c.Audience != "" {
+		return c.Audience
+	}
+	return issuer(c)
+}
+
+// audiences are those accepted: where no audience is set it is the issuer, and was the former issuer.
+func audiences(c *config.Config) []string {
+	if c.Audience != "" {
+		return []string{c.Audience}
+	}
+	return issuers(c)
+}
+
+// accessLifetimes are those of access tokens, by [auth.Contract.Index].
+func accessLifetimes(c *config.Config) [4]time.Duration {
+	return [4]time.Duration{
+		c.Tokens.AccessToken.Lifetime, c.Tokens.OrderAPI.Lifetime, c.Tokens.B2B.AccessLifetime, c.Tokens.OAuth.Lifetime,
+	}
+}
+
+func lifetimes(c *config.Config) map[string]time.Duration {
+	all := map[string]time.Duration{token.RefreshType: c.Tokens.B2B.RefreshLifetime}
+	for i, l := range accessLifetimes(c) {
+		all[string(verify.Types[i])] = l
+	}
+	return all
+}

@@ -1,0 +1,323 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/accesslog"
+	"github.com/gatehouse/gatehouse/internal/audit"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/changes"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/gate"
+	"github.com/gatehouse/gatehouse/internal/gateway"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/metrics"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/usage"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// Options are what a server is given beside its configuration.
+type Options struct {
+	Log      io.Writer        // access log and program's log; nil: standard error
+	Announce io.Writer        // where a first start says what a person should know; nil: nowhere
+	Now      func() time.Time // the time of everything; nil: the process's clock
+	Version  string           // of the program
+}
+
+// A Server is the whole, ready to [Server.Run].
+type Server struct {
+	config   *config.Config
+	opened   *Opened
+	options  Options
+	log      *slog.Logger
+	access   *accesslog.Log
+	metrics  *metrics.Metrics
+	facts    *facts.Facts
+	follower *changes.Follower
+	limiter  *limit.Limiter
+	gate     *gate.Gate
+	gateway  *gateway.Gateway
+	usage    *usage.Counter
+	refusals *audit.Refusals
+	control  *control
+	proxies  limit.Proxies
+
+	untrusted struct {
+		seen atomic.Int64
+		told atomic.Int64 // when it was last logged, Unix seconds
+	}
+
+	public, admin         *http.Server
+	listener, adminListen net.Listener
+	ready                 chan struct{}
+	draining              atomic.Bool
+}
+
+// New opens the database, loads what must be known before anything is answered, and listens. It answers nothing before
+// [Server.Run].
+func New(ctx context.Context, c *config.Config, o Options) (*Server, error) {
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	if o.Announce == nil {
+		o.Announce = io.Discard
+	}
+	s := &Server{config: c, options: o, ready: make(chan struct{})}
+	if err := s.build(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *Server) build(ctx context.Context) error {
+	c := s.config
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	var err error
+	if s.access, err = accesslog.New(accesslog.Config{To: s.options.Log, Level: level, Format: accesslog.Format(c.Log.Format)}); err != nil {
+		return err
+	}
+	s.log = s.access.Logger()
+	if s.opened, err = Open(ctx, c, OpenOptions{Create: true, Serving: true, Now: s.options.Now, Log: s.log}); err != nil {
+		return err
+	}
+	if s.proxies, err = limit.ParseProxies(c.TrustedProxies); err != nil {
+		return fmt.Errorf("trusted_proxies: %w", err)
+	}
+	if err := s.buildCore(ctx); err != nil {
+		return err
+	}
+	handler, err := s.buildWeb()
+	if err != nil {
+		return err
+	}
+	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire
+	s.public = web.NewServer(handler, errorLog)
+	s.admin = web.NewServer(s.adminHandler(), log.New(io.Discard, "", 0))
+	if s.listener, err = listen(ctx, "listen", c.Listen); err != nil {
+		return err
+	}
+	s.adminListen, err = listen(ctx, "admin_listen", c.AdminListen)
+	return err
+}
+
+func listen(ctx context.Context, key, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: set %s to an address that is free, for instance with port 0", key, err, key)
+	}
+	return l, nil
+}
+
+// buildCore makes the rooms that decide.
+func (s *Server) buildCore(ctx context.Context) error {
+	c, db, rings := s.config, s.opened.DB, s.opened.Rings
+	s.metrics = metrics.New(s.options.Version)
+	s.limiter = limit.New(limit.Config{Now: db.Now})
+	keep := func() time.Duration { return rings.Longest() + c.Revocation.MaxStaleness + time.Minute }
+	var err error
+	s.facts, err = facts.New(facts.Config{
+		Store: db, Cache: c.Cache.Credentials, Keep: keep, Now: db.Now,
+		Fresh: func() error { return s.follower.Fresh() },
+	})
+	if err != nil {
+		return err
+	}
+	s.follower, err = changes.New(changes.Config{
+		Log: db, Root: s.facts, Others: []changes.Holder{ringsHolder{rings}},
+		Replica:      auth.Replica{ID: secret.Mint(8), Version: s.options.Version, Listens: c.Listen},
+		MaxStaleness: c.Revocation.MaxStaleness, Logger: s.log, Now: db.Now, Propagated: s.metrics.Propagated,
+	})
+	if err != nil {
+		return err
+	}
+	if err := db.ClearReplicas(ctx); err != nil { // the data directory is ours alone: they are of earlier runs
+		return err
+	}
+	if err := s.follower.Start(ctx); err != nil {
+		return err
+	}
+	s.gate, err = gate.New(gate.Config{
+		Store: db, Facts: s.facts, Rings: rings, Log: s.follower, Limiter: s.limiter, Acknowledge: s.acknowledge,
+		Issuers: issuers(c), Audiences: audiences(c), Lifetimes: accessLifetimes(c),
+		Refresh: c.Tokens.B2B.RefreshLifetime, MaxRenewal: c.Tokens.AccessToken.MaxRenewal,
+		ReuseLeeway: c.Tokens.B2B.ReuseLeeway, MaxSessionAge: c.Tokens.B2B.MaxSessionAge, OnReuse: c.Tokens.B2B.OnReuse,
+		Limits: gate.Limits{
+			ExchangePerAddress:    c.Limits.ExchangePerAddress.AsRate(),
+			ExchangePerCredential: c.Limits.ExchangePerCredential.AsRate(),
+			FailuresPerAddress:    c.Limits.FailuresPerAddress.AsRate(),
+			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
+			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
+		},
+		Seen: c.Cache.Tokens, Now: db.Now,
+	})
+	if err != nil {
+		return err
+	}
+	if s.usage, err = usage.New(usage.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
+		return err
+	}
+	if s.refusals, err = audit.New(audit.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
+		return err
+	}
+	s.control, err = newControl(c.DataDir, s.refusals)
+	return err
+}
+
+// ringsHolder lets the rings follow the change log.
+type ringsHolder struct {
+	rings interface{ Load(context.Context) error }
+}
+
+func (h ringsHolder) Load(ctx context.Context) error { return h.rings.Load(ctx) }
+
+func (h ringsHolder) Apply(ctx context.Context, entries []auth.Change) error {
+	for _, e := range entries {
+		if e.Of == auth.ChangedKeys {
+			return h.rings.Load(ctx)
+		}
+	}
+	return nil
+}
+
+// acknowledge waits until this server has applied the position, at most as long as is configured. The change is committed
+// in any case; not having waited it out is counted.
+func (s *Server) acknowledge(ctx context.Context, to auth.Position) {
+	ctx, cancel := context.WithTimeout(ctx, s.config.Revocation.Wait)
+	defer cancel()
+	if err := s.follower.Wait(ctx, to); err != nil {
+		s.metrics.Unconfirmed()
+		s.log.Warn("a revocation was answered before this server had applied it; it is committed", "position", to, "error", err)
+	}
+}
+
+// Addr is the address customers reach, with the port that was given.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// AdminAddr is the address for operators.
+func (s *Server) AdminAddr() string { return s.adminListen.Addr().String() }
+
+// Opened is the database and what is built on it.
+func (s *Server) Opened() *Opened { return s.opened }
+
+// Registry does what operators do, on this server. What it changes this server has applied when it answers.
+func (s *Server) Registry() *registry.Registry { return s.opened.Registry }
+
+// Ready is closed when the server answers.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Gate is the core, for whoever embeds the server.
+func (s *Server) Gate() *gate.Gate { return s.gate }
+
+// Run answers until ctx ends, then lets what is under way end, at most for the configured grace, and stops in order:
+// nothing that was acknowledged is lost.
+func (s *Server) Run(ctx context.Context) error {
+	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBackground()
+	failed := make(chan error, 16)
+	var running sync.WaitGroup
+	start := func(name string, run func(context.Context) error) {
+		running.Go(func() {
+			if err := run(background); err != nil {
+				failed <- fmt.Errorf("%s: %w", name, err)
+			}
+		})
+	}
+	start("access log", s.access.Run)
+	start("change log", s.follower.Run)
+	start("signing keys", s.opened.Rings.Run)
+	start("facts", s.facts.Run)
+	start("limits", s.limiter.Run)
+	start("usage", s.usage.Run)
+	start("refusals", s.refusals.Run)
+	start("control", s.control.Run)
+	start("housekeeping", s.keepHouse)
+
+	s.announce()
+	serve := func(server *http.Server, l net.Listener) {
+		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+		}
+	}
+	go serve(s.public, s.listener)
+	go serve(s.admin, s.adminListen)
+	close(s.ready)
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+		s.log.Error("the server stops: one of its parts failed", "error", err)
+	}
+	s.log.Info("stopping", "grace", s.config.ShutdownGrace)
+	s.draining.Store(true)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownGrace)
+	defer cancel()
+	if stopped := s.public.Shutdown(grace); stopped != nil {
+		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", s.config.ShutdownGrace)
+	}
+	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again
+	stopBackground()
+	running.Wait()
+	return errors.Join(err, s.close())
+}
+
+// close gives everything back, however far [New] came.
+func (s *Server) close() error {
+	var err error
+	for _, server := range []*http.Server{s.public, s.admin} {
+		if server != nil {
+			err = errors.Join(err, server.Close())
+		}
+	}
+	for _, l := range []net.Listener{s.listener, s.adminListen} {
+		if l != nil {
+			_ = l.Close() // closed already, where the server ran
+		}
+	}
+	if s.gateway != nil {
+		s.gateway.Close()
+	}
+	if s.opened != nil {
+		err = errors.Join(err, s.opened.Close())
+	}
+	if s.access != nil {
+		err = errors.Join(err, s.access.Close())
+	}
+	return err
+}
+
+// keepHouseEvery is how often what is over is removed.
+const keepHouseEvery = 10 * time.Minute
+
+// keepHouse removes what its time has passed, in small batches, and counts what operators want to be warned of.
+func (s *Server) keepHouse(ctx context.Context) error {
+	tick := time.NewTicker(keepHouseEvery)
+	defer tick.Stop()
+	for {
+		if err := s.cleanOnce(ctx); err != nil && ctx.Err() == nil {
+			s.log.Error("housekeeping failed; it is tried again later", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

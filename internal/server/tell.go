@@ -1,0 +1,86 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// alive says whether the process can do anything at all.
+func (s *Server) alive() error { return nil }
+
+// readiness says why no request should be sent here now; nil when all is well.
+func (s *Server) readiness() error {
+	if s.draining.Load() {
+		return errors.New("the server is stopping")
+	}
+	if err := s.follower.Fresh(); err != nil {
+		return errors.New("what was revoked is not known well enough: the log says why")
+	}
+	if err := s.opened.DB.Broken(); err != nil {
+		return errors.New("the database cannot be written: the log says why")
+	}
+	return nil
+}
+
+// announce says what a person at the terminal should know, and logs what the machine should keep. No secret is in either.
+func (s *Server) announce() {
+	c := s.config
+	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", issuer(c), "environment", c.Environment,
+		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", durability,
+		"revocation", s.promise())
+	if s.opened.From != 0 && s.opened.From != s.opened.To {
+		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
+	}
+	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && !net.ParseIP(host).IsLoopback() && s.proxies.Len() == 0 {
+		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: put a proxy with TLS in front and name it in trusted_proxies")
+	}
+	if s.proxies.Everyone() {
+		s.log.Warn("trusted_proxies holds every address of a family: any caller can say where he comes from, and allowlists are worth nothing")
+	}
+	if !s.opened.Born {
+		return
+	}
+	key := "given by the configuration"
+	if !c.MasterKey.Set() {
+		key = MasterKeyPath(c.DataDir)
+	}
+	fmt.Fprintf(s.options.Announce, `A new database was made.
+  data        %s
+  master key  %s
+              Keep a copy of the key elsewhere: without it no backup of the data can be used.
+  listening   http://%s for customers, http://%s for operators
+  next        gatehouse account create --name "First customer"
+              gatehouse credential create --account 100001 --kind api-key
+`, s.opened.DB.Path(), key, s.Addr(), s.AdminAddr())
+}
+
+// durability is the promise of the embedded database.
+const durability = "what was acknowledged is on this machine's disk (one file, fsynced); the disk is the only copy, so make backups"
+
+// promise says in one sentence how long what was revoked can still be accepted.
+func (s *Server) promise() string {
+	if s.config.Revocation.Wait > s.config.Revocation.MaxStaleness {
+		return fmt.Sprintf("no revocation is answered before it holds everywhere; verification stops %v into an outage of the database", s.config.Revocation.MaxStaleness)
+	}
+	return fmt.Sprintf("a revocation holds at once wherever the database can be reached, and no later than %v where not", s.config.Revocation.MaxStaleness)
+}
+
+// cleanOnce removes what its time has passed.
+func (s *Server) cleanOnce(ctx context.Context) error {
+	now := s.opened.DB.Now()
+	keep := s.opened.Rings.Longest() + s.config.Revocation.MaxStaleness + 2*verify.Leeway
+	return s.opened.DB.Prune(ctx, store.PruneBefore{
+		Audit: now.Add(-s.config.Audit.Retention), Refusals: now.Add(-s.config.Refusals.Retention),
+		Usage: now.Add(-s.config.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
+	})
+}
+
+// sessionMemory is how long an ended session is remembered: a refresh token of it that turns up is then known as reused, and
+// the audit trail still says whose it was.
+const sessionMemory = 30 * 24 * time.Hour

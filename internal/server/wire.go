@@ -1,0 +1,196 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/contract/b2b"
+	"github.com/gatehouse/gatehouse/internal/contract/liquid"
+	"github.com/gatehouse/gatehouse/internal/contract/oauth"
+	"github.com/gatehouse/gatehouse/internal/gateway"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// keySetMaxAge is how long others may keep the key set, where keys are published long enough ahead.
+const keySetMaxAge = 5 * time.Minute
+
+// buildWeb makes what the public listener serves: our own addresses, the contracts, the routes.
+func (s *Server) buildWeb() (http.Handler, error) {
+	c := s.config
+	liquidContract, err := liquid.New(liquid.Config{
+		Gate: s.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
+		Languages: c.Contracts.Liquid.Languages, Version: c.Contracts.Liquid.APIVersion, Now: s.opened.DB.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b2bContract, err := b2b.New(b2b.Config{Gate: s.gate, Environment: c.Environment, Realm: c.Realm})
+	if err != nil {
+		return nil, err
+	}
+	words := map[auth.Contract]web.Refuse{
+		auth.Liquid: liquidContract.Refuse, auth.Orders: liquidContract.Refuse,
+		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauth.New(c.Realm).Refuse,
+	}
+	own := []web.Address{
+		oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead)),
+		s.health("/healthz", s.alive), s.health("/readyz", s.readiness),
+	}
+	if c.Contracts.Liquid.Enabled {
+		own = append(own, liquidContract.Keys()...)
+	}
+	if c.Contracts.Orders.Enabled {
+		own = append(own, liquidContract.Orders()...)
+	}
+	if c.Contracts.B2B.Enabled {
+		own = append(own, b2bContract.Addresses()...)
+	}
+	next, err := s.buildGateway(words)
+	if err != nil {
+		return nil, err
+	}
+	return web.New(web.Config{
+		Own: own, Next: next, Resolve: s.resolve, Attempt: s.gate.Attempt, Observe: s.observe, Now: s.opened.DB.Now,
+		Fallbacks: []web.Fallback{
+			{Prefix: "/oauth/", Contract: auth.OAuth2, Refuse: words[auth.OAuth2]},
+			{Prefix: "/auth/", Contract: auth.B2B, Refuse: words[auth.B2B]},
+			{Prefix: "", Contract: auth.Liquid, Refuse: words[auth.Liquid]},
+		},
+	})
+}
+
+// buildGateway makes the routes; nil without any.
+func (s *Server) buildGateway(words map[auth.Contract]web.Refuse) (web.Handler, error) {
+	if len(s.config.Routes) == 0 {
+		return nil, nil
+	}
+	var routes []gateway.Route
+	for i, r := range s.config.Routes {
+		route, err := newRoute(r, words)
+		if err != nil {
+			return nil, fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
+		}
+		routes = append(routes, route)
+	}
+	table, err := gateway.NewTable(routes)
+	if err != nil {
+		return nil, err
+	}
+	base, err := url.Parse(s.config.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	s.gateway, err = gateway.New(gateway.Config{
+		Routes: table, Gate: s.gate, Ref: s.facts.Ref, KeyHeader: s.config.Contracts.Liquid.Header, PublicURL: base,
+		Now: s.opened.DB.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s.gateway.Serve, nil
+}
+
+// newRoute is a configured route as the gateway takes it.
+func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route, error) {
+	route := gateway.Route{
+		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Public: r.Public,
+		Timeouts: gateway.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
+		Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
+	}
+	if route.Contract == "" && len(r.Accepts) > 0 {
+		route.Contract = auth.ContractOf(r.Accepts[0])
+	}
+	if route.Contract != "" {
+		route.Refuse = words[route.Contract]
+	}
+	for name, fact := range r.Headers {
+		route.Identity[name] = gateway.Fact(fact)
+	}
+	if r.StripPrefix {
+		route.StripPrefix = r.Path
+	}
+	if rate := r.Limits.AsRate(); !rate.None() {
+		route.Limits = []auth.RouteLimit{{Name: "route " + r.Path, Rate: rate}}
+	}
+	if r.Upstream == "" {
+		return route, nil
+	}
+	var err error
+	route.Upstream, err = url.Parse(r.Upstream)
+	return route, err
+}
+
+// resolve finds where a request comes from.
+func (s *Server) resolve(r *http.Request) (address, peer netip.Addr, forwarded string) {
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		peer = ap.Addr().Unmap()
+	}
+	values := r.Header["X-Forwarded-For"]
+	address, untrusted := s.proxies.Resolve(peer, values)
+	if len(values) > 0 {
+		forwarded = values[len(values)-1]
+	}
+	if untrusted {
+		s.forwardedUntrusted(peer)
+	}
+	return address, peer, forwarded
+}
+
+// forwardedUntrusted counts a forwarding header of a peer that is not believed, and says once a minute what would mend it.
+func (s *Server) forwardedUntrusted(peer netip.Addr) {
+	s.metrics.ForwardedUntrusted()
+	seen := s.untrusted.seen.Add(1)
+	now, told := time.Now().Unix(), s.untrusted.told.Load()
+	if now-told < 60 || !s.untrusted.told.CompareAndSwap(told, now) {
+		return
+	}
+	s.untrusted.seen.Add(-seen)
+	s.log.Warn("requests come with X-Forwarded-For from a peer that is not trusted, so its own address counts: if it is your proxy, name it in trusted_proxies",
+		"peer", peer.String(), "requests", seen)
+}
+
+// observe tells everybody of a request that is over.
+func (s *Server) observe(o *auth.Observation) {
+	s.access.Note(o)
+	s.metrics.Note(o)
+	s.usage.Note(o)
+	if o.Reason != auth.ReasonNone {
+		s.refusals.Note(o)
+	}
+}
+
+// health is an address that says "ok", or with 503 what is wrong.
+func (s *Server) health(path string, wrong func() error) web.Address {
+	return web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: func(w http.ResponseWriter, _ *web.Request) error {
+		return replyHealth(w, wrong())
+	}}}
+}
+
+func replyHealth(w http.ResponseWriter, wrong error) error {
+	w.Header()["Cache-Control"] = []string{"no-store"}
+	if wrong == nil {
+		return web.Reply(w, http.StatusOK, []byte(`{"status":"ok"}`))
+	}
+	body, err := json.Marshal(map[string]string{"status": "unavailable", "error": wrong.Error()})
+	if err != nil {
+		return err
+	}
+	w.Header()["Retry-After"] = []string{"1"}
+	return web.Reply(w, http.StatusServiceUnavailable, body)
+}
+
+// adminHandler serves operators.
+func (s *Server) adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	for path, wrong := range map[string]func() error{"/healthz": s.alive, "/readyz": s.readiness} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _ = replyHealth(w, wrong()) })
+	}
+	return mux
+}

@@ -1,0 +1,180 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/registry"
+)
+
+// A world is a server in this process, asked without a socket, with a clock that the test moves and one account.
+type world struct {
+	*Server
+	t       testing.TB
+	offset  *atomic.Int64
+	account auth.AccountID
+	dir     string
+	stop    func()
+	log     *bytes.Buffer
+}
+
+var operator = registry.Actor{Name: "test", Operator: true}
+
+// unlimited takes every limit away.
+const unlimited = `
+limits:
+  exchange_per_address: {rate: 0}
+  exchange_per_credential: {rate: 0}
+  failures_per_address: {rate: 0}
+  failures_per_identifier: {rate: 0}
+`
+
+func newWorld(t testing.TB, yaml string) *world {
+	t.Helper()
+	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data")}
+	w.start(yaml)
+	a, err := w.Registry().CreateAccount(t.Context(), operator, "Customer", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.account = a.ID
+	return w
+}
+
+// start starts the server, for the first time or again on the same data.
+func (w *world) start(yaml string) {
+	w.t.Helper()
+	file := filepath.Join(w.t.TempDir(), "gatehouse.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+	c, err := config.Load(config.Options{Path: file, Flags: map[string]string{
+		"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "data_dir": w.dir,
+	}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log = new(bytes.Buffer)
+	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
+	if w.Server, err = New(context.Background(), c, Options{Log: w.log, Now: now, Version: "test"}); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	<-w.Ready()
+	stopped := false
+	w.stop = func() {
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		if err := <-done; err != nil {
+			w.t.Errorf("the server stopped with %v", err)
+		}
+	}
+	w.t.Cleanup(w.stop)
+}
+
+func (w *world) move(d time.Duration) { w.offset.Add(int64(d)) }
+
+// An answer is what came back.
+type answer struct {
+	*httptest.ResponseRecorder
+}
+
+func (a answer) decode(t testing.TB, into any) {
+	t.Helper()
+	if err := json.Unmarshal(a.Body.Bytes(), into); err != nil {
+		t.Fatalf("%s: %v", a.Body, err)
+	}
+}
+
+// from is where requests come from unless a test says otherwise.
+const from = "192.0.2.1:40000"
+
+func (w *world) ask(method, path, body string, headers ...string) answer {
+	return w.askFrom(from, method, path, body, headers...)
+}
+
+// askFrom asks from an address; headers are names and values in turn.
+func (w *world) askFrom(peer, method, path, body string, headers ...string) answer {
+	r := httptest.NewRequest(method, path, io.NopCloser(strings.NewReader(body)))
+	if body == "" {
+		r = httptest.NewRequest(method, path, nil)
+	} else {
+		r.ContentLength = int64(len(body))
+		r.Header.Set("Content-Type", "application/json")
+	}
+	r.RemoteAddr = peer
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	rec := httptest.NewRecorder()
+	w.public.Handler.ServeHTTP(rec, r)
+	return answer{rec}
+}
+
+// A pair is what a login or a refresh answers.
+type pair struct {
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+func (w *world) issue(kind auth.Kind, scopes ...string) (auth.Credential, string, string) {
+	w.t.Helper()
+	issued, err := w.Registry().CreateCredential(w.t.Context(), operator, registry.NewCredential{Account: w.account, Kind: kind, Scopes: scopes})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	identifier, secret := issued.Reveal()
+	return issued.Credential, identifier, secret
+}
+
+func (w *world) login(username, password string) (pair, int) {
+	w.t.Helper()
+	a := w.ask("POST", "/auth/login", fmt.Sprintf(`{"username":%q,"password":%q}`, username, password))
+	var body struct{ Data pair }
+	if a.Code == http.StatusOK {
+		a.decode(w.t, &body)
+	}
+	return body.Data, a.Code
+}
+
+func (w *world) refresh(token, key string) (pair, int) {
+	w.t.Helper()
+	var headers []string
+	if key != "" {
+		headers = []string{"Idempotency-Key", key}
+	}
+	a := w.ask("POST", "/auth/refresh", `{"refresh_token":"`+token+`"}`, headers...)
+	var body struct{ Data pair }
+	if a.Code == http.StatusOK {
+		a.decode(w.t, &body)
+	}
+	return body.Data, a.Code
+}
+
+func (w *world) logout(access string) int {
+	return w.ask("POST", "/auth/logout", "", "Authorization", "Bearer "+access).Code
+}
+
+// works says whether an access token is let through by the gate.
+func (w *world) works(access string) bool {
+	_, _, err := w.Gate().Verify(context.Background(), access, auth.Caller{}, auth.Want{Types: []verifyType{b2bAccess}})
+	return err == nil
+}
