@@ -1,0 +1,418 @@
+// Package config reads what an operator set: from gatehouse.yaml, from GATEHOUSE_… variables, from flags. It leaves to
+// server what is done with it. The comments of [Config] are the manual; example.yaml is made of them.
+//
+// The invariant: a [Config] that came from [Load] holds only values that a server can run with; whatever is wrong, unknown
+// or doubtful is an error that names file, line and key, and all of them are told at once. Nothing of a secret is in an
+// error or printed.
+package config
+
+import (
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// A Config is all that can be set. Durations are written 90s, 15m, 24h or 30d, or several of these as 1h30m, or 0; rates
+// 10/s, 600/min, 100/h or 5000/d. A path that is not absolute is relative to the folder of the configuration file, or to
+// the working directory where there is none or a flag says it.
+type Config struct {
+	// The address for customers: the contracts, the gateway, /.well-known, /healthz, /readyz. Port 0 takes a free one.
+	Listen string `yaml:"listen"`
+	// The address for operators: /metrics, /healthz, /readyz. Never open it to the internet.
+	AdminListen string `yaml:"admin_listen"`
+	// How customers reach `listen`: https://auth.example.com, without a path. It is the issuer unless `issuer` is set, and
+	// the base of every link.
+	PublicURL string `yaml:"public_url"`
+	// The claim "iss" of every token. Empty: public_url. Whoever checks tokens compares it letter by letter.
+	Issuer string `yaml:"issuer"`
+	// Former issuers whose tokens are still accepted. Leave one here for as long as its tokens live.
+	AcceptIssuers []string `yaml:"accept_issuers"`
+	// The claim "aud" of every access token. Empty: the issuer.
+	Audience string `yaml:"audience"`
+	// The realm of every WWW-Authenticate.
+	Realm string `yaml:"realm"`
+	// live, or test for a staging deployment. It stands in every credential, and one of the other is worth nothing here.
+	Environment auth.Environment `yaml:"environment"`
+	// What API keys begin with: 1 to 16 lower-case letters and digits. Keys with another beginning are no longer known.
+	KeyPrefix string `yaml:"key_prefix"`
+	// The folder of the embedded database and of its master key.
+	DataDir string `yaml:"data_dir"`
+	// postgres://… instead of the embedded database. It comes in a later release.
+	Database Secret `yaml:"database"`
+	// For PostgreSQL. It comes in a later release.
+	DatabasePool DatabasePool `yaml:"database_pool"`
+	// redis://… for limits that replicas share. It comes in a later release.
+	Redis Secret `yaml:"redis"`
+	// The file with the master key, as `gatehouse master-key generate` prints it. Empty: the variable
+	// GATEHOUSE_MASTER_KEY, or else the file beside the embedded database.
+	MasterKeyFile string `yaml:"master_key_file"`
+	// Whose X-Forwarded-For is believed: addresses and CIDRs, `private` for all private ranges. Name your load balancer
+	// here, and nobody else: a peer in this list may say where its requests come from.
+	TrustedProxies []string `yaml:"trusted_proxies"`
+	// PROXY protocol v2 on `listen`. It comes in a later release.
+	ProxyProtocol bool `yaml:"proxy_protocol"`
+	// Refuse credentials that come in clear text. It comes in a later release.
+	RequireHTTPS bool `yaml:"require_https"`
+	// Certificates for `listen`. They come in a later release.
+	TLS TLS `yaml:"tls"`
+	// Cross-origin calls from browsers. They come in a later release.
+	CORS CORS `yaml:"cors"`
+	// What we speak over the wire. The addresses of a disabled contract are 404, and its credentials open nothing.
+	Contracts Contracts `yaml:"contracts"`
+	// How tokens are signed and how long they live. A new lifetime holds for new tokens; those that are out keep theirs.
+	Tokens Tokens `yaml:"tokens"`
+	// Keys that sign rotate by themselves.
+	SigningKeys SigningKeys `yaml:"signing_keys"`
+	// How long a revocation may take to reach everybody.
+	Revocation Revocation `yaml:"revocation"`
+	// How much is kept in memory.
+	Cache Cache `yaml:"cache"`
+	// How often somebody may come. `burst` is how many may come at once, on top of nothing: after that, `rate`. Burst 0
+	// stands for the number in the rate, rate 0 is no limit. The two are set apart: who changes a rate looks at its burst.
+	Limits Limits `yaml:"limits"`
+	// The audit trail: who changed what.
+	Audit Audit `yaml:"audit"`
+	// Who was refused and why, for `gatehouse explain` and `gatehouse refusal list`.
+	Refusals Refusals `yaml:"refusals"`
+	// The dashboards. They come in a later release.
+	Dashboard Dashboard `yaml:"dashboard"`
+	// Pages for customers at /docs. They come in a later release.
+	Docs Docs `yaml:"docs"`
+	// The log goes to standard error. No secret is ever in it.
+	Log Log `yaml:"log"`
+	// How long requests may take to end when the server is told to stop.
+	ShutdownGrace time.Duration `yaml:"shutdown_grace"`
+	// The APIs behind the gateway. The most specific route wins: host, then path, then method; none is 404. Our own
+	// addresses win over routes.
+	Routes []Route `yaml:"routes"`
+
+	// MasterKey is what GATEHOUSE_MASTER_KEY or the file of master_key_file holds, without white space around it; not set
+	// where neither is given. MasterKeyPrevious likewise, of GATEHOUSE_MASTER_KEY_PREVIOUS and …_FILE.
+	MasterKey         Secret `yaml:"-"`
+	MasterKeyPrevious Secret `yaml:"-"`
+	// File is the configuration file, as it was named; "" if there is none.
+	File string `yaml:"-"`
+
+	origins map[string]origin
+}
+
+// DatabasePool is for PostgreSQL.
+type DatabasePool struct {
+	// Connections at most, for each replica.
+	MaxConnections int `yaml:"max_connections"`
+	// How long one statement may take.
+	StatementTimeout time.Duration `yaml:"statement_timeout"`
+}
+
+// TLS is how `listen` is encrypted.
+type TLS struct {
+	// Both are read anew when they change.
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+	// Certificates by themselves.
+	ACME ACME `yaml:"acme"`
+}
+
+// ACME is where certificates come from by themselves.
+type ACME struct {
+	Email string   `yaml:"email"`
+	Hosts []string `yaml:"hosts"`
+}
+
+// CORS is what browsers may do from elsewhere.
+type CORS struct {
+	AllowedOrigins []string `yaml:"allowed_origins"`
+	AllowedHeaders []string `yaml:"allowed_headers"`
+}
+
+// Contracts are the ways we speak over the wire.
+type Contracts struct {
+	// API key to access token: GET /authentication.
+	Liquid LiquidContract `yaml:"liquid"`
+	// User ID and password to an order token: GET /order-authentication.
+	Orders Contract `yaml:"orders"`
+	// Username and password to a pair: POST /auth/login, /auth/refresh, /auth/logout.
+	B2B Contract `yaml:"b2b"`
+	// OAuth 2: POST /oauth/token, /oauth/introspect, /oauth/revoke.
+	OAuth Contract `yaml:"oauth"`
+}
+
+// Enabled says whether contract c is spoken.
+func (c Contracts) Enabled(of auth.Contract) bool {
+	switch of {
+	case auth.Liquid:
+		return c.Liquid.Enabled
+	case auth.Orders:
+		return c.Orders.Enabled
+	case auth.B2B:
+		return c.B2B.Enabled
+	case auth.OAuth2:
+		return c.OAuth.Enabled
+	}
+	return false
+}
+
+// A Contract is a contract that can only be switched on and off.
+type Contract struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// LiquidContract is the contract of API keys.
+type LiquidContract struct {
+	Enabled bool `yaml:"enabled"`
+	// The request header with the API key.
+	Header string `yaml:"header"`
+	// metadata.version and metadata.languages of every answer, which contract `orders` has too.
+	APIVersion string   `yaml:"api_version"`
+	Languages  []string `yaml:"languages"`
+}
+
+// Tokens says how tokens are signed and how long they live.
+type Tokens struct {
+	// EdDSA, ES256, RS256 or HS256. HS256 keys can be checked by this server alone.
+	Algorithm verify.Algorithm `yaml:"algorithm"`
+	// Contract `liquid`.
+	AccessToken AccessToken `yaml:"access_token"`
+	// Contract `orders`.
+	OrderAPI OrderAPI `yaml:"order_api"`
+	// Contract `b2b`.
+	B2B B2BTokens `yaml:"b2b"`
+	// Contract `oauth`.
+	OAuth OAuthTokens `yaml:"oauth"`
+}
+
+// AccessToken is for tokens of the type ACCESS_TOKEN.
+type AccessToken struct {
+	Lifetime time.Duration `yaml:"lifetime"`
+	// How long after the key was presented a token can be renewed in band. 0: never.
+	MaxRenewal time.Duration `yaml:"max_renewal"`
+}
+
+// OrderAPI is for tokens of the type ORDER_API.
+type OrderAPI struct {
+	Lifetime time.Duration `yaml:"lifetime"`
+}
+
+// B2BTokens is for pairs.
+type B2BTokens struct {
+	AccessLifetime  time.Duration `yaml:"access_lifetime"`
+	RefreshLifetime time.Duration `yaml:"refresh_lifetime"`
+	// How long after a refresh the old token is taken for a client that raced with itself, not for theft; and how long
+	// an answer can be had again under the same Idempotency-Key. At most 60s.
+	ReuseLeeway time.Duration `yaml:"reuse_leeway"`
+	// How long after its login a session ends, however often it is refreshed. 0: never; 90d is a good choice.
+	MaxSessionAge time.Duration `yaml:"max_session_age"`
+	// What a stolen refresh token does: revoke_session, or refuse, which only refuses it.
+	OnReuse auth.OnReuse `yaml:"on_reuse"`
+}
+
+// OAuthTokens is for tokens of the type OAUTH_ACCESS.
+type OAuthTokens struct {
+	Lifetime time.Duration `yaml:"lifetime"`
+}
+
+// SigningKeys is how keys rotate.
+type SigningKeys struct {
+	RotateEvery time.Duration `yaml:"rotate_every"`
+	// How long a key stands in the key set before it signs, so that whoever caches the set knows it by then.
+	PublishAhead time.Duration `yaml:"publish_ahead"`
+}
+
+// Revocation is how long a revocation may take.
+type Revocation struct {
+	// A server that has not heard from the database for so long answers 503, for it may have missed a revocation.
+	MaxStaleness time.Duration `yaml:"max_staleness"`
+	// How long a logout or a command waits at most until every server has applied it. Above max_staleness, no revocation
+	// is ever answered before it holds everywhere: 6s and 5s do that.
+	Wait time.Duration `yaml:"wait"`
+}
+
+// Cache is how much is kept in memory.
+type Cache struct {
+	// Credentials that were presented lately; about 1 KB each.
+	Credentials int `yaml:"credentials"`
+	// Tokens whose signature was checked lately. 0: none.
+	Tokens int `yaml:"tokens"`
+}
+
+// Limits says how often somebody may come.
+type Limits struct {
+	// Attempts at the contracts' own addresses, by the caller's address (the /64 for IPv6).
+	ExchangePerAddress Limit `yaml:"exchange_per_address"`
+	// Exchanges of one credential, charged only when its secret was right.
+	ExchangePerCredential Limit `yaml:"exchange_per_credential"`
+	// Wrong credentials, by the caller's address.
+	FailuresPerAddress Limit `yaml:"failures_per_address"`
+	// Wrong passwords, by the user name as it was presented.
+	FailuresPerIdentifier Limit `yaml:"failures_per_identifier"`
+	// Calls through routes, by account, unless `gatehouse account limit` set another for it.
+	RequestsPerAccount Limit `yaml:"requests_per_account"`
+}
+
+// A Limit is a rate and how many may come at once. [Limit.AsRate] is both.
+type Limit struct {
+	Rate  auth.Rate `yaml:"rate"`
+	Burst int64     `yaml:"burst"`
+}
+
+// AsRate is the limit as a limiter takes it, its burst included.
+func (l Limit) AsRate() auth.Rate {
+	if l.Rate.None() {
+		return auth.Rate{}
+	}
+	r := l.Rate
+	r.Burst = l.Burst
+	return r
+}
+
+// Audit is the audit trail.
+type Audit struct {
+	Retention time.Duration `yaml:"retention"`
+}
+
+// Refusals are who was refused and why.
+type Refusals struct {
+	Retention time.Duration `yaml:"retention"`
+}
+
+// Dashboard is pages for operators and members.
+type Dashboard struct {
+	Enabled bool `yaml:"enabled"`
+}
+
+// Docs is pages for customers.
+type Docs struct {
+	Enabled      bool     `yaml:"enabled"`
+	Title        string   `yaml:"title"`
+	Support      string   `yaml:"support"`
+	Environments []string `yaml:"environments"`
+}
+
+// Log is what the server tells.
+type Log struct {
+	// debug, info, warn or error.
+	Level string `yaml:"level"`
+	// json or text.
+	Format string `yaml:"format"`
+}
+
+// A Route is an API behind the gateway, or a part of one.
+type Route struct {
+	// A prefix by whole segments: /api/orders matches /api/orders and /api/orders/7, never /api/orders-old. A slash at
+	// its end changes nothing.
+	Path string `yaml:"path"`
+	// Only requests for this host name, in lower case and without a port. Empty: any.
+	Host string `yaml:"host"`
+	// Only these methods. Empty: any.
+	Methods []string `yaml:"methods"`
+	// The API: http://host:port, with a path that is put before the request's if you like. Empty: the route is for
+	// forward-auth only, and 404 at the gateway.
+	Upstream string `yaml:"upstream"`
+	// The types of tokens that open the route: ACCESS_TOKEN, ORDER_API, B2B_ACCESS, OAUTH_ACCESS.
+	Accepts []verify.Type `yaml:"accepts"`
+	// The scopes that a token needs, all of them.
+	Scopes []string `yaml:"scopes"`
+	// Open to everybody, without a token. Identity headers are removed all the same.
+	Public bool `yaml:"public"`
+	// In whose words the gateway's own errors are: liquid, b2b or oauth. Empty: of the contract of the first type in
+	// `accepts`.
+	Errors auth.Contract `yaml:"errors"`
+	// `upstream` leaves CORS headers to the API. It comes in a later release.
+	CORS string `yaml:"cors"`
+	// How often each account may come here, besides limits.requests_per_account.
+	Limits Limit `yaml:"limits"`
+	// How long the API may take.
+	Timeouts Timeouts `yaml:"timeouts"`
+	// Take `path` off the front before the request goes on: /api/orders/7 arrives as /7.
+	StripPrefix bool `yaml:"strip_prefix"`
+	// Identity headers besides ours: the header's name, and what it holds: account, ref, credential, type or scope. What
+	// a client sends under these names is removed.
+	Headers map[string]Fact `yaml:"headers"`
+}
+
+// Timeouts is how long an API may take.
+type Timeouts struct {
+	// To accept a connection.
+	Connect time.Duration `yaml:"connect"`
+	// To begin its answer, once it has the request; past it, the answer is 504. 0: as long as it likes.
+	Header time.Duration `yaml:"header"`
+}
+
+// A Fact is something about a caller that a header can hold.
+type Fact string
+
+// The facts.
+const (
+	FactAccount    Fact = "account"
+	FactRef        Fact = "ref"
+	FactCredential Fact = "credential"
+	FactType       Fact = "type"
+	FactScope      Fact = "scope"
+)
+
+const (
+	day  = 24 * time.Hour
+	year = 366 * day
+)
+
+// Default returns what holds where nothing is set. Unlike what [Load] returns, its issuer and audience are empty and its
+// data_dir is relative.
+func Default() *Config {
+	return &Config{
+		Listen:      "127.0.0.1:8000",
+		AdminListen: "127.0.0.1:9000",
+		PublicURL:   "http://127.0.0.1:8000",
+		Realm:       "gatehouse",
+		Environment: auth.Live,
+		KeyPrefix:   "gk",
+		DataDir:     "./gatehouse-data",
+		DatabasePool: DatabasePool{
+			MaxConnections:   20,
+			StatementTimeout: 2 * time.Second,
+		},
+		Contracts: Contracts{
+			Liquid: LiquidContract{
+				Enabled:    true,
+				Header:     "X-LIQUID-API-KEY",
+				APIVersion: "1.7.0",
+				Languages:  []string{"en"},
+			},
+			Orders: Contract{Enabled: true},
+			B2B:    Contract{Enabled: true},
+			OAuth:  Contract{Enabled: true},
+		},
+		Tokens: Tokens{
+			Algorithm:   verify.EdDSA,
+			AccessToken: AccessToken{Lifetime: day, MaxRenewal: 30 * day},
+			OrderAPI:    OrderAPI{Lifetime: 10 * time.Minute},
+			B2B: B2BTokens{
+				AccessLifetime:  time.Hour,
+				RefreshLifetime: 7 * day,
+				ReuseLeeway:     10 * time.Second,
+				OnReuse:         auth.RevokeSession,
+			},
+			OAuth: OAuthTokens{Lifetime: time.Hour},
+		},
+		SigningKeys: SigningKeys{RotateEvery: 30 * day, PublishAhead: day},
+		Revocation:  Revocation{MaxStaleness: time.Minute, Wait: 2 * time.Second},
+		Cache:       Cache{Credentials: 100_000, Tokens: 100_000},
+		Limits: Limits{
+			ExchangePerAddress:    Limit{auth.Rate{Count: 600, Per: time.Minute}, 100},
+			ExchangePerCredential: Limit{auth.Rate{Count: 600, Per: time.Minute}, 100},
+			FailuresPerAddress:    Limit{auth.Rate{Count: 60, Per: time.Minute}, 30},
+			FailuresPerIdentifier: Limit{auth.Rate{Count: 100, Per: time.Hour}, 20},
+		},
+		Audit:         Audit{Retention: 365 * day},
+		Refusals:      Refusals{Retention: 7 * day},
+		Dashboard:     Dashboard{Enabled: true},
+		Docs:          Docs{Enabled: true},
+		Log:           Log{Level: "info", Format: "json"},
+		ShutdownGrace: 10 * time.Second,
+	}
+}
+
+// defaultRoute is what a route is where the file says nothing.
+func defaultRoute() Route {
+	return Route{Timeouts: Timeouts{Connect: 5 * time.Second, Header: 30 * time.Second}}
+}

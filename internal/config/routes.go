@@ -1,0 +1,203 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// ownPaths are our own addresses on `listen`, by whole segments. Those of a disabled contract are ours too: they are 404.
+func ownPaths() []string {
+	return []string{
+		"/authentication", "/api/authentication", "/order-authentication", "/api/order-authentication",
+		"/auth/login", "/auth/refresh", "/auth/logout", "/oauth/token", "/oauth/introspect", "/oauth/revoke",
+		"/.well-known", "/docs", "/openapi.yaml", "/dashboard", "/healthz", "/readyz", "/authz",
+	}
+}
+
+// OwnPath returns which of our own addresses a path is, or lies under; "" if it is free for a route.
+func OwnPath(path string) string {
+	for _, own := range ownPaths() {
+		if rest, ok := strings.CutPrefix(path, own); ok && (rest == "" || rest[0] == '/') {
+			return own
+		}
+	}
+	return ""
+}
+
+func routeKey(i int) string { return fmt.Sprintf("routes[%d]", i) }
+
+// complete fills in whose words a route's errors are in. Contracts 1 and 2 share theirs.
+func (r *Route) complete() {
+	if r.Errors == "" && len(r.Accepts) > 0 {
+		r.Errors = auth.ContractOf(r.Accepts[0])
+		if r.Errors == auth.Orders {
+			r.Errors = auth.Liquid
+		}
+	}
+}
+
+func (l *loader) checkRoutes() {
+	for i, r := range l.c.Routes {
+		if l.wrong[routeKey(i)] { // not a route at all
+			continue
+		}
+		l.checkRoute(routeKey(i), r)
+		for j, other := range l.c.Routes[:i] {
+			if why := hides(other, r); why != "" {
+				l.problem(routeKey(i), "can never match: %s at %s has the same path, host and %s", routeKey(j), l.c.origin(routeKey(j)), why)
+				break
+			}
+		}
+	}
+}
+
+// hides says what two routes have in common so that one of them can never match, "" if both can. One with methods is more
+// specific than one without.
+func hides(a, b Route) string {
+	if strings.TrimRight(a.Path, "/") != strings.TrimRight(b.Path, "/") || a.Host != b.Host || (len(a.Methods) == 0) != (len(b.Methods) == 0) {
+		return ""
+	}
+	if len(a.Methods) == 0 {
+		return "no methods"
+	}
+	for _, m := range b.Methods {
+		if slices.Contains(a.Methods, m) {
+			return "method " + m
+		}
+	}
+	return ""
+}
+
+func (l *loader) checkRoute(key string, r Route) {
+	if err := checkPath(r.Path); err != nil {
+		l.problem(key+".path", "%s has %w", quote(r.Path), err)
+	} else if own := OwnPath(r.Path); own != "" {
+		l.problem(key+".path", "%s is ours: %s answers there, and a route would never be asked", quote(r.Path), own)
+	}
+	if r.Host != "" && !hostname(r.Host) {
+		l.problem(key+".host", "%s is not a host name in lower case without a port: write api.example.com", quote(r.Host))
+	}
+	for i, m := range r.Methods {
+		at := fmt.Sprintf("%s.methods[%d]", key, i)
+		switch {
+		case m == "" || strings.Trim(m, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "":
+			l.problem(at, "%s is not a method: write GET or POST, in capitals", quote(m))
+		case m == "CONNECT" || m == "TRACE":
+			l.problem(at, "%s is never let through", m)
+		case slices.Contains(r.Methods[:i], m):
+			l.problem(at, "%s is there twice", m)
+		}
+	}
+	if r.Upstream != "" {
+		if err := checkURL(r.Upstream, true); err != nil {
+			shown := quote(r.Upstream)
+			if strings.Contains(r.Upstream, "@") { // a password may be in it
+				shown = "the URL"
+			}
+			l.problem(key+".upstream", "%s %w", shown, err)
+		}
+	}
+	l.checkAccess(key, r)
+	l.checkLimit(key+".limits", r.Limits)
+	l.between(key+".timeouts.connect", r.Timeouts.Connect, 10*time.Millisecond, 10*time.Minute)
+	l.between(key+".timeouts.header", r.Timeouts.Header, 0, day)
+	if r.StripPrefix && r.Upstream == "" {
+		l.problem(key+".strip_prefix", "is of no use without an upstream")
+	}
+	l.checkHeaders(key, r)
+}
+
+// checkAccess looks at who may come in: nobody by mistake.
+func (l *loader) checkAccess(key string, r Route) {
+	if !r.Public && len(r.Accepts) == 0 {
+		l.problem(key+".accepts", "is empty, so no token would open the route: name its types, as [B2B_ACCESS], or write public: true")
+	}
+	for i, t := range r.Accepts {
+		at := fmt.Sprintf("%s.accepts[%d]", key, i)
+		if !slices.Contains(verify.Types, t) {
+			oneOf(l, at, t, verify.Types...)
+		} else if slices.Contains(r.Accepts[:i], t) {
+			l.problem(at, "%s is there twice", t)
+		}
+	}
+	for i, s := range r.Scopes {
+		at := fmt.Sprintf("%s.scopes[%d]", key, i)
+		switch {
+		case s == "" || !printable(s, false):
+			l.problem(at, `%s is not a scope: printable ASCII without spaces, " and \`, quote(s))
+		case strings.HasPrefix(s, "gatehouse:"):
+			l.problem(at, "%s is in no token: scopes that begin with gatehouse: are for our own addresses", quote(s))
+		case slices.Contains(r.Scopes[:i], s):
+			l.problem(at, "%s is there twice", s)
+		}
+	}
+	if r.Public {
+		for _, c := range []struct {
+			name string
+			set  bool
+		}{
+			{"accepts", len(r.Accepts) > 0},
+			{"scopes", len(r.Scopes) > 0},
+			{"limits", !r.Limits.Rate.None()},
+			{"headers", len(r.Headers) > 0},
+		} {
+			if c.set {
+				l.problem(key+"."+c.name, "is of no use on a public route, where nobody shows a token: leave it out, or take public: true away")
+			}
+		}
+	}
+	if r.Errors != "" {
+		oneOf(l, key+".errors", r.Errors, auth.Liquid, auth.B2B, auth.OAuth2)
+	}
+}
+
+func (l *loader) checkHeaders(key string, r Route) {
+	seen := map[string]string{plainHeader(l.c.Contracts.Liquid.Header): "contracts.liquid.header"}
+	for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
+		at := key + ".headers." + name
+		switch other := seen[plainHeader(name)]; {
+		case !isToken(name) || strings.Contains(name, "_"):
+			l.problem(at, "%s is not the name of a header: write X-Customer, without underscores", quote(name))
+		case takenHeader(name):
+			l.problem(at, "%s has a meaning of its own: take a name that nobody else uses, as X-Customer", quote(name))
+		case other != "":
+			l.problem(at, "%s is the same header", other)
+		}
+		seen[plainHeader(name)] = name
+		oneOf(l, at, r.Headers[name], FactAccount, FactRef, FactCredential, FactType, FactScope)
+	}
+}
+
+// checkPath wants the one spelling of a path that requests are compared with.
+func checkPath(path string) error {
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return errors.New("no slash at its beginning: write /api/v1")
+	case strings.Contains(path, "//"):
+		return errors.New("two slashes one after the other: requests for those are refused")
+	case strings.ContainsAny(path, "?#"):
+		return errors.New("a query or a fragment: routes are chosen by path alone")
+	case strings.Contains(path, "%"):
+		return errors.New("an escape: write the letter itself")
+	case !printable(path, false):
+		return errors.New(`a letter that no path here can have: printable ASCII without spaces, " and \`)
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if segment == "." || segment == ".." {
+			return errors.New("a dot segment: requests for those are refused")
+		}
+	}
+	return nil
+}
+
+func hostname(s string) bool {
+	return len(s) <= 253 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789.-") == "" &&
+		!strings.HasPrefix(s, ".") && !strings.HasSuffix(s, ".") && !strings.Contains(s, "..")
+}
