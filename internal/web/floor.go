@@ -122,22 +122,10 @@ func New(c Config) (*Floor, error) {
 func (f *Floor) ServeHTTP(w http.ResponseWriter, hr *http.Request) {
 	one := &request{}
 	one.w.ResponseWriter = w
-	r := &one.r
-	r.Request, r.writer = hr, &one.w
-	r.Seen.At, r.Seen.Did = f.now(), auth.DidOther
-
-	one.id[0] = NewRequestID()
-	w.Header()["X-Request-Id"] = one.id[:]
-	r.Caller = auth.Caller{
-		RequestID: one.id[0], Method: Printable(hr.Method), Host: Printable(hr.Host), UserAgent: Printable(hr.UserAgent()),
-	}
-
 	defer f.finish(one)
-	var forwarded string
-	r.Caller.Address, r.Caller.Peer, forwarded = f.resolve(hr)
-	r.Caller.Forwarded = Printable(forwarded)
-	if err := f.serve(&one.w, r); err != nil {
-		f.refuse(&one.w, r, err)
+	f.begin(one, w, hr)
+	if err := f.serve(&one.w, &one.r); err != nil {
+		f.refuse(&one.w, &one.r, err)
 	}
 }
 
@@ -148,26 +136,46 @@ type request struct {
 	id [1]string
 }
 
+// begin fills in what is known before anything is looked at.
+func (f *Floor) begin(one *request, w http.ResponseWriter, hr *http.Request) {
+	r := &one.r
+	r.Request, r.writer = hr, &one.w
+	r.Seen.At, r.Seen.Did = f.now(), auth.DidOther
+	one.id[0] = NewRequestID()
+	w.Header()["X-Request-Id"] = one.id[:]
+	r.Caller = auth.Caller{
+		RequestID: one.id[0], Method: Printable(hr.Method), Host: Printable(hr.Host), UserAgent: Printable(hr.UserAgent()),
+	}
+	var forwarded string
+	r.Caller.Address, r.Caller.Peer, forwarded = f.resolve(hr)
+	r.Caller.Forwarded = Printable(forwarded)
+}
+
+// unrouted fills in what can be said of a target that is no good.
+func (f *Floor) unrouted(r *Request) {
+	raw, _, _ := strings.Cut(r.RequestURI, "?")
+	r.Caller.Path = Printable(raw)
+	f.words(r, raw)
+}
+
 func (f *Floor) serve(w *writer, r *Request) error {
 	path, query, err := CheckPath(r.RequestURI)
 	if err != nil {
-		raw, _, _ := strings.Cut(r.RequestURI, "?")
-		r.Caller.Path = Printable(raw)
-		f.words(r, raw)
+		f.unrouted(r)
 		return err
 	}
-	r.Path, r.RawQuery, r.Caller.Path = path, query, Printable(path)
 	if r.URL == nil || r.URL.Path != path || r.URL.RawPath != "" {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
-			f.words(r, path)
+			f.unrouted(r)
 			return &StatusError{Status: http.StatusBadRequest, Err: errPath}
 		}
 		u.RawQuery = query
 		r.URL = u
 	}
-
+	r.Path, r.RawQuery, r.Caller.Path = path, query, Printable(path)
 	f.words(r, path)
+
 	a := f.own[path]
 	if a == nil {
 		if f.next == nil {
@@ -175,7 +183,6 @@ func (f *Floor) serve(w *writer, r *Request) error {
 		}
 		return f.next(w, r)
 	}
-
 	r.Seen.Route = a.Path
 	if a.Did != "" {
 		r.Seen.Did = a.Did

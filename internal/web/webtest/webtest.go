@@ -1,0 +1,149 @@
+// Package webtest puts a floor on a real socket and speaks HTTP to it byte by byte, for tests of contracts. It leaves what
+// is said to them.
+//
+// The invariant: an answer that [Server.Send] returns has a good X-Request-Id, a Date and a length, and was observed once
+// with the same status.
+package webtest
+
+import (
+	"bufio"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// Address is where every caller is, unless the test's own Resolve says otherwise.
+var Address = netip.MustParseAddr("192.0.2.7")
+
+// A Server listens on an address of this machine until its test ends.
+type Server struct {
+	Addr string
+
+	mu   sync.Mutex
+	seen []auth.Observation
+}
+
+// Serve starts a server. Resolve and Observe of c may be nil.
+func Serve(t *testing.T, c web.Config) *Server {
+	t.Helper()
+	s := &Server{}
+	if c.Resolve == nil {
+		c.Resolve = func(*http.Request) (netip.Addr, netip.Addr, string) { return Address, Address, "" }
+	}
+	observe := c.Observe
+	c.Observe = func(o *auth.Observation) {
+		s.mu.Lock()
+		s.seen = append(s.seen, *o)
+		s.mu.Unlock()
+		if observe != nil {
+			observe(o)
+		}
+	}
+	floor, err := web.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Addr = listener.Addr().String()
+	server := web.NewServer(floor, log.New(io.Discard, "", 0))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(listener)
+	}()
+	t.Cleanup(func() {
+		_ = server.Close()
+		<-done
+	})
+	return s
+}
+
+// An Answer is what came back.
+type Answer struct {
+	Status    int
+	RequestID string
+	// Header has neither X-Request-Id nor Date nor Content-Length: Send has looked at them.
+	Header http.Header
+	Body   string
+	Closed bool // the answer said that the connection ends with it
+	Seen   auth.Observation
+}
+
+var goodID = regexp.MustCompile(`^reqid_[a-z0-9]{11}$`)
+
+// Send sends one request and returns its answer. Each line of the head ends in a line feed alone, for the reader's sake, and
+// goes out with a carriage return before it; what follows the first empty line goes out as it is. Host is added.
+func (s *Server) Send(t *testing.T, request string) Answer {
+	t.Helper()
+	conn, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+
+	head, body, _ := strings.Cut(request, "\n\n")
+	line, headers, more := strings.Cut(strings.TrimSuffix(head, "\n"), "\n")
+	lines := []string{line + " HTTP/1.1", "Host: api.example.org"}
+	if more {
+		lines = append(lines, strings.Split(headers, "\n")...)
+	}
+	if _, err := io.WriteString(conn, strings.Join(lines, "\r\n")+"\r\n\r\n"+body); err != nil {
+		t.Fatal(err)
+	}
+	method, _, _ := strings.Cut(line, " ")
+	got, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	defer got.Body.Close()
+	all, err := io.ReadAll(got.Body)
+	if err != nil {
+		t.Fatalf("%s: %v", line, err)
+	}
+	a := Answer{Status: got.StatusCode, RequestID: got.Header.Get("X-Request-Id"), Header: got.Header, Body: string(all), Closed: got.Close}
+	s.check(t, line, &a)
+	return a
+}
+
+func (s *Server) check(t *testing.T, line string, a *Answer) {
+	t.Helper()
+	if !goodID.MatchString(a.RequestID) || len(a.Header["X-Request-Id"]) != 1 {
+		t.Errorf("%s: X-Request-Id %q", line, a.Header["X-Request-Id"])
+	}
+	if _, err := http.ParseTime(a.Header.Get("Date")); err != nil {
+		t.Errorf("%s: Date %q", line, a.Header["Date"])
+	}
+	if n := a.Header.Get("Content-Length"); n != strconv.Itoa(len(a.Body)) && !strings.HasPrefix(line, "HEAD ") && a.Status != http.StatusNotModified {
+		t.Errorf("%s: Content-Length %q, but the body has %d bytes", line, n, len(a.Body))
+	}
+	for _, name := range []string{"X-Request-Id", "Date", "Content-Length"} {
+		a.Header.Del(name)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for i := range s.seen {
+		if s.seen[i].Caller.RequestID == a.RequestID {
+			a.Seen = s.seen[i]
+			n++
+		}
+	}
+	if n != 1 || a.Seen.Status != a.Status {
+		t.Errorf("%s: observed %d times, with status %d, want once with %d", line, n, a.Seen.Status, a.Status)
+	}
+}
