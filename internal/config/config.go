@@ -68,8 +68,8 @@ type Config struct {
 	Revocation Revocation `yaml:"revocation"`
 	// How much is kept in memory.
 	Cache Cache `yaml:"cache"`
-	// How often somebody may come. `burst` is how many may come at once, on top of nothing: after that, `rate`. Burst 0
-	// stands for the number in the rate, rate 0 is no limit. The two are set apart: who changes a rate looks at its burst.
+	// How often somebody may come. `burst` is how many may come at once, `rate` how fast they come back. Burst 0 stands for
+	// the number in the rate, rate 0 is no limit. The two are set apart: who changes a rate looks at its burst.
 	Limits Limits `yaml:"limits"`
 	// The audit trail: who changed what.
 	Audit Audit `yaml:"audit"`
@@ -304,7 +304,7 @@ type Route struct {
 	Path string `yaml:"path"`
 	// Only requests for this host name, in lower case and without a port. Empty: any.
 	Host string `yaml:"host"`
-	// Only these methods. Empty: any.
+	// Only these methods, each by its name: HEAD is not GET. Empty: any.
 	Methods []string `yaml:"methods"`
 	// The API: http://host:port, with a path that is put before the request's if you like. Empty: the route is for
 	// forward-auth only, and 404 at the gateway.
