@@ -152,7 +152,6 @@ func TestPrintable(t *testing.T) {
 // The head of an answer, and even a part of its body, went out before it failed: nobody may take it for a whole one.
 func TestAnAnswerThatFailsHalfWay(t *testing.T) {
 	half := func(w http.ResponseWriter, _ *web.Request) error {
-		w.Header().Set("Content-Length", "100")
 		_, _ = io.WriteString(w, "half")
 		w.(http.Flusher).Flush()
 		return errors.New("canary")
