@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -33,20 +32,6 @@ func secrets(newest, old auth.Secret) []auth.Secret {
 	return []auth.Secret{newest, old}
 }
 
-// tokenScope is what of a credential's scope goes into tokens.
-func tokenScope(scope string) string {
-	if !strings.Contains(scope, "gatehouse:") {
-		return scope
-	}
-	var kept []string
-	for s := range strings.SplitSeq(scope, " ") {
-		if !strings.HasPrefix(s, "gatehouse:") {
-			kept = append(kept, s)
-		}
-	}
-	return strings.Join(kept, " ")
-}
-
 // CreateCredential stores a new credential with its one secret, or two, the newest first; only the older one has an end.
 // Its account must exist, [auth.ErrNotFound], and its id be new, [auth.ErrConflict]. Nothing is appended to the change log:
 // nobody can have it in memory.
@@ -70,7 +55,7 @@ func (db *DB) CreateCredential(ctx context.Context, c auth.Credential, act auth.
 		n, err := t.exec(`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, expires_at, secrets_made,
 			secret_number, secret_digest, secret_pepper, secret_created_at, old_number, old_digest, old_pepper, old_created_at, old_expires_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO NOTHING`,
-			string(c.ID), int64(c.Account), string(c.Kind), c.Name, c.Scope, tokenScope(c.Scope), c.CreatedAt.UnixMilli(), ms(c.ExpiresAt),
+			string(c.ID), int64(c.Account), string(c.Kind), c.Name, c.Scope, auth.TokenScope(c.Scope), c.CreatedAt.UnixMilli(), ms(c.ExpiresAt),
 			newest.Number, newest.Digest, string(newest.Pepper), newest.CreatedAt.UnixMilli(),
 			positive(old.Number), old.Digest, orNull(string(old.Pepper)), ms(old.CreatedAt), ms(old.ExpiresAt))
 		if err != nil {
@@ -248,7 +233,7 @@ func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to aut
 			c.NarrowedAt, c.RestrictedAt = now, now
 		}
 		_, err = t.exec(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6
-			WHERE id = $7`, c.Name, c.Scope, tokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), string(id))
+			WHERE id = $7`, c.Name, c.Scope, auth.TokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), string(id))
 		return auth.Subject{Account: c.Account}, true, err
 	}, nil)
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Exceptions returns all that a replica must hold to judge tokens, as of one moment: the accounts that are suspended, have
-// an allowlist or a limit, or were restricted at since or later; the credentials restricted at since or later, without
+// an allowlist, a limit or a reference, or were restricted at since or later; the credentials restricted at since or later, without
 // their secrets; the sessions whose revocation is to be remembered. An account that was deleted is among the suspended
 // only while it counts as restricted: after that nobody has a token of it, or a credential.
 func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions, error) {

@@ -44,12 +44,12 @@ func (t *tx) keysChanged(now time.Time) (auth.Position, error) {
 	return t.append(auth.Change{Of: auth.ChangedKeys, At: now})
 }
 
-// AddKey adds a key to its ring, if after is still the youngest of that ring that is not revoked ("": there is none); else
-// it is [auth.ErrConflict]. So of two who rotate at once one wins.
+// AddKey adds a key to its ring, if after is still the youngest of that ring that is not revoked, that is the one that
+// becomes active last ("": there is none); else it is [auth.ErrConflict]. So of two who rotate at once one wins.
 func (db *DB) AddKey(ctx context.Context, k auth.KeyRow, after auth.KeyID, act auth.Act) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 		n, err := t.exec(`INSERT INTO keys (`+keyColumns+`) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
-			WHERE COALESCE((SELECT id FROM keys WHERE ring = $2 AND revoked_at IS NULL ORDER BY seq DESC LIMIT 1), '') = $10`,
+			WHERE COALESCE((SELECT id FROM keys WHERE ring = $2 AND revoked_at IS NULL ORDER BY active_at DESC, seq DESC LIMIT 1), '') = $10`,
 			string(k.ID), string(k.Ring), k.Algorithm, k.Sealed, k.MasterKey, k.CreatedAt.UnixMilli(), k.ActiveAt.UnixMilli(),
 			ms(k.ExpiresAt), ms(k.RevokedAt), string(after))
 		if err != nil {

@@ -123,7 +123,7 @@ CREATE TABLE revoked_sessions (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX revoked_sessions_until ON revoked_sessions (until);
 
--- seq tells which key of a ring is the youngest.
+-- seq is the order in which they were added.
 CREATE TABLE keys (
     seq        INTEGER NOT NULL PRIMARY KEY,
     id         TEXT    NOT NULL UNIQUE,
