@@ -23,7 +23,7 @@ var floors = [][]string{
 	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/gateway"},
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
-	{"internal/token"},
+	{"internal/token", "internal/web/webtest"},
 	{"internal/secret", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/config", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth"},

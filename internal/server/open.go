@@ -137,7 +137,7 @@ func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
 	c := op.Config
 	var err error
 	op.Rings, err = token.New(token.Config{
-		Store: op.DB, Masters: op.Masters, Algorithm: c.Tokens.Algorithm, Issuer: issuer(c), Audience: audience(c),
+		Store: op.DB, Masters: op.Masters, Algorithm: c.Tokens.Algorithm, Issuer: c.Issuer, Audience: c.Audience,
 		RotateEvery: c.SigningKeys.RotateEvery, PublishAhead: c.SigningKeys.PublishAhead, Lifetimes: lifetimes(c),
 		Now: op.DB.Now, Log: o.Log,
 	})
@@ -265,28 +265,14 @@ func writeMasterKey(path string) ([]byte, error) {
 	return text, nil
 }
 
-func issuer(c *config.Config) string {
-	if c.Issuer != "" {
-		return c.Issuer
-	}
-	return c.PublicURL
-}
+func issuers(c *config.Config) []string { return append([]string{c.Issuer}, c.AcceptIssuers...) }
 
-func issuers(c *config.Config) []string { return append([]string{issuer(c)}, c.AcceptIssuers...) }
-
-func audience(c *config.Config) string {
-	if c.Audience != "" {
-		return c.Audience
-	}
-	return issuer(c)
-}
-
-// audiences are those accepted: where no audience is set it is the issuer, and was the former issuer.
+// audiences are those accepted: where the audience is the issuer, it was the former issuer before.
 func audiences(c *config.Config) []string {
-	if c.Audience != "" {
-		return []string{c.Audience}
+	if c.Audience == c.Issuer {
+		return issuers(c)
 	}
-	return issuers(c)
+	return []string{c.Audience}
 }
 
 // accessLifetimes are those of access tokens, by [auth.Contract.Index].

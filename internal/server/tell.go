@@ -31,7 +31,7 @@ func (s *Server) readiness() error {
 // announce says what a person at the terminal should know, and logs what the machine should keep. No secret is in either.
 func (s *Server) announce() {
 	c := s.config
-	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", issuer(c), "environment", c.Environment,
+	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", c.Issuer, "environment", c.Environment,
 		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", durability,
 		"revocation", s.promise())
 	if s.opened.From != 0 && s.opened.From != s.opened.To {

@@ -167,7 +167,7 @@ func (u *Counter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastChance)
 			defer cancel()
-			return u.Write(last)
+			return u.write(last)
 		case <-tick.C:
 			u.tick(ctx)
 		}
@@ -177,7 +177,7 @@ func (u *Counter) Run(ctx context.Context) error {
 func (u *Counter) tick(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := u.Write(ctx)
+	err := u.write(ctx)
 	if err == nil {
 		return
 	}
@@ -187,8 +187,8 @@ func (u *Counter) tick(ctx context.Context) {
 	}
 }
 
-// Write writes what was counted so far. What could not be written is counted on.
-func (u *Counter) Write(ctx context.Context) error {
+// write writes what was counted so far. What could not be written is counted on.
+func (u *Counter) write(ctx context.Context) error {
 	u.writing.Lock()
 	defer u.writing.Unlock()
 	u.take()

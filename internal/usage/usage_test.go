@@ -106,7 +106,7 @@ func TestACustomersMorning(t *testing.T) {
 	u.Note(did(auth.DidVerify, time.Second, 500, "")) // the API's own error: the call was let in
 	u.Note(did(auth.DidVerify, time.Second, 403, auth.ReasonInsufficientScope))
 	u.Note(did(auth.DidExchange, time.Second, 500, "")) // went wrong on our side
-	if err := u.Write(t.Context()); err != nil {
+	if err := u.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	u.Note(did(auth.DidVerify, 3*time.Second, 200, "")) // past eleven
@@ -119,7 +119,7 @@ func TestACustomersMorning(t *testing.T) {
 	stranger.Subject = auth.Subject{}
 	u.Note(stranger)
 	for range 2 { // the second has nothing to write
-		if err := u.Write(t.Context()); err != nil {
+		if err := u.write(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -203,12 +203,12 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				want[auth.UsageRow{Account: 100001, Credential: o.Subject.Credential, Hour: o.At.Truncate(time.Hour), What: what}]++
 			},
-			"write":      func(*rapid.T) { _ = u.Write(context.Background()) },
+			"write":      func(*rapid.T) { _ = u.write(context.Background()) },
 			"store down": func(*rapid.T) { l.down = errors.New("disk I/O error") },
 			"store up":   func(*rapid.T) { l.down = nil },
 		})
 		l.down = nil
-		if err := u.Write(context.Background()); err != nil {
+		if err := u.write(context.Background()); err != nil {
 			t.Fatal(err)
 		}
 		if diff := gocmp.Diff(want, l.rows); diff != "" {
@@ -228,7 +228,7 @@ func TestBigWritesAreCut(t *testing.T) {
 		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%012d", i))
 		u.Note(o)
 	}
-	if err := u.Write(t.Context()); err != nil {
+	if err := u.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if l.most > atOnce || len(l.rows) != 3*atOnce || len(l.uses) != 3*atOnce {
@@ -250,7 +250,7 @@ func TestQuietCredentialsAreForgotten(t *testing.T) {
 		if got := held(); got != 1 {
 			t.Fatalf("%d entries, want 1", got)
 		}
-		if err := u.Write(t.Context()); err != nil {
+		if err := u.write(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -268,13 +268,13 @@ func TestManyAtOnce(t *testing.T) {
 			for i := range 500 {
 				u.Note(did(auth.DidExchange, 0, 201, ""))
 				if i%100 == 0 {
-					_ = u.Write(context.Background())
+					_ = u.write(context.Background())
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if err := u.Write(t.Context()); err != nil {
+	if err := u.write(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.all(); len(got) != 1 || got[0].Count != 4000 {
