@@ -75,6 +75,8 @@ type Error struct {
 	// clock: RFC 6750, section 3.1, and explain.
 	TokenSent bool
 	IssuedAt  time.Time
+	// Position is that of the change which came of the refusal, as when a reused refresh token ends its session; 0: none.
+	Position Position
 
 	is *Error // the sentinel this came from
 }

@@ -33,7 +33,7 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 	spend := auth.Spend{
 		Generation: parsed.Generation, Leeway: g.config.ReuseLeeway, OnReuse: g.config.OnReuse, MaxAge: g.config.MaxSessionAge,
 		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.config.Lifetimes[auth.B2B.Index()], time.Time{}),
-		AccessKey: access, RefreshKey: refresh,
+		AccessKey: access, RefreshKey: refresh, RevokedUntil: g.deadUntil(),
 		AddressRefused: !g.facts.Allows(parsed.Account, from.Address),
 		Act: auth.Act{
 			Actor: "credential " + string(parsed.Credential), Action: "session.refresh",
@@ -52,6 +52,9 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 		e := auth.AsError(err)
 		if e.Kind == auth.Internal {
 			return auth.Grant{}, err
+		}
+		if e.Position > 0 { // a session was ended: as with any revocation, not answered before it holds
+			g.config.Acknowledge(ctx, e.Position)
 		}
 		return auth.Grant{}, e.Of(about).With(from.Limit)
 	case row.ID != parsed.Session || row.Account != parsed.Account:
@@ -101,9 +104,7 @@ func (g *Gate) Revoke(ctx context.Context, t Target, act auth.Act) error {
 	var done auth.Revoked
 	var err error
 	if t.Session != "" {
-		// As long as the youngest token that came of the session can live, which may have been handed out just now.
-		end := g.now().Add(g.rings.Longest() + 2*verify.Leeway)
-		done, err = g.store.RevokeSession(ctx, t.Session, t.Account, end, act.Action, act)
+		done, err = g.store.RevokeSession(ctx, t.Session, t.Account, g.deadUntil(), act.Action, act)
 	} else {
 		done, err = g.store.RevokeContract(ctx, t.Account, t.Contract, act)
 	}
@@ -113,3 +114,7 @@ func (g *Gate) Revoke(ctx context.Context, t Target, act auth.Act) error {
 	g.config.Acknowledge(ctx, done.Position)
 	return nil
 }
+
+// deadUntil is how long a session that is revoked now must be remembered: as long as the youngest token that came of it can
+// live, which may have been handed out just now.
+func (g *Gate) deadUntil() time.Time { return g.now().Add(g.rings.Longest() + 2*verify.Leeway) }

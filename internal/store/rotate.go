@@ -118,10 +118,9 @@ func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, now time.Time) (
 	verdict, why := p.judge(spend)
 	switch {
 	case verdict == reuse && spend.OnReuse != auth.RefuseOnly:
-		if err := t.endReused(&p, about, spend); err != nil {
-			return s, false, nil, err
-		}
-		return s, false, why.Of(about), nil
+		e := why.Of(about)
+		e.Position, err = t.endReused(&p, about, spend)
+		return s, false, e, err
 	case why != nil:
 		return s, false, why.Of(about), nil
 	case spend.AddressRefused:
@@ -209,17 +208,18 @@ func (t *tx) spendAs(next auth.Session, spend auth.Spend) (auth.Session, error) 
 }
 
 // endReused ends a session of which somebody kept a copy.
-func (t *tx) endReused(p *spending, about auth.Subject, spend auth.Spend) error {
+func (t *tx) endReused(p *spending, about auth.Subject, spend auth.Spend) (auth.Position, error) {
 	until := spend.RevokedUntil
 	for _, at := range []time.Time{p.AccessExpires, p.Expires} {
 		if until.Before(at) {
 			until = at
 		}
 	}
-	if _, err := t.endSession(p.ID, p.Account, until, "reuse", p.now); err != nil {
-		return err
+	at, err := t.endSession(p.ID, p.Account, until, "reuse", p.now)
+	if err != nil {
+		return 0, err
 	}
 	act := spend.Act
 	act.Action = "session.reuse"
-	return t.audit(act, about, p.now)
+	return at, t.audit(act, about, p.now)
 }

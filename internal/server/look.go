@@ -1,0 +1,41 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/gateway"
+	"github.com/gatehouse/gatehouse/internal/store"
+)
+
+// Schema returns the version of the database's schema and the one that this program wants. It changes nothing, and wants
+// neither the one nor a master key to be right.
+func Schema(ctx context.Context, c *config.Config) (have, want int64, err error) {
+	if err := checkOwner(c.DataDir); err != nil {
+		return 0, 0, err
+	}
+	db, err := store.Open(ctx, store.Config{Path: DatabasePath(c.DataDir), Pending: true})
+	if err != nil {
+		return 0, 0, err
+	}
+	defer db.Close()
+	return db.Version(ctx)
+}
+
+// Running says whether a server holds the data directory.
+func Running(dataDir string) bool { return store.Locked(dataDir) }
+
+// CheckRoutes looks at the routes of a configuration as a start would, where that sees more than reading them does.
+func CheckRoutes(c *config.Config) error {
+	var routes []gateway.Route
+	for i, r := range c.Routes {
+		route, err := newRoute(r, nil)
+		if err != nil {
+			return fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
+		}
+		routes = append(routes, route)
+	}
+	_, err := gateway.NewTable(routes)
+	return err
+}
