@@ -1,0 +1,224 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// flushAfter is how long bytes of an answer of known length may wait for more of them. An answer of unknown length is a
+// stream, and its bytes do not wait at all.
+const flushAfter = 10 * time.Millisecond
+
+// A call is one request on its way through a route. It is never used again: the transport may hold on to parts of it when
+// the call is over.
+type call struct {
+	g     *Gateway
+	w     http.ResponseWriter
+	r     *web.Request
+	route *route
+	who   verify.Principal // of a public route, nobody
+
+	proxy  httputil.ReverseProxy
+	sent   time.Time // when the API was first asked
+	up     upload
+	down   download
+	failed error // why there was no answer
+
+	values []string // of the headers that we set, in room unless there are many
+	room   [12]string
+}
+
+// admit says whether the call may pass, and notes who calls. methodErr is what the table said of its method.
+func (c *call) admit(methodErr error) error {
+	switch {
+	case c.route.Upstream == nil:
+		return &web.StatusError{Status: http.StatusNotFound}
+	case c.r.Header.Get("Upgrade") != "":
+		// Another protocol on this connection would be calls that nobody judges.
+		return &web.StatusError{Status: http.StatusBadRequest, Err: errUpgrade}
+	case methodErr != nil:
+		return methodErr
+	case c.route.Public:
+		return nil
+	}
+	// The one place where a call's token is taken from. Whatever else came along, a key for instance, is not looked at.
+	token, err := auth.ParseBearer(c.r.Header["Authorization"])
+	if err != nil {
+		return err
+	}
+	who, limit, err := c.g.gate.Verify(c.r.Context(), token, c.r.Caller, c.route.want)
+	if err != nil {
+		return err
+	}
+	c.who = who
+	c.r.Seen.Limit = limit
+	c.r.Seen.Type = who.Type
+	c.r.Seen.Subject = auth.Subject{
+		Account: auth.AccountID(who.Account), Credential: auth.CredentialID(who.Credential), Session: auth.SessionID(who.Session),
+	}
+	return nil
+}
+
+var (
+	errUpgrade  = errors.New("the request asks for another protocol (Upgrade)")
+	errSwitched = errors.New("the API switches to another protocol, which nobody asked for")
+)
+
+// forward sends the call to its API and the answer to the client.
+func (c *call) forward() error {
+	if c.r.ContentLength != 0 {
+		// Without this net/http would hold back the head of the answer until it had read, and thrown away, what is left
+		// of the request's body. HTTP/2 does not need it and a writer without it is one of a test.
+		_ = http.NewResponseController(c.w).EnableFullDuplex()
+	}
+	c.values = c.room[:0]
+	c.proxy = httputil.ReverseProxy{
+		Rewrite:        c.rewrite,
+		ModifyResponse: c.answered,
+		ErrorHandler:   c.unanswered,
+		Transport:      c.g.transports[c.route.Timeouts],
+		BufferPool:     &c.g.buffers,
+		FlushInterval:  flushAfter,
+		ErrorLog:       c.g.silent,
+	}
+	defer c.ended()
+	c.sent = c.g.now()
+	c.proxy.ServeHTTP(c.w, c.r.Request)
+	return c.failed
+}
+
+// rewrite makes the request that the API gets. Hop-by-hop headers, and whatever else the client named in Connection, are
+// gone already, and so cannot take away what is set here.
+func (c *call) rewrite(pr *httputil.ProxyRequest) {
+	out := pr.Out
+	c.g.strip.from(out.Header)
+	c.setOurs(out.Header)
+	c.direct(out.URL)
+	// The API gets its own name. Which of its virtual hosts answers is for the route to say, not for the client, whose
+	// choice is in X-Forwarded-Host.
+	out.Host = ""
+	// Trailers could carry any name past the headers that were looked at. RFC 9110, section 6.5.1, lets us drop them.
+	out.Trailer = nil
+	if out.Body != nil {
+		c.up.ReadCloser, out.Body = out.Body, &c.up
+	}
+}
+
+// direct points u at the route's upstream, with the path that was judged and the query as it came.
+func (c *call) direct(u *url.URL) {
+	path := c.r.Path[len(c.route.strip):]
+	if path == "" {
+		path = "/"
+	}
+	if c.route.base != "" {
+		path = c.route.base + path
+	}
+	u.Scheme, u.Host = c.route.Upstream.Scheme, c.route.Upstream.Host
+	u.Path, u.RawPath, u.RawQuery = path, path, c.r.RawQuery
+	if strings.IndexByte(path, '%') >= 0 {
+		// Only if Path is RawPath decoded, RawPath is what is sent. It decodes: it passed the path check.
+		u.Path, _ = url.PathUnescape(path)
+	}
+}
+
+// answered sees the head of the answer before the client does.
+func (c *call) answered(res *http.Response) error {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		return errSwitched
+	}
+	c.headCame()
+	h := c.w.Header()
+	for name := range h {
+		delete(res.Header, name) // ReverseProxy adds the API's values to ours
+	}
+	if _, ok := res.Header["Content-Type"]; !ok {
+		h["Content-Type"] = nil // or net/http would guess one
+	}
+	c.down.ReadCloser, res.Body = res.Body, &c.down
+	return nil
+}
+
+// headCame notes how long the API took, and says what we say in every answer.
+func (c *call) headCame() {
+	c.r.Seen.Upstream = max(1, c.g.now().Sub(c.sent)) // 0 would mean that it was not asked
+	h := c.w.Header()
+	h[headerRequestID] = []string{c.r.Caller.RequestID} // again, for when ReverseProxy passes on a 1xx it empties the map
+	web.WriteLimit(h, c.r.Seen.Limit)
+}
+
+// unanswered notes why there is no answer to pass on.
+func (c *call) unanswered(_ http.ResponseWriter, _ *http.Request, err error) {
+	c.headCame()
+	sending := c.up.err()
+	var timeout net.Error
+	switch {
+	case c.gone():
+		panic(http.ErrAbortHandler) // there is nobody to answer
+	case sending != nil: // its framing is broken: a client that broke off is gone
+		c.failed = &web.StatusError{Status: http.StatusBadRequest, Err: fmt.Errorf("read the request's body: %w", sending)}
+	case errors.As(err, &timeout) && timeout.Timeout():
+		c.failed = &web.StatusError{Status: http.StatusGatewayTimeout, Err: err}
+	default:
+		c.failed = &web.StatusError{Status: http.StatusBadGateway, Err: err}
+	}
+}
+
+// ended says who is to blame if the answer was cut short.
+func (c *call) ended() {
+	if c.down.err != nil && !c.gone() {
+		c.r.Seen.Reason = auth.ReasonUpstream
+		c.r.Seen.Err = fmt.Errorf("the API broke off its answer: %w", c.down.err)
+	}
+}
+
+// gone says whether the client has left.
+func (c *call) gone() bool { return c.r.Context().Err() != nil }
+
+// An upload is the body of a request. It remembers why it could not be read, for that is not the API's fault. The transport
+// may still read it when the call is over, from a goroutine of its own.
+type upload struct {
+	io.ReadCloser
+	failure atomic.Pointer[error]
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped by a Reader
+		why := err // a copy, or every Read would put its err on the heap
+		u.failure.Store(&why)
+	}
+	return n, err
+}
+
+func (u *upload) err() error {
+	if err := u.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// A download is the body of an answer. It remembers why it ended early.
+type download struct {
+	io.ReadCloser
+	err error
+}
+
+func (d *download) Read(p []byte) (int, error) {
+	n, err := d.ReadCloser.Read(p)
+	if err != nil && err != io.EOF { //nolint:errorlint // as above
+		d.err = err
+	}
+	return n, err
+}

@@ -1,0 +1,159 @@
+// Package gateway stands in front of the APIs: it finds the route that a call belongs to, has its token judged, and
+// forwards it with the caller's identity in headers that only it can set. Whether a token is good it leaves to gate, the
+// path check and the framing to web, and the words of a refusal to whoever gives it a route: it knows no contract.
+//
+// The invariant: what reaches an API is exactly what was judged (one host and path, one method, one token, or a public
+// route), no credential is passed on, and every header that tells the API who is calling has one value, ours, or none.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// A Gate judges tokens. Its errors are of type [*auth.Error].
+type Gate interface {
+	Verify(ctx context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error)
+}
+
+// Config says what a [Gateway] needs.
+type Config struct {
+	Routes *Table
+	Gate   Gate
+	// Ref returns the operator's own reference of an account, "" if it has none. It is asked on every call and answers
+	// from memory. nil: there are none.
+	Ref func(auth.AccountID) string
+	// KeyHeader is the header that API keys come in, which is not passed on; "": there is none.
+	KeyHeader string
+	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us; nil: http.
+	PublicURL *url.URL
+	// Transport carries the calls; [Route.Timeouts] are then its own affair. nil: one made for it.
+	Transport http.RoundTripper
+	Now       func() time.Time // nil: time.Now
+}
+
+// A Gateway forwards calls. It is safe for concurrent use.
+type Gateway struct {
+	routes     *Table
+	gate       Gate
+	ref        func(auth.AccountID) string
+	scheme     string
+	strip      *stripSet
+	transports map[Timeouts]http.RoundTripper
+	own        []*http.Transport // those of them that we made
+	now        func() time.Time
+	buffers    buffers
+	silent     *log.Logger
+}
+
+// New returns a Gateway. Without routes or a gate it is an error.
+func New(c Config) (*Gateway, error) {
+	if c.Routes == nil || c.Gate == nil {
+		return nil, errors.New("gateway: routes and a gate are both needed")
+	}
+	if len(c.KeyHeader) > longestName {
+		return nil, fmt.Errorf("gateway: the header of API keys has a name of more than %d bytes", longestName)
+	}
+	g := &Gateway{
+		routes: c.Routes, gate: c.Gate, ref: c.Ref, now: c.Now, scheme: "http",
+		transports: make(map[Timeouts]http.RoundTripper),
+		// ReverseProxy would log what the observation of the call says already.
+		silent: log.New(io.Discard, "", 0),
+	}
+	if g.now == nil {
+		g.now = time.Now
+	}
+	if g.ref == nil {
+		g.ref = func(auth.AccountID) string { return "" }
+	}
+	if c.PublicURL != nil && strings.EqualFold(c.PublicURL.Scheme, "https") {
+		g.scheme = "https"
+	}
+	// Whatever one route sets is removed on all: behind a route that does not set it there may stand the same API.
+	remove := []string{c.KeyHeader}
+	for _, r := range c.Routes.routes {
+		for _, i := range r.identity {
+			remove = append(remove, i.name)
+		}
+		switch {
+		case c.Transport != nil:
+			g.transports[r.Timeouts] = c.Transport
+		case g.transports[r.Timeouts] == nil:
+			t := newTransport(r.Timeouts)
+			g.transports[r.Timeouts], g.own = t, append(g.own, t)
+		}
+	}
+	g.strip = newStripSet(remove...)
+	return g, nil
+}
+
+// Serve is the [web.Handler] of whatever is none of our own addresses: it forwards the call, or returns why not. If the
+// API breaks off, or the client has gone, it panics with [http.ErrAbortHandler], as handlers of net/http do to have the
+// connection cut.
+func (g *Gateway) Serve(w http.ResponseWriter, r *web.Request) error {
+	route, err := g.routes.match(r.Host, r.Path, r.Method)
+	if route == nil {
+		return err
+	}
+	r.Seen.Did, r.Seen.Route = auth.DidVerify, route.Path
+	if route.Refuse != nil {
+		r.Refuse, r.Seen.Contract = route.Refuse, route.Contract
+	}
+	c := &call{g: g, w: w, r: r, route: route}
+	if err := c.admit(err); err != nil {
+		return err
+	}
+	return c.forward()
+}
+
+// Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on.
+func (g *Gateway) Close() {
+	for _, t := range g.own {
+		t.CloseIdleConnections()
+	}
+}
+
+// newTransport returns the transport of the routes with these timeouts.
+func newTransport(t Timeouts) *http.Transport {
+	return &http.Transport{
+		Proxy:       nil, // where calls go is for the configuration to say, not for the environment
+		DialContext: (&net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}).DialContext,
+		// One host is all a route has: the default of two idle connections for each would mean a new connection for
+		// nearly every call under load.
+		MaxIdleConns:           0,
+		MaxIdleConnsPerHost:    256,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    t.Connect,
+		ResponseHeaderTimeout:  t.Answer,
+		ExpectContinueTimeout:  time.Second,
+		MaxResponseHeaderBytes: 256 << 10,
+		DisableCompression:     true, // bytes pass as they are
+	}
+}
+
+// buffers are what answers are copied through.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+func (b *buffers) Put(buf []byte) { b.pool.Put((*[bufferSize]byte)(buf)) }
