@@ -175,10 +175,8 @@ func ParseBearer(values []string) (string, error) {
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return "", ErrBadToken.Because(ReasonNoCredential)
 	}
-	malformed := ErrBadToken.Because(ReasonMalformed)
-	malformed.TokenSent = true
 	if len(values) > 1 {
-		return "", malformed
+		return "", malformedToken()
 	}
 	scheme, token, ok := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, "Bearer") {
@@ -186,7 +184,13 @@ func ParseBearer(values []string) (string, error) {
 	}
 	token = strings.TrimLeft(token, " ")
 	if !ok || token == "" {
-		return "", malformed
+		return "", malformedToken()
 	}
 	return token, nil
+}
+
+func malformedToken() *Error {
+	e := ErrBadToken.Because(ReasonMalformed)
+	e.TokenSent = true
+	return e
 }

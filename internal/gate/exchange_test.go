@@ -1,0 +1,287 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/token"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+var start = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+
+// A fakeStore has one credential of each state and counts what it is asked.
+type fakeStore struct {
+	Store // sessions are for the tests of the whole server
+	keys  []auth.KeyRow
+	held  map[auth.CredentialID]auth.Holder
+	reads int
+	fails error
+}
+
+func (s *fakeStore) Exceptions(context.Context, time.Time) (auth.Exceptions, error) {
+	return auth.Exceptions{}, nil
+}
+
+func (s *fakeStore) ExceptionsOf(context.Context, []auth.AccountID, []auth.CredentialID) (auth.Exceptions, error) {
+	return auth.Exceptions{}, nil
+}
+
+func (s *fakeStore) Holder(_ context.Context, _ auth.Kind, id auth.CredentialID) (auth.Holder, error) {
+	s.reads++
+	if s.fails != nil {
+		return auth.Holder{}, s.fails
+	}
+	h, ok := s.held[id]
+	if !ok {
+		return auth.Holder{}, auth.ErrNotFound
+	}
+	return h, nil
+}
+
+func (s *fakeStore) Keys(context.Context) ([]auth.KeyRow, error)                     { return s.keys, nil }
+func (s *fakeStore) AddKey(context.Context, auth.KeyRow, auth.KeyID, auth.Act) error { return nil }
+func (s *fakeStore) DeleteKeys(context.Context, []auth.KeyID) error                  { return nil }
+func (s *fakeStore) Lifetimes(context.Context) ([]auth.Lifetime, error)              { return nil, nil }
+func (s *fakeStore) SetLifetime(context.Context, auth.Lifetime) error                { return nil }
+
+// A fakeLog is always up to date, or never.
+type fakeLog struct{ stale error }
+
+func (l *fakeLog) Applied() auth.Position { return 3 }
+func (l *fakeLog) Fresh() error           { return l.stale }
+
+type world struct {
+	*Gate
+	store *fakeStore
+	log   *fakeLog
+	now   time.Time
+}
+
+const right, wrong = "0123456789abcdefghijABCDEFGHIJxy", "XXXXXXXXXXXXXXXXXXXXXXXXXXXXXXXX"
+
+func newWorld(t *testing.T, limits Limits) *world {
+	t.Helper()
+	master, err := secret.ParseMasterKey(secret.GenerateMasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	masters := secret.Masters{Current: master}
+	w := &world{store: &fakeStore{held: map[auth.CredentialID]auth.Holder{}}, log: &fakeLog{}, now: start}
+	if w.store.keys, err = token.NewKeys(masters, verify.EdDSA, start); err != nil {
+		t.Fatal(err)
+	}
+	now := func() time.Time { return w.now }
+	const issuer = "https://auth.example.com"
+	rings, err := token.New(token.Config{Store: w.store, Masters: masters, Algorithm: verify.EdDSA, Issuer: issuer, Audience: issuer, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rings.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	known, err := facts.New(facts.Config{Store: w.store, Cache: 100, Keep: func() time.Duration { return time.Hour }, Fresh: w.log.Fresh, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := known.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Gate, err = New(Config{
+		Store: w.store, Facts: known, Rings: rings, Log: w.log, Limiter: limit.New(limit.Config{Now: now}), Limits: limits,
+		Acknowledge: func(context.Context, auth.Position) {}, Issuers: []string{issuer}, Audiences: []string{issuer},
+		Lifetimes: [4]time.Duration{time.Hour, time.Hour, time.Hour, time.Hour}, Now: now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := func(id auth.CredentialID) []byte {
+		d := rings.Pepper().Digest(auth.APIKey, id, right)
+		return d[:]
+	}
+	for id, bend := range map[auth.CredentialID]func(*auth.Holder){
+		"good":      func(*auth.Holder) {},
+		"revoked":   func(h *auth.Holder) { h.RevokedAt = start.Add(-time.Hour) },
+		"expired":   func(h *auth.Holder) { h.ExpiresAt = start.Add(-time.Hour) },
+		"suspended": func(h *auth.Holder) { h.AccountSuspended = true },
+		"old":       func(h *auth.Holder) { h.Secrets[0].ExpiresAt = start.Add(-time.Hour) },
+	} {
+		h := auth.Holder{Credential: auth.Credential{
+			ID: id, Account: 100001, Kind: auth.APIKey,
+			Secrets: []auth.Secret{{Number: 1, Digest: digest(id), Pepper: rings.Pepper().ID}},
+		}}
+		bend(&h)
+		w.store.held[id] = h
+	}
+	return w
+}
+
+func (w *world) present(id auth.CredentialID, text string) error {
+	from := auth.Caller{Address: netip.MustParseAddr("192.0.2.1")}
+	if err := w.Attempt(&from); err != nil {
+		return err
+	}
+	_, err := w.Exchange(context.Background(), auth.NewPresented(auth.APIKey, id, string(id), text), from)
+	return err
+}
+
+// Whatever is wrong, the answer is the same and so is what it costs: one read, whether there is such a credential or not.
+func TestAllFailuresLookAndCostTheSame(t *testing.T) {
+	w := newWorld(t, Limits{})
+	for range 2 { // the second time some would be in a cache
+		for _, c := range []struct {
+			id     auth.CredentialID
+			secret string
+			reason auth.Reason
+		}{
+			{"nobody", right, auth.ReasonUnknown},
+			{"", right, auth.ReasonUnknown},
+			{"good", wrong, auth.ReasonWrongSecret},
+			{"revoked", right, auth.ReasonRevoked},
+			{"revoked", wrong, auth.ReasonWrongSecret},
+			{"expired", right, auth.ReasonExpired},
+			{"old", right, auth.ReasonExpired},
+			{"suspended", right, auth.ReasonAccountSuspended},
+		} {
+			before := w.store.reads
+			err := w.present(c.id, c.secret)
+			e := auth.AsError(err)
+			if !errors.Is(err, auth.ErrBadCredential) || e.Msg != auth.ErrBadCredential.Msg || e.Kind != auth.Unauthenticated {
+				t.Errorf("%q: %v, want what everybody gets", c.id, err)
+			}
+			if e.Reason != c.reason {
+				t.Errorf("%q: the operator reads %q, want %q", c.id, e.Reason, c.reason)
+			}
+			if got := w.store.reads - before; got != 1 {
+				t.Errorf("%q: %d reads, want 1", c.id, got)
+			}
+		}
+	}
+}
+
+func TestOnlySuccessIsAnsweredFromMemory(t *testing.T) {
+	w := newWorld(t, Limits{})
+	for range 5 {
+		if err := w.present("good", right); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if w.store.reads != 1 {
+		t.Errorf("five exchanges cost %d reads, want 1", w.store.reads)
+	}
+	if err := w.present("good", wrong); err == nil || w.store.reads != 2 {
+		t.Errorf("a wrong secret of a credential in memory: %v after %d reads", err, w.store.reads)
+	}
+	if err := w.present("good", right); err != nil || w.store.reads != 2 {
+		t.Error("a wrong secret took the right one out of memory")
+	}
+}
+
+func TestASecretMadeElsewhereAMomentAgoWorks(t *testing.T) {
+	w := newWorld(t, Limits{})
+	if err := w.present("good", right); err != nil {
+		t.Fatal(err)
+	}
+	h := w.store.held["good"]
+	pepper := w.rings.Pepper()
+	digest := pepper.Digest(auth.APIKey, "good", wrong) // which is right now
+	h.Secrets = append([]auth.Secret{{Number: 2, Digest: digest[:], Pepper: pepper.ID}}, h.Secrets...)
+	w.store.held["good"] = h
+	if err := w.present("good", wrong); err != nil {
+		t.Errorf("the new secret, before its change was heard of: %v", err)
+	}
+	if err := w.present("good", right); err != nil {
+		t.Errorf("the old one: %v", err)
+	}
+}
+
+func TestTheLimitOfFailuresStopsGuessingWithoutARead(t *testing.T) {
+	w := newWorld(t, Limits{FailuresPerAddress: auth.Rate{Count: 60, Per: time.Minute, Burst: 5}})
+	if err := w.present("good", right); err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		if err := w.present("nobody", wrong); !errors.Is(err, auth.ErrBadCredential) {
+			t.Fatal(err)
+		}
+	}
+	reads := w.store.reads
+	for range 100 {
+		err := w.present("good", wrong)
+		if !errors.Is(err, auth.ErrRateLimited) || auth.AsError(err).Limit.RetryAfter <= 0 {
+			t.Fatalf("a guess too many: %v", err)
+		}
+	}
+	if w.store.reads != reads {
+		t.Errorf("guesses past the limit cost %d reads", w.store.reads-reads)
+	}
+	if err := w.present("good", right); err != nil {
+		t.Errorf("a right secret in memory was refused because of wrong ones: %v", err)
+	}
+	w.now = w.now.Add(2 * time.Second)
+	if err := w.present("nobody", wrong); !errors.Is(err, auth.ErrBadCredential) {
+		t.Errorf("after two seconds: %v", err)
+	}
+}
+
+func TestWrongSecretsDoNotUseUpTheAttempts(t *testing.T) {
+	w := newWorld(t, Limits{ExchangePerAddress: auth.Rate{Count: 60, Per: time.Minute, Burst: 5}})
+	for range 50 {
+		if err := w.present("nobody", wrong); !errors.Is(err, auth.ErrBadCredential) {
+			t.Fatal(err)
+		}
+	}
+	for range 5 {
+		if err := w.present("good", right); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.present("good", right); !errors.Is(err, auth.ErrRateLimited) {
+		t.Errorf("the sixth right one at once: %v", err)
+	}
+}
+
+func TestWhatCannotBeCheckedIsUnavailable(t *testing.T) {
+	w := newWorld(t, Limits{FailuresPerAddress: auth.Rate{Count: 1, Per: time.Minute, Burst: 1}})
+	w.store.fails = auth.ErrOverloaded.From(errors.New("no database"))
+	for range 3 { // and is no failure of the caller's
+		if err := w.present("good", right); !errors.Is(err, auth.ErrOverloaded) {
+			t.Errorf("without a database: %v", err)
+		}
+	}
+	w.store.fails = nil
+	if err := w.present("good", right); err != nil {
+		t.Fatal(err)
+	}
+	w.log.stale = auth.ErrOverloaded.From(errors.New("nothing heard"))
+	if err := w.present("good", right); !errors.Is(err, auth.ErrOverloaded) {
+		t.Errorf("on old knowledge, from memory: %v", err)
+	}
+	if _, _, err := w.Verify(t.Context(), "x", auth.Caller{}, auth.Want{}); !errors.Is(err, auth.ErrBadToken) {
+		t.Errorf("what is no token at all can be refused without knowledge: %v", err)
+	}
+	w.log.stale = nil
+	grant, err := w.Exchange(t.Context(), auth.NewPresented(auth.APIKey, "good", "good", right), auth.Caller{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.log.stale = auth.ErrOverloaded
+	if _, _, err := w.Verify(t.Context(), grant.Token, auth.Caller{}, auth.Want{Types: verify.Types}); !errors.Is(err, auth.ErrOverloaded) {
+		t.Errorf("a good token on old knowledge: %v", err)
+	}
+}
+
+func TestAnAnswerOfAnotherRowIsNoAnswer(t *testing.T) {
+	w := newWorld(t, Limits{})
+	w.store.held["victim"] = w.store.held["good"] // the store confuses its callers
+	if err := w.present("victim", right); err == nil || auth.AsError(err).Kind != auth.Internal {
+		t.Errorf("another's row let somebody in: %v", err)
+	}
+}
