@@ -180,6 +180,12 @@ func (op *Opened) RotateMasterKey(ctx context.Context, actor registry.Actor) (in
 	}, act)
 }
 
+// remembered is how long a revocation is held in memory: until the longest-lived token that it could concern is dead,
+// wherever and whenever its death was heard of.
+func (op *Opened) remembered() time.Duration {
+	return op.Rings.Longest() + op.Config.Revocation.MaxStaleness + 2*verify.Leeway
+}
+
 // Close closes the database and gives the data directory free.
 func (op *Opened) Close() error {
 	var err error

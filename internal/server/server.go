@@ -55,6 +55,7 @@ type Server struct {
 	refusals *audit.Refusals
 	control  *control
 	proxies  limit.Proxies
+	expiring atomic.Int64 // credentials that expire soon, when they were last counted
 
 	untrusted struct {
 		seen atomic.Int64
@@ -130,10 +131,9 @@ func (s *Server) buildCore(ctx context.Context) error {
 	c, db, rings := s.config, s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
 	s.limiter = limit.New(limit.Config{Now: db.Now})
-	keep := func() time.Duration { return rings.Longest() + c.Revocation.MaxStaleness + time.Minute }
 	var err error
 	s.facts, err = facts.New(facts.Config{
-		Store: db, Cache: c.Cache.Credentials, Keep: keep, Now: db.Now,
+		Store: db, Cache: c.Cache.Credentials, Keep: s.opened.remembered, Now: db.Now,
 		Fresh: func() error { return s.follower.Fresh() },
 	})
 	if err != nil {
@@ -176,6 +176,7 @@ func (s *Server) buildCore(ctx context.Context) error {
 	if s.refusals, err = audit.New(audit.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
 		return err
 	}
+	s.watch()
 	s.control, err = newControl(c.DataDir, s.refusals)
 	return err
 }

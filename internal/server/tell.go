@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/metrics"
 	"github.com/gatehouse/gatehouse/internal/store"
-	"github.com/gatehouse/gatehouse/verify"
 )
 
 // alive says whether the process can do anything at all.
@@ -74,7 +75,12 @@ func (s *Server) promise() string {
 // cleanOnce removes what its time has passed.
 func (s *Server) cleanOnce(ctx context.Context) error {
 	now := s.opened.DB.Now()
-	keep := s.opened.Rings.Longest() + s.config.Revocation.MaxStaleness + 2*verify.Leeway
+	expiring, err := s.opened.DB.CountExpiring(ctx, now, now.Add(expiringWithin))
+	if err != nil {
+		return err
+	}
+	s.expiring.Store(expiring)
+	keep := s.opened.remembered()
 	return s.opened.DB.Prune(ctx, store.PruneBefore{
 		Audit: now.Add(-s.config.Audit.Retention), Refusals: now.Add(-s.config.Refusals.Retention),
 		Usage: now.Add(-s.config.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
@@ -84,3 +90,23 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 // sessionMemory is how long an ended session is remembered: a refresh token of it that turns up is then known as reused, and
 // the audit trail still says whose it was.
 const sessionMemory = 30 * 24 * time.Hour
+
+// watch tells the metrics where to look when somebody scrapes.
+func (s *Server) watch() {
+	count := func(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+	s.metrics.Watch(metrics.Sources{
+		LogLag:              s.follower.Age,
+		SigningKeyExpiry:    s.opened.Rings.NextRotation,
+		CredentialsExpiring: s.expiring.Load,
+		LogLinesDropped:     s.access.Dropped,
+		RefusalsUnwritten:   s.refusals.Unwritten,
+		Caches: []metrics.Cache{{Name: "credentials", Stats: func() metrics.CacheStats {
+			hits, misses, size := s.facts.CacheStats()
+			return metrics.CacheStats{Entries: int64(size), Bound: int64(s.config.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
+		}}},
+		Queues: []metrics.Queue{{Name: "writes", Length: s.opened.DB.Waiting}},
+	})
+}
+
+// expiringWithin is how long before its end a credential is counted as one that expires.
+const expiringWithin = 14 * 24 * time.Hour

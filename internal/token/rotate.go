@@ -114,6 +114,22 @@ func (r *Rings) due(row auth.KeyRow) bool {
 	return every > 0 && !r.now().Before(row.ActiveAt.Add(every-r.config.PublishAhead))
 }
 
+// NextRotation is when the key that signs access tokens gives way to another; the zero time if it never does by itself.
+func (r *Rings) NextRotation() time.Time {
+	now := r.now()
+	rows := r.Rows()
+	signs := signerAt(r.state.Load().signing, now)
+	for _, row := range rows {
+		if row.Ring == auth.SigningRing && row.RevokedAt.IsZero() && row.ActiveAt.After(now) {
+			return row.ActiveAt
+		}
+	}
+	if r.config.RotateEvery == 0 {
+		return time.Time{}
+	}
+	return signs.active.Add(r.config.RotateEvery)
+}
+
 // dead lists the keys of both rings whose last token is past its end, and the revoked ones that nobody need know any more.
 func (r *Rings) dead() []auth.KeyID {
 	now := r.now()

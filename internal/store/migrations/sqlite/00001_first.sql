@@ -90,6 +90,7 @@ CREATE TABLE credentials (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX credentials_account ON credentials (account);
 CREATE INDEX credentials_restricted ON credentials (restricted_at) WHERE restricted_at IS NOT NULL;
+CREATE INDEX credentials_expiring ON credentials (expires_at) WHERE expires_at IS NOT NULL;
 
 -- No REFERENCES here: a session is inserted out of its credential's and its account's rows, and neither is ever deleted.
 -- No index on a time either, for each refresh would have to move its entry.
