@@ -1,0 +1,325 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/gatehousetest"
+)
+
+// The published SDK, @liquidcommerce/cloud-sdk 1.18.0, unchanged, in Node. What its source says, which is what a server has
+// to live with:
+//
+//   - Its environment "loc" is http://0.0.0.0:8000/api; every other one is a host of its maker, and the option baseUrl is
+//     not read. On Linux a connection to 0.0.0.0 reaches the loopback, so a server that listens on 127.0.0.1:8000 is found;
+//     the Host header says 0.0.0.0:8000. Orders have no host of their own.
+//   - Every path is /api and a name, one slash, no trailing one.
+//   - GET /api/authentication has X-LIQUID-API-KEY, X-LIQUID-API-OBF: true and Content-Type: application/json, without a
+//     body. It reads data.token and data.exp, and compares the latter with Date.now(): milliseconds. Any 2xx will do.
+//   - Calls have the key, X-LIQUID-API-OBF, X-LIQUID-API-SDK: true, X-LIQUID-SDK-VERSION and Authorization: Bearer. Nothing
+//     is obfuscated but payment sessions, by the API itself.
+//   - GET /api/order-authentication has Authorization: Basic and no header of the SDK's own. It reads data.token and data.exp, and computes
+//     Date.now() + 1000 * data.exp: here, and only here, exp must be the seconds that are left.
+//   - Calls to GET /api/orders/… have Authorization: Bearer and the two SDK headers, and no API key.
+//   - It asks for a token when it has none or when the exp it knows has passed, and at no other time. A 401 goes to the
+//     caller. So it never sends a token that is past its exp, and a token refused earlier is never replaced.
+//   - cart.get(id, true) and cart.update({refresh: true}) post {"id": …, "refresh": true} to /api/cart/update, which is the
+//     request for a new token in band. The answer's auth is in the SDK's types; it hands it to its caller and uses it itself
+//     for nothing.
+
+const sdkConfig = `
+tokens:
+  order_api: {lifetime: 3s}
+routes:
+  - path: /api/orders
+    upstream: %UPSTREAM%
+    accepts: [ORDER_API]
+  - path: /api/
+    upstream: %UPSTREAM%
+    accepts: [ACCESS_TOKEN]
+`
+
+func TestPublishedSDK(t *testing.T) {
+	const listen = "127.0.0.1:8000" // what the SDK's environment loc reaches
+	waitFree(t, listen)
+	up := newUpstream(t, func(c call) string {
+		return `{"statusCode":200,"message":"OK","data":{"path":"` + c.Path + `"}}`
+	})
+	server := gatehousetest.Start(t, gatehousetest.Config{Listen: listen, YAML: strings.ReplaceAll(sdkConfig, "%UPSTREAM%", up.URL)})
+	number := server.NewAccount("Partner")
+	account := strconv.FormatInt(number, 10)
+	key := server.NewAPIKey(number).Identifier
+	ordersUser := server.NewBasic(number)
+	sdk := startSDK(t)
+
+	// A key that nobody has is told as such.
+	if got, want := sdk.refused("init", key[:len(key)-1]+"!"), "Authentication failed during initialization"; got != want {
+		t.Errorf("init with a wrong key: got %q, want %q", got, want)
+	}
+
+	// The right one opens the API.
+	var auth struct {
+		Token string
+		Type  string
+		Exp   int64
+	}
+	sdk.do(&auth, "init", key)
+	if left := time.Until(time.UnixMilli(auth.Exp)); auth.Type != "ACCESS_TOKEN" || left < 23*time.Hour || left > 25*time.Hour {
+		t.Errorf("auth: got type %q and %v left, want ACCESS_TOKEN and a day", auth.Type, left)
+	}
+	sdk.do(nil, "products")
+	sdk.do(nil, "autocomplete", "gin")
+	calls := up.take()
+	if diff := cmp.Diff([]string{"GET /api/catalog/products?pageSize=2", "POST /api/catalog/autocomplete?"}, targets(calls)); diff != "" {
+		t.Errorf("what reached the API (-want +got):\n%s", diff)
+	}
+	for _, c := range calls {
+		want := map[string]string{
+			"X-Auth-Account":       account,
+			"X-Auth-Type":          "ACCESS_TOKEN",
+			"X-Liquid-Sdk-Version": "1.18.0",
+			"X-Liquid-Api-Sdk":     "true",
+			"X-Liquid-Api-Obf":     "true",
+			"X-Liquid-Api-Key":     "", // the key is for us alone,
+			"Authorization":        "", // and so is the token
+		}
+		if diff := cmp.Diff(want, only(c.Header, want)); diff != "" {
+			t.Errorf("%s %s: headers (-want +got):\n%s", c.Method, c.Path, diff)
+		}
+	}
+
+	// What its cart posts is for the API: it arrives as it was sent.
+	var cart struct{ Data struct{ Path string } }
+	sdk.do(&cart, "cart", "cart-1")
+	if got, want := cart.Data.Path, "/api/cart/update"; got != want {
+		t.Errorf("cart: got %s, want %s", got, want)
+	}
+	if got, want := up.take()[0].Body, `{"id":"cart-1","refresh":true}`; got != want {
+		t.Errorf("cart: the API got %s, want %s", got, want)
+	}
+
+	// Orders have credentials and tokens of their own.
+	if got, want := sdk.refused("orders", ordersUser.Identifier, "wrong"), "Order Authentication failed during initialization"; got != want {
+		t.Errorf("orders with a wrong password: got %q, want %q", got, want)
+	}
+	sdk.do(nil, "orders", ordersUser.Identifier, ordersUser.Secret)
+	var order struct{ Data struct{ Path string } }
+	sdk.do(&order, "order", "1001")
+	if got, want := order.Data.Path, "/api/orders/1001"; got != want {
+		t.Errorf("order: got %s, want %s", got, want)
+	}
+	first := sdk.orderToken()
+	if left := first.Expires - first.Now; left <= 0 || left > 3000 {
+		t.Errorf("the SDK thinks that its order token has %d ms left, want the 3 s of its lifetime at most", left)
+	}
+	if got := bearer(t, server.URL+"/api/catalog/products", first.Token); got.StatusCode != http.StatusUnauthorized {
+		t.Errorf("an order token for the catalog: got %s, want 401", got.Status)
+	}
+	if got := bearer(t, server.URL+"/api/orders/1001", first.Token); got.StatusCode != http.StatusOK {
+		t.Errorf("the first order token, while it lives: got %s, want 200", got.Status)
+	}
+
+	// Time passes: the token's life and the leeway that clocks are given.
+	const pass = 3*time.Second + 30*time.Second + time.Second
+	server.Clock.Advance(pass)
+	sdk.do(nil, "advance", pass.Milliseconds())
+	got := bearer(t, server.URL+"/api/orders/1001", first.Token)
+	if want := `error="invalid_token", error_description="The access token expired"`; got.StatusCode != http.StatusUnauthorized ||
+		!strings.HasSuffix(got.Header.Get("WWW-Authenticate"), want) {
+		t.Errorf("the first order token, later: got %s, %q, want 401, …%s", got.Status, got.Header.Get("WWW-Authenticate"), want)
+	}
+	up.take()
+	sdk.do(&order, "order", "1002")
+	if got, want := order.Data.Path, "/api/orders/1002"; got != want {
+		t.Errorf("order: got %s, want %s", got, want)
+	}
+	calls = up.take()
+	if diff := cmp.Diff([]string{"GET /api/orders/1002?"}, targets(calls)); diff != "" {
+		t.Fatalf("what reached the API (-want +got):\n%s", diff)
+	}
+	want := map[string]string{"X-Auth-Account": account, "X-Auth-Credential": ordersUser.ID, "X-Auth-Type": "ORDER_API", "Authorization": ""}
+	if diff := cmp.Diff(want, only(calls[0].Header, want)); diff != "" {
+		t.Errorf("headers (-want +got):\n%s", diff)
+	}
+	second := sdk.orderToken()
+	if second.Token == first.Token {
+		t.Error("the SDK fetched the second order with its first token, want a new one")
+	}
+}
+
+// waitFree returns when nobody listens on address. The tests of another package may, for a moment.
+func waitFree(t *testing.T, address string) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	again := time.NewTicker(50 * time.Millisecond)
+	defer again.Stop()
+	for {
+		l, err := net.Listen("tcp", address)
+		if err == nil {
+			l.Close()
+			return
+		}
+		select {
+		case <-late:
+			t.Fatalf("the SDK knows one local address, %s, and something else has it: %v; stop that and try again", address, err)
+		case <-again.C:
+		}
+	}
+}
+
+// bearer calls url with a token.
+func bearer(t *testing.T, url, token string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	io.Copy(io.Discard, res.Body)
+	res.Body.Close()
+	return res
+}
+
+// targets are the methods and addresses of calls.
+func targets(calls []call) []string {
+	var all []string
+	for _, c := range calls {
+		all = append(all, c.Method+" "+c.Path+"?"+c.Query)
+	}
+	return all
+}
+
+// only takes the headers that want names.
+func only(h http.Header, want map[string]string) map[string]string {
+	got := make(map[string]string)
+	for name := range want {
+		got[name] = strings.Join(h.Values(name), ", ")
+	}
+	return got
+}
+
+// An sdk is a Node process with the SDK in it.
+type sdk struct {
+	t    *testing.T
+	in   io.Writer
+	out  *bufio.Scanner
+	said *said
+}
+
+func startSDK(t *testing.T) *sdk {
+	t.Helper()
+	for _, tool := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			if os.Getenv("CI") != "" {
+				t.Fatal(err)
+			}
+			t.Skip("no Node here; install it with: sudo apt-get install --no-install-recommends nodejs npm")
+		}
+	}
+	if _, err := os.Stat(filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk")); err != nil {
+		npm := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+		npm.Dir = "sdk"
+		if out, err := npm.CombinedOutput(); err != nil {
+			t.Fatalf("npm ci in e2e/sdk: %v\n%s", err, out)
+		}
+	}
+	version, err := os.ReadFile(filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk", "package.json"))
+	if err != nil || !strings.Contains(string(version), `"version": "1.18.0"`) {
+		t.Fatalf("e2e/sdk/node_modules does not hold the SDK 1.18.0 (%v); remove it and try again", err)
+	}
+	s := &sdk{t: t, said: new(said)}
+	cmd := exec.Command("node", "client.mjs")
+	cmd.Dir = "sdk"
+	cmd.Stderr = s.said
+	in, err1 := cmd.StdinPipe()
+	out, err2 := cmd.StdoutPipe()
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("node: %v\n%s", err, s.said.tail())
+		}
+	})
+	s.in, s.out = in, bufio.NewScanner(out)
+	return s
+}
+
+func (s *sdk) ask(act ...any) (ok json.RawMessage, refused string) {
+	s.t.Helper()
+	line, err := json.Marshal(act)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := s.in.Write(append(line, '\n')); err != nil {
+		s.t.Fatal(err)
+	}
+	if !s.out.Scan() {
+		s.t.Fatalf("%v: node said nothing more: %v\n%s", act[0], s.out.Err(), s.said.tail())
+	}
+	var answer struct {
+		OK    json.RawMessage
+		Error string
+	}
+	if err := json.Unmarshal(s.out.Bytes(), &answer); err != nil {
+		s.t.Fatalf("%v: %v: %s", act[0], err, s.out.Bytes())
+	}
+	return answer.OK, answer.Error
+}
+
+// do has the SDK do something that must go well.
+func (s *sdk) do(answer any, act ...any) {
+	s.t.Helper()
+	ok, refused := s.ask(act...)
+	if refused != "" {
+		s.t.Fatalf("%v: %s\n%s", act[0], refused, s.said.tail())
+	}
+	if answer == nil {
+		return
+	}
+	if err := json.Unmarshal(ok, answer); err != nil {
+		s.t.Fatalf("%v: %v: %s", act[0], err, ok)
+	}
+}
+
+// refused has it do something that must not, and returns why.
+func (s *sdk) refused(act ...any) string {
+	s.t.Helper()
+	ok, refused := s.ask(act...)
+	if refused == "" {
+		s.t.Errorf("%v: got %s, want a refusal", act[0], ok)
+	}
+	return refused
+}
+
+type orderToken struct {
+	Token        string
+	Expires, Now int64 // Unix milliseconds
+}
+
+func (s *sdk) orderToken() orderToken {
+	s.t.Helper()
+	var held orderToken
+	s.do(&held, "orderToken")
+	return held
+}
