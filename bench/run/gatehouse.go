@@ -20,9 +20,9 @@ type installation struct {
 
 type addresses struct{ listen, admin string }
 
-// config is the server's as it is by default, but for where it listens and keeps its data, and for limits so wide that
+// settings are the server's as they are by default, but for where it listens and keeps its data, and for limits so wide that
 // they are never reached: they are looked at all the same.
-const config = `
+const settings = `
 listen: %s
 admin_listen: %s
 data_dir: %s
@@ -42,7 +42,7 @@ func install(ctx context.Context, binary, dir string) (*installation, error) {
 	if err := errors.Join(err1, err2); err != nil {
 		return nil, err
 	}
-	text := fmt.Sprintf(config, in.at.listen, in.at.admin, in.data())
+	text := fmt.Sprintf(settings, in.at.listen, in.at.admin, in.data())
 	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
