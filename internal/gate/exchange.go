@@ -39,7 +39,7 @@ func (g *Gate) Exchange(ctx context.Context, p auth.Presented, from auth.Caller)
 	if p.Kind == auth.Login {
 		return g.login(ctx, grant, holder, used, from, now)
 	}
-	grant.Session = secret.NewSessionID()
+	grant.Session = secret.NewSessionID(now)
 	grant.Scope = auth.TokenScope(holder.Scope)
 	grant.Expires = until(now, g.config.Lifetimes[p.Kind.Contract().Index()], holder.ExpiresAt)
 	grant.Token, err = g.rings.Mint(token.Order{
@@ -69,7 +69,7 @@ func (g *Gate) offList(from auth.Caller, about auth.Subject) error {
 func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder, used *auth.Secret, from auth.Caller, now time.Time) (auth.Grant, error) {
 	access, refresh := g.rings.Signers(now)
 	row, err := g.store.StartSession(ctx, auth.NewSession{
-		ID: secret.NewSessionID(), Credential: holder.ID, SecretDigest: used.Digest,
+		ID: secret.NewSessionID(now), Credential: holder.ID, SecretDigest: used.Digest,
 		Expires:       until(now, g.config.Refresh, holder.ExpiresAt),
 		AccessExpires: until(now, g.config.Lifetimes[auth.B2B.Index()], holder.ExpiresAt),
 		AccessKey:     access, RefreshKey: refresh, Address: from.Address, UserAgent: from.UserAgent,

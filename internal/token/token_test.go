@@ -392,6 +392,24 @@ func FuzzParseRefresh(f *testing.F) {
 	})
 }
 
+func FuzzDecodeRefresh(f *testing.F) {
+	c := refreshClaims{Issuer: issuer, Subject: "100001", Audience: issuer + refreshPath, IssuedAt: 1, Expires: 2, ID: "j", Credential: "c", Session: "s", Generation: 3}
+	f.Add(string(c.append(nil)))
+	f.Fuzz(func(t *testing.T, s string) {
+		c, ok := decodeRefresh(s)
+		if !ok {
+			return
+		}
+		var std struct {
+			Sub, Sid string
+			Gen      int64
+		}
+		if err := json.Unmarshal([]byte(s), &std); err == nil && (std.Sub != c.Subject || std.Sid != string(c.Session) || std.Gen != c.Generation) {
+			t.Fatalf("%q: we read %+v, encoding/json %+v", s, c, std)
+		}
+	})
+}
+
 func BenchmarkMint(b *testing.B) {
 	key, _ := secret.ParseMasterKey(secret.GenerateMasterKey())
 	masters := secret.Masters{Current: key}

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -155,25 +156,24 @@ func (c *Contract) logout(w http.ResponseWriter, r *web.Request) error {
 	r.Seen.Subject = auth.Subject{
 		Account: auth.AccountID(who.Account), Credential: auth.CredentialID(who.Credential), Session: auth.SessionID(who.Session),
 	}
-	return reply(w, r, auth.Limit{}, api.LogoutAnswer{Success: true, Data: api.Message{Message: "Successfully logged out"}})
-}
-
-func pair(w http.ResponseWriter, r *web.Request, g *auth.Grant) error {
-	r.Granted(g)
-	return reply(w, r, g.Limit, api.PairAnswer{Success: true, Data: api.Pair{
-		AccessToken: g.Token, RefreshToken: g.Refresh,
-		AccessExpiresAt: moment(g.Expires), RefreshExpiresAt: moment(g.RefreshExpires),
-		ClientID: int64(g.Account),
-	}})
-}
-
-func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-func reply(w http.ResponseWriter, r *web.Request, found auth.Limit, answer any) error {
-	body, err := json.Marshal(answer)
+	body, err := json.Marshal(api.LogoutAnswer{Success: true, Data: api.Message{Message: "Successfully logged out"}})
 	if err != nil {
 		return err
 	}
-	web.WriteLimit(w.Header(), auth.Tighter(r.Caller.Limit, found))
+	web.WriteLimit(w.Header(), r.Caller.Limit)
 	return web.Reply(w, http.StatusOK, body)
+}
+
+// pair answers with an [api.PairAnswer], written by hand: it is the answer of every login and refresh, and nothing in it needs
+// escaping.
+func pair(w http.ResponseWriter, r *web.Request, g *auth.Grant) error {
+	r.Granted(g)
+	b := make([]byte, 0, len(g.Token)+len(g.Refresh)+256)
+	b = append(append(b, `{"success":true,"data":{"access_token":"`...), g.Token...)
+	b = append(append(b, `","refresh_token":"`...), g.Refresh...)
+	b = g.Expires.UTC().AppendFormat(append(b, `","access_expires_at":"`...), time.RFC3339)
+	b = g.RefreshExpires.UTC().AppendFormat(append(b, `","refresh_expires_at":"`...), time.RFC3339)
+	b = strconv.AppendInt(append(b, `","client_id":`...), int64(g.Account), 10)
+	web.WriteLimit(w.Header(), auth.Tighter(r.Caller.Limit, g.Limit))
+	return web.Reply(w, http.StatusOK, append(b, "}}"...))
 }
