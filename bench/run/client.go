@@ -90,24 +90,17 @@ type traffic interface {
 	took(status int, body []byte) error
 }
 
-// A crowd is the connections to one process. They stay open from turn to turn.
+// A crowd is the clients of one process.
 type crowd struct {
-	conns   []*conn
-	traffic []traffic
+	address string
+	traffic []traffic // of each connection
 }
 
-func newCrowd(ctx context.Context, address string, each func(i int) (traffic, error)) (*crowd, error) {
-	c := new(crowd)
+func newCrowd(address string, each func(i int) (traffic, error)) (*crowd, error) {
+	c := &crowd{address: address}
 	for i := range connections {
-		conn, err := dial(ctx, address)
-		if err != nil {
-			c.close()
-			return nil, err
-		}
-		c.conns = append(c.conns, conn)
 		t, err := each(i)
 		if err != nil {
-			c.close()
 			return nil, err
 		}
 		c.traffic = append(c.traffic, t)
@@ -115,26 +108,30 @@ func newCrowd(ctx context.Context, address string, each func(i int) (traffic, er
 	return c, nil
 }
 
-func (c *crowd) close() {
-	for _, conn := range c.conns {
-		conn.Close()
-	}
-}
-
-// turn asks so many requests in all and returns how long that took.
+// turn asks so many requests in all and returns how long that took. Its connections are its own: a server may have closed
+// older ones in the meantime.
 func (c *crowd) turn(ctx context.Context, requests int) (time.Duration, error) {
+	conns := make([]*conn, connections)
+	for i := range conns {
+		conn, err := dial(ctx, c.address)
+		if err != nil {
+			return 0, err
+		}
+		defer conn.Close()
+		conns[i] = conn
+	}
 	// The end of ctx must end reads that wait.
 	defer context.AfterFunc(ctx, func() {
-		for _, conn := range c.conns {
+		for _, conn := range conns {
 			conn.SetDeadline(time.Unix(1, 0))
 		}
 	})()
 	var left atomic.Int64
 	left.Store(int64(requests))
 	var wg sync.WaitGroup
-	errs := make([]error, len(c.conns))
+	errs := make([]error, len(conns))
 	began := time.Now()
-	for i, conn := range c.conns {
+	for i, conn := range conns {
 		wg.Go(func() {
 			t, buf := c.traffic[i], make([]byte, 0, 4<<10)
 			for left.Add(-1) >= 0 {

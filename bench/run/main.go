@@ -152,7 +152,6 @@ func (b *bench) scenario(ctx context.Context, s scenario, dir string) (r *result
 	}
 	sides := [2]*side{first, second}
 	for _, side := range sides {
-		defer side.close()
 		if _, err := side.run(ctx, s.warm); err != nil {
 			return nil, err
 		}
@@ -191,7 +190,7 @@ func itself(s scenario) scenario {
 			if err != nil {
 				return nil, nil, err
 			}
-			sides[i], err = b.join(ctx, p, func(address string, n int) (traffic, error) {
+			sides[i], err = b.join(p, func(address string, n int) (traffic, error) {
 				switch mode {
 				case "exchange":
 					return newExchanges(newKeyring([]string{"gk_live_" + strings.Repeat("x", 51)}), n), nil

@@ -23,14 +23,13 @@ func TestTurnAsksEachRequestOnce(t *testing.T) {
 	}))
 	defer server.Close()
 	keys := newKeyring([]string{"key1", "key2"})
-	c, err := newCrowd(t.Context(), strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
+	c, err := newCrowd(strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
 		return newExchanges(keys, i), nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
-	for range 2 { // the connections are kept
+	for range 2 {
 		if _, err := c.turn(t.Context(), 1000); err != nil {
 			t.Fatal(err)
 		}
@@ -45,13 +44,12 @@ func TestTurnFailsWithTheAnswerThatWasNotWanted(t *testing.T) {
 		http.Error(w, "no such key", http.StatusBadRequest)
 	}))
 	defer server.Close()
-	c, err := newCrowd(t.Context(), strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
+	c, err := newCrowd(strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
 		return newExchanges(newKeyring([]string{"key"}), i), nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.close()
 	if _, err := c.turn(t.Context(), 1000); err == nil || !strings.Contains(err.Error(), "400, want 201: no such key") {
 		t.Errorf("got error %v", err)
 	}

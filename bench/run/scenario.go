@@ -120,13 +120,13 @@ func (b *bench) againstFloor(ctx context.Context, in *installation, mode string,
 	if err != nil {
 		return nil, nil, err
 	}
-	if floor, err = b.join(ctx, p, each); err != nil {
+	if floor, err = b.join(p, each); err != nil {
 		return nil, nil, err
 	}
 	if p, err = in.serve(ctx); err != nil {
 		return nil, nil, err
 	}
-	server, err = b.join(ctx, p, each)
+	server, err = b.join(p, each)
 	return floor, server, err
 }
 
@@ -148,13 +148,13 @@ func (b *bench) seeded(ctx context.Context, dir string, n int) (*side, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.join(ctx, p, func(_ string, i int) (traffic, error) { return newExchanges(ring, i), nil })
+	return b.join(p, func(_ string, i int) (traffic, error) { return newExchanges(ring, i), nil })
 }
 
-// join connects the clients to a process that was just started.
-func (b *bench) join(ctx context.Context, p *process, each func(address string, i int) (traffic, error)) (*side, error) {
+// join finds clients for a process that was just started.
+func (b *bench) join(p *process, each func(address string, i int) (traffic, error)) (*side, error) {
 	b.started = append(b.started, p)
-	c, err := newCrowd(ctx, p.address, func(i int) (traffic, error) { return each(p.address, i) })
+	c, err := newCrowd(p.address, func(i int) (traffic, error) { return each(p.address, i) })
 	if err != nil {
 		return nil, err
 	}
