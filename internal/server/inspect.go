@@ -68,7 +68,7 @@ type Said struct {
 func (op *Opened) Inspect(ctx context.Context, raw string, from netip.Addr) (Inspection, error) {
 	known, err := facts.New(facts.Config{
 		Store: op.DB, Now: op.DB.Now,
-		Keep: func() time.Duration { return op.Rings.Longest() + op.Config.Revocation.MaxStaleness + 2*verify.Leeway },
+		Keep: op.remembered,
 	})
 	if err != nil {
 		return Inspection{}, err
