@@ -28,7 +28,7 @@ var errNoAccount = auth.ErrNotFound.Saying("There is no such account")
 func (db *DB) CreateAccount(ctx context.Context, name, ref string, act auth.Act) (auth.Account, error) {
 	a, err := update(ctx, db, func(t *tx) (auth.Account, error) {
 		now := db.Now()
-		a := auth.Account{Name: name, Ref: ref, CreatedAt: now.Truncate(time.Millisecond)}
+		a := auth.Account{Name: name, Ref: ref, CreatedAt: milli(now)}
 		err := t.one(`UPDATE meta SET next_account = next_account + 1 RETURNING next_account - 1`, nil, out{(*int64)(&a.ID)})
 		if err != nil {
 			return a, err

@@ -2,9 +2,10 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -45,7 +46,7 @@ func update[T any](ctx context.Context, db *DB, fn func(*tx) (T, error)) (T, err
 
 // A writer owns the one connection that writes.
 type writer struct {
-	pool *sql.DB
+	from driver.Connector
 	conn *conn
 	kick func() // called after a commit that appended to the change log
 
@@ -65,13 +66,13 @@ type member struct {
 	done  chan error
 }
 
-func newWriter(pool *sql.DB, kick func()) (*writer, error) {
-	c, err := newConn(pool)
+func newWriter(from driver.Connector, kick func()) (*writer, error) {
+	c, err := newConn(from)
 	if err != nil {
 		return nil, err
 	}
 	w := &writer{
-		pool: pool, conn: c, kick: kick,
+		from: from, conn: c, kick: kick,
 		queue: make(chan *member, mostWaiting), done: make(chan struct{}),
 	}
 	go w.run()
@@ -134,6 +135,9 @@ func (w *writer) run() {
 	defer close(w.done)
 	batch := make([]*member, 0, mostMembers)
 	for m := range w.queue {
+		// Those who were just answered come back at once, if they are let: otherwise the first of them gets a commit, and a
+		// wait for the disk, of its own. Measured, this takes a quarter off what a write costs. It waits for nobody.
+		runtime.Gosched()
 		batch = w.gather(batch[:0], m)
 		if len(batch) == 0 {
 			continue
@@ -178,6 +182,7 @@ func (w *writer) commit(batch []*member) {
 	appended := false
 	for i, m := range batch {
 		t, err := w.member(m, len(batch) > 1)
+		w.stopIfUnsynced(t.failed)
 		switch {
 		case err == nil:
 			appended = appended || t.appended
@@ -261,15 +266,15 @@ func protect(fn func(*tx) error, t *tx) (err error) {
 
 func (w *writer) begin() error {
 	_, err := w.conn.exec("BEGIN IMMEDIATE")
-	if code(err) != codeError && !errors.Is(err, sql.ErrConnDone) {
+	if code(err) != codeError {
 		return err
 	}
 	// A transaction is still open, because its ROLLBACK failed. Closing the connection ends it.
-	w.conn.close()
-	c, err := newConn(w.pool)
+	c, err := newConn(w.from)
 	if err != nil {
 		return err
 	}
+	w.conn.close()
 	w.conn = c
 	_, err = w.conn.exec("BEGIN IMMEDIATE")
 	return err

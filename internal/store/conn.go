@@ -2,16 +2,22 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"modernc.org/sqlite"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
 type (
-	in  = []any // what goes into a statement
-	out = []any // where one row goes
+	in  = []any // what goes into a statement: int64, int, string, []byte, nil
+	out = []any // where the columns of a row go: see assign
 )
 
 // unhurried is the context of every statement. It has no end: SQLite answers an interrupt by rolling back the whole
@@ -19,38 +25,93 @@ type (
 // statement.
 var unhurried = context.Background()
 
-// A conn is one connection with the statements it has compiled. The driver keeps a compiled statement only where it was
-// prepared, so BEGIN and its kin are prepared too. One goroutine at a time may use it.
-type conn struct {
-	sql   *sql.Conn
-	stmts map[string]*sql.Stmt
+// errNoRow is what a statement without a row gives where one was asked for.
+var errNoRow = errors.New("no row")
+
+func isNoRow(err error) bool { return errors.Is(err, errNoRow) }
+
+// connector opens connections to the database at path, which must exist. The busy timeout is for commands that write
+// beside a server.
+func connector(path string, more ...string) (driver.Connector, error) {
+	return dial(path, append([]string{
+		"mode=rw", "_txlock=immediate", "_pragma=busy_timeout(5000)", "_pragma=foreign_keys(1)", "_pragma=journal_mode(wal)",
+		"_pragma=synchronous(full)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)",
+		"_pragma=trusted_schema(0)",
+	}, more...)...)
 }
 
-func newConn(pool *sql.DB) (*conn, error) {
-	c, err := pool.Conn(unhurried)
+// dial names the file by a URI, escaped: a path may hold '?', '#' and '%'.
+func dial(path string, params ...string) (driver.Connector, error) {
+	abs, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	return &conn{sql: c, stmts: make(map[string]*sql.Stmt)}, nil
+	return sqlite.NewConnector("file:" + (&url.URL{Path: abs}).EscapedPath() + "?" + strings.Join(params, "&"))
+}
+
+// A conn is one connection with the statements it has compiled. One goroutine at a time may use it.
+//
+// It speaks to the driver without sql.DB between, which owns no connection of ours for long anyway: measured, a read of one
+// row costs less than half. The driver keeps a compiled statement only where it was prepared, so BEGIN and its kin are
+// prepared too.
+type conn struct {
+	driver driver.Conn
+	stmts  map[string]stmt
+	args   []driver.NamedValue // reused
+	row    []driver.Value      // reused
+}
+
+type stmt interface {
+	driver.Stmt
+	driver.StmtExecContext
+	driver.StmtQueryContext
+}
+
+func newConn(from driver.Connector) (*conn, error) {
+	c, err := from.Connect(unhurried)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{driver: c, stmts: make(map[string]stmt)}, nil
 }
 
 func (c *conn) close() error {
+	var errs []error
 	for _, s := range c.stmts {
-		s.Close()
+		errs = append(errs, s.Close())
 	}
-	return c.sql.Close()
+	return errors.Join(append(errs, c.driver.Close())...)
 }
 
-func (c *conn) prepare(query string) (*sql.Stmt, error) {
+func (c *conn) prepare(query string) (stmt, error) {
 	if s, ok := c.stmts[query]; ok {
 		return s, nil
 	}
-	s, err := c.sql.PrepareContext(unhurried, query)
+	prepared, err := c.driver.Prepare(query)
 	if err != nil {
 		return nil, err
 	}
+	s, ok := prepared.(stmt)
+	if !ok {
+		return nil, fmt.Errorf("the driver's statement is a %T", prepared)
+	}
 	c.stmts[query] = s
 	return s, nil
+}
+
+func (c *conn) bind(args in) ([]driver.NamedValue, error) {
+	c.args = c.args[:0]
+	for i, a := range args {
+		switch v := a.(type) {
+		case int64, string, []byte, nil:
+		case int:
+			a = int64(v)
+		default:
+			return nil, fmt.Errorf("argument %d is a %T", i+1, a)
+		}
+		c.args = append(c.args, driver.NamedValue{Ordinal: i + 1, Value: a})
+	}
+	return c.args, nil
 }
 
 // exec runs a statement without rows and returns how many it changed.
@@ -59,39 +120,71 @@ func (c *conn) exec(query string, args ...any) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	r, err := s.ExecContext(unhurried, args...)
+	bound, err := c.bind(args)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.ExecContext(unhurried, bound)
 	if err != nil {
 		return 0, err
 	}
 	return r.RowsAffected()
 }
 
-// one reads the one row of a statement; without a row it is [sql.ErrNoRows].
-func (c *conn) one(query string, args in, row out) error {
-	s, err := c.prepare(query)
+// one reads the one row of a statement; without a row it is errNoRow.
+func (c *conn) one(query string, args in, to out) error {
+	rows, err := c.query(query, args)
 	if err != nil {
 		return err
 	}
-	return s.QueryRowContext(unhurried, args...).Scan(row...)
+	c.row = append(c.row[:0], make([]driver.Value, len(to))...)
+	if err = rows.Next(c.row); err == nil {
+		err = assign(to, c.row)
+	} else if err == io.EOF {
+		err = errNoRow
+	}
+	clear(c.row)
+	if e := rows.Close(); err == nil {
+		err = e
+	}
+	return err
 }
 
-// all calls each for every row of a statement.
-func (c *conn) all(query string, args in, each func(scan func(...any) error) error) error {
-	s, err := c.prepare(query)
+// all calls each for every row of a statement, with a function that puts its columns where they go.
+func (c *conn) all(query string, args in, each func(scan func(...any) error) error) (err error) {
+	rows, err := c.query(query, args)
 	if err != nil {
 		return err
 	}
-	rows, err := s.QueryContext(unhurried, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := each(rows.Scan); err != nil {
+	defer func() {
+		if e := rows.Close(); err == nil {
+			err = e
+		}
+	}()
+	row := make([]driver.Value, len(rows.Columns()))
+	scan := func(to ...any) error { return assign(to, row) }
+	for {
+		if err := rows.Next(row); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := each(scan); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+}
+
+func (c *conn) query(query string, args in) (driver.Rows, error) {
+	s, err := c.prepare(query)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := c.bind(args)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(unhurried, bound)
 }
 
 // A tx is one member of a transaction. After an error of the database it runs nothing more, and what it did is rolled
@@ -103,7 +196,7 @@ type tx struct {
 }
 
 func (t *tx) note(err error) error {
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err != nil && err != errNoRow {
 		t.failed = err
 	}
 	return err

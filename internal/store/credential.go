@@ -111,26 +111,30 @@ func (db *DB) credentials(ctx context.Context, where string, arg any) ([]auth.Cr
 	return found, err
 }
 
-// Holder reads the one row that an exchange decides on. Without a credential of this kind and id, or with its account
-// deleted, it is [auth.ErrNotFound], and that costs what finding one costs: the statement is the same and always has a row.
+// Holder reads the one row that an exchange decides on; of the credential, what no exchange looks at stays empty: its name
+// and the times at which it and its secrets were made and it was narrowed. Without a credential of this kind and id, or
+// with its account deleted, it is [auth.ErrNotFound], and that costs what finding one costs: the statement is the same, it
+// has a row in any case, and each table is looked into.
 func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) (auth.Holder, error) {
-	var h auth.Holder
+	h := auth.Holder{Credential: auth.Credential{Kind: kind}}
 	var newest, old auth.Secret
-	var suspended int64
 	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT `+credentialColumns+`, a.suspended_at IS NOT NULL
-			FROM (SELECT $1 AS id) asked
-			LEFT JOIN credentials c ON c.id = asked.id AND c.kind = $2
-			LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0)`,
-			in{string(id), string(kind)}, append(scanCredential(&h.Credential, &newest, &old), &suspended))
+		return c.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.secret_number, c.secret_digest, c.secret_pepper,
+				c.old_number, c.old_digest, c.old_pepper, c.old_expires_at, a.suspended_at IS NOT NULL
+			FROM log_head LEFT JOIN credentials c ON c.id = $1 AND c.kind = $2 LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0) AND a.deleted_at IS NULL`,
+			in{string(id), string(kind)},
+			out{
+				(*text)(&h.ID), (*number)(&h.Account), (*text)(&h.Scope), (*stamp)(&h.ExpiresAt), (*stamp)(&h.RevokedAt), (*number)(&h.DeadBelow),
+				(*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper),
+				(*count)(&old.Number), &old.Digest, (*text)(&old.Pepper), (*stamp)(&old.ExpiresAt), &h.AccountSuspended,
+			})
 	})
 	switch {
 	case err != nil:
 		return auth.Holder{}, wrap(err, "read a credential")
-	case h.ID != id || id == "": // also what a driver that mixed up answers would give
+	case h.ID != id || h.Account == 0: // also what a mix-up of answers would give
 		return auth.Holder{}, errNoCredential
 	}
-	h.AccountSuspended = suspended != 0
 	h.Secrets = secrets(newest, old)
 	return h, nil
 }

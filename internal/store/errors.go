@@ -1,11 +1,8 @@
 package store
 
 import (
-	"database/sql"
 	"errors"
 	"fmt"
-
-	"modernc.org/sqlite"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -39,9 +36,9 @@ const (
 	codeIODirFsync = codeIO | 5<<8
 )
 
-// code returns the result code in err's chain, 0 if there is none.
+// code returns the result code of the driver's error in err's chain, 0 if there is none.
 func code(err error) int {
-	var e *sqlite.Error
+	var e interface{ Code() int }
 	if errors.As(err, &e) {
 		return e.Code()
 	}
@@ -84,8 +81,6 @@ func wrap(err error, doing string) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
-
-func isNoRow(err error) bool { return errors.Is(err, sql.ErrNoRows) }
 
 // notFound turns the absence of a row into [auth.ErrNotFound].
 func notFound(err error, what string) error {

@@ -27,7 +27,7 @@ func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions,
 		if err != nil {
 			return err
 		}
-		err = c.all(`SELECT `+restrictionColumns+` FROM credentials WHERE restricted_at IS NOT NULL AND restricted_at >= $1 ORDER BY id`,
+		err = c.all(`SELECT `+restrictionColumns+` FROM credentials WHERE restricted_at IS NOT NULL AND restricted_at >= $1`,
 			in{since.UnixMilli()}, func(scan func(...any) error) error {
 				var k auth.Credential
 				err := scan(scanRestriction(&k)...)

@@ -17,7 +17,7 @@ import (
 )
 
 //go:embed migrations/sqlite/*.sql
-var migrations embed.FS
+var embedded embed.FS
 
 const (
 	versionTable = "schema_versions"
@@ -26,7 +26,7 @@ const (
 
 // Version returns the version of the database's schema, 0 for an empty one, and the one that this program wants.
 func (db *DB) Version(ctx context.Context) (have, want int64, err error) {
-	want, err = wantedVersion()
+	want, err = wantedVersion(db.migrations)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -41,15 +41,15 @@ func (db *DB) Version(ctx context.Context) (have, want int64, err error) {
 	return have, want, wrap(err, "read the schema's version")
 }
 
-// wantedVersion is the highest number among the embedded files, "00001_first.sql".
-func wantedVersion() (int64, error) {
-	names, err := fs.Glob(migrations, "migrations/sqlite/*.sql")
+// wantedVersion is the highest number among the files, "00001_first.sql".
+func wantedVersion(migrations fs.FS) (int64, error) {
+	names, err := fs.Glob(migrations, "*.sql")
 	if err != nil {
 		return 0, err
 	}
 	var want int64
 	for _, name := range names {
-		v, err := goose.NumericComponent(filepath.Base(name))
+		v, err := goose.NumericComponent(name)
 		if err != nil {
 			return 0, fmt.Errorf("migration %s: %w", name, err)
 		}
@@ -86,23 +86,16 @@ func (db *DB) Migrate(ctx context.Context) (from, to int64, err error) {
 			return from, from, fmt.Errorf("copy the database before migrating it: %w", err)
 		}
 	}
-	pool, err := open(db.path)
-	if err != nil {
-		return from, from, err
-	}
+	pool := sql.OpenDB(db.from)
 	defer pool.Close()
-	if err := migrate(ctx, pool); err != nil {
+	if err := migrate(ctx, pool, db.migrations); err != nil {
 		have, _, _ := db.Version(ctx)
 		return from, have, fmt.Errorf("migrate the database %s: %w", db.path, err)
 	}
 	return from, to, nil
 }
 
-func migrate(ctx context.Context, pool *sql.DB) error {
-	files, err := fs.Sub(migrations, "migrations/sqlite")
-	if err != nil {
-		return err
-	}
+func migrate(ctx context.Context, pool *sql.DB, files fs.FS) error {
 	p, err := goose.NewProvider(goose.DialectSQLite3, pool, files, goose.WithTableName(versionTable),
 		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
@@ -129,6 +122,9 @@ func (db *DB) backUp(ctx context.Context, version int64) (string, error) {
 // CopyTo writes a copy of the whole database, as it is at one moment, into a new file that only its owner can read, and
 // examines it. The server need not stop. If there is an error there is no file.
 func (db *DB) CopyTo(ctx context.Context, path string) (err error) {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	// Made first, empty, for the mode; VACUUM INTO takes an empty file.
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -142,25 +138,23 @@ func (db *DB) CopyTo(ctx context.Context, path string) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	pool, err := open(db.path)
+	c, err := newConn(db.from) // its own: it takes long
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	if _, err := pool.ExecContext(ctx, "VACUUM INTO $1", path); err != nil {
-		return err
+	if _, err := c.exec("VACUUM INTO $1", path); err != nil {
+		return errors.Join(err, c.close())
 	}
-	return errors.Join(examine(path), syncFile(path), syncFile(filepath.Dir(path)))
+	return errors.Join(c.close(), examine(path), syncFile(path), syncFile(filepath.Dir(path)))
 }
 
 // examine checks a copy without touching it: immutable, or SQLite would make files beside it.
 func examine(path string) error {
-	pool, err := dial(path, "mode=ro&immutable=1")
+	from, err := dial(path, "mode=ro", "immutable=1")
 	if err != nil {
 		return err
 	}
-	defer pool.Close()
-	c, err := newConn(pool)
+	c, err := newConn(from)
 	if err != nil {
 		return err
 	}

@@ -33,8 +33,8 @@ func (db *DB) RotateSession(ctx context.Context, id auth.SessionID, spend auth.S
 	o, err := update(ctx, db, func(t *tx) (o outcome, err error) {
 		now := db.Now()
 		if !spend.AddressRefused {
-			o.session, err = t.spendOutright(id, spend, now)
-			if !isNoRow(err) {
+			var spent bool
+			if o.session, spent, err = t.spendOutright(id, spend, now); err != nil || spent {
 				return o, err
 			}
 		}
@@ -51,9 +51,9 @@ func (db *DB) RotateSession(ctx context.Context, id auth.SessionID, spend auth.S
 }
 
 // spendOutright is the common case in one statement: nothing about the session, its account or its credential has changed,
-// and nothing shortens the new pair's life. Where it finds no row nothing is said yet. It grants nothing that
+// and nothing shortens the new pair's life. Where it spends nothing, nothing is said yet. It spends nothing that
 // spendWithCare would not.
-func (t *tx) spendOutright(id auth.SessionID, spend auth.Spend, now time.Time) (auth.Session, error) {
+func (t *tx) spendOutright(id auth.SessionID, spend auth.Spend, now time.Time) (s auth.Session, spent bool, err error) {
 	last := spend.Until
 	if spend.AccessUntil.After(last) {
 		last = spend.AccessUntil
@@ -62,28 +62,30 @@ func (t *tx) spendOutright(id auth.SessionID, spend auth.Spend, now time.Time) (
 	if spend.MaxAge > 0 {
 		startedAfter = last.Add(-spend.MaxAge).UnixMilli()
 	}
-	s := auth.Session{
-		ID: id, Generation: spend.Generation + 1, RotatedAt: now.Truncate(time.Millisecond),
-		AccessExpires: spend.AccessUntil.Truncate(time.Millisecond), Expires: spend.Until.Truncate(time.Millisecond),
+	s = auth.Session{
+		ID: id, Generation: spend.Generation + 1, RotatedAt: milli(now),
+		AccessExpires: milli(spend.AccessUntil), Expires: milli(spend.Until),
 		AccessKey: spend.AccessKey, RefreshKey: spend.RefreshKey, RotatedUnder: bytes.Clone(spend.IdempotencyDigest),
 	}
-	err := t.one(`UPDATE sessions SET generation = generation + 1, rotated_at = $1, expires_at = $2, access_expires_at = $3,
+	n, err := t.exec(`UPDATE sessions SET generation = generation + 1, rotated_at = $1, expires_at = $2, access_expires_at = $3,
 			access_key = $4, refresh_key = $5, rotated_under = $6
 		WHERE id = $7 AND generation = $8 AND ended_at IS NULL AND expires_at > $1 AND started_at >= $9
 			AND EXISTS (SELECT 1 FROM credentials c JOIN accounts a ON a.id = c.account
 				WHERE c.id = sessions.credential AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at >= $10)
 					AND c.token_scope = sessions.scope AND sessions.pos >= c.dead_below
-					AND a.suspended_at IS NULL AND sessions.pos >= a.b2b_dead_below)
-		RETURNING account, credential, secret, pos, started_at, scope, address, user_agent`,
-		in{
-			now.UnixMilli(), spend.Until.UnixMilli(), spend.AccessUntil.UnixMilli(), string(spend.AccessKey), string(spend.RefreshKey),
-			spend.IdempotencyDigest, string(id), spend.Generation, startedAfter, last.UnixMilli(),
-		},
+					AND a.suspended_at IS NULL AND sessions.pos >= a.b2b_dead_below)`,
+		now.UnixMilli(), spend.Until.UnixMilli(), spend.AccessUntil.UnixMilli(), string(spend.AccessKey), string(spend.RefreshKey),
+		spend.IdempotencyDigest, string(id), spend.Generation, startedAfter, last.UnixMilli())
+	if err != nil || n == 0 {
+		return s, false, err
+	}
+	// Not by RETURNING, which would build a table of one row first.
+	err = t.one(`SELECT account, credential, secret, pos, started_at, scope, address, user_agent FROM sessions WHERE id = $1`, in{string(id)},
 		out{
 			(*int64)(&s.Account), (*string)(&s.Credential), &s.Secret, (*int64)(&s.Position), (*stamp)(&s.StartedAt), &s.Scope,
 			(*addr)(&s.Address), &s.UserAgent,
 		})
-	return s, err
+	return s, true, err
 }
 
 // A spending is all that decides about a refresh: the session with what its account and credential add.
@@ -177,7 +179,7 @@ func (p *spending) barred() *auth.Error {
 func (p *spending) next(spend auth.Spend) auth.Session {
 	s := p.Session
 	s.Generation++
-	s.RotatedAt = p.now.Truncate(time.Millisecond)
+	s.RotatedAt = milli(p.now)
 	s.Expires, s.AccessExpires = spend.Until, spend.AccessUntil
 	for _, end := range []*time.Time{&s.Expires, &s.AccessExpires} {
 		if !p.expires.IsZero() && end.After(p.expires) {
@@ -186,7 +188,7 @@ func (p *spending) next(spend auth.Spend) auth.Session {
 		if p.maxAge > 0 && end.After(p.StartedAt.Add(p.maxAge)) {
 			*end = p.StartedAt.Add(p.maxAge)
 		}
-		*end = end.Truncate(time.Millisecond).UTC()
+		*end = milli(*end)
 	}
 	s.AccessKey, s.RefreshKey = spend.AccessKey, spend.RefreshKey
 	s.RotatedUnder = bytes.Clone(spend.IdempotencyDigest)

@@ -1,12 +1,16 @@
 package store
 
 import (
+	"database/sql/driver"
 	"fmt"
 	"net/netip"
 	"time"
 )
 
-// Where a column goes that is not what Go has it as. A pointer is converted, (*stamp)(&t), so nothing is allocated.
+// A scanner is where a column goes that is not what Go has it as. A pointer is converted, (*stamp)(&t), so nothing is
+// allocated.
+type scanner interface{ Scan(column any) error }
+
 type (
 	stamp  time.Time     // BIGINT, Unix milliseconds; NULL is the zero time
 	millis time.Duration // BIGINT
@@ -15,6 +19,42 @@ type (
 	number int64         // BIGINT; NULL is 0
 	count  int           // BIGINT; NULL is 0
 )
+
+// assign puts the columns of a row where they go. A NULL goes only into a scanner or a *[]byte.
+func assign(to []any, row []driver.Value) error {
+	if len(to) != len(row) {
+		return fmt.Errorf("%d places for %d columns", len(to), len(row))
+	}
+	for i, place := range to {
+		ok := false
+		switch p := place.(type) {
+		case *int64:
+			*p, ok = row[i].(int64)
+		case *string:
+			*p, ok = row[i].(string)
+		case *int:
+			var v int64
+			v, ok = row[i].(int64)
+			*p = int(v)
+		case *bool:
+			var v int64
+			v, ok = row[i].(int64)
+			*p = v != 0
+		case *[]byte:
+			*p, ok = row[i].([]byte) // a copy already
+			ok = ok || row[i] == nil
+		case scanner:
+			if err := p.Scan(row[i]); err != nil {
+				return fmt.Errorf("column %d: %w", i+1, err)
+			}
+			ok = true
+		}
+		if !ok {
+			return fmt.Errorf("column %d: a %T does not fit a %T", i+1, row[i], place)
+		}
+	}
+	return nil
+}
 
 func (s *stamp) Scan(src any) error {
 	switch v := src.(type) {
@@ -81,6 +121,9 @@ func (n *count) Scan(src any) error {
 	*n = count(v)
 	return err
 }
+
+// milli is t as it will be read again.
+func milli(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // ms is t as it is stored: NULL if it is zero.
 func ms(t time.Time) any {

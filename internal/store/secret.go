@@ -35,7 +35,7 @@ func (db *DB) RotateSecret(ctx context.Context, id auth.CredentialID, digest []b
 		}
 		r.Revoked, err = t.alterCredential(id, act, now, func(t *tx, now time.Time) (auth.Subject, bool, error) {
 			about, err := t.rotateSecret(id, digest, pepper, ends, now)
-			r.secret = auth.Secret{Number: about.Secret, Digest: digest, Pepper: pepper, CreatedAt: now.Truncate(time.Millisecond)}
+			r.secret = auth.Secret{Number: about.Secret, Digest: digest, Pepper: pepper, CreatedAt: milli(now)}
 			return about, true, err
 		}, dead)
 		return r, err

@@ -8,18 +8,14 @@ package store
 
 import (
 	"context"
-	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
-
-	_ "modernc.org/sqlite" // the driver
 )
 
 // oldestSQLite is the first version without the bug of 3.7.0 to 3.51.2 that could corrupt a database whose write-ahead log
@@ -44,16 +40,16 @@ type Config struct {
 
 // A DB is an open database. It is safe for concurrent use.
 type DB struct {
-	path    string
-	clock   *Clock
-	pool    *sql.DB // of the readers
-	readers chan *conn
-	opened  int // how many readers there are
-	writing *sql.DB
-	writer  *writer
-	wake    wake
-	closing chan struct{}
-	closed  sync.Once
+	path       string
+	migrations fs.FS
+	clock      *Clock
+	from       driver.Connector // of connections that write
+	writer     *writer
+	readers    chan *conn
+	opened     int // how many readers there are
+	wake       wake
+	closing    chan struct{}
+	closed     sync.Once
 }
 
 // Open opens the database. It migrates nothing, see [DB.Migrate].
@@ -61,6 +57,14 @@ type DB struct {
 // Without a file and without Create it is [ErrNoDatabase], with migrations pending and without Pending [ErrPending], and
 // with a database that a later version has migrated [ErrNewer].
 func Open(ctx context.Context, c Config) (*DB, error) {
+	migrations, err := fs.Sub(embedded, "migrations/sqlite")
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, c, migrations)
+}
+
+func open(ctx context.Context, c Config, migrations fs.FS) (*DB, error) {
 	if c.Create {
 		if err := create(c.Path); err != nil {
 			return nil, err
@@ -70,7 +74,10 @@ func Open(ctx context.Context, c Config) (*DB, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	db := &DB{path: c.Path, clock: NewClock(c.Now), readers: make(chan *conn, readers), closing: make(chan struct{})}
+	db := &DB{
+		path: c.Path, migrations: migrations, clock: NewClock(c.Now),
+		readers: make(chan *conn, readers), closing: make(chan struct{}),
+	}
 	db.wake.c = make(chan struct{}, 1)
 	if err := db.connect(); err != nil {
 		db.Close()
@@ -101,22 +108,23 @@ func create(path string) error {
 
 func (db *DB) connect() error {
 	var err error
-	if db.writing, err = open(db.path); err != nil {
+	if db.from, err = connector(db.path, "_pragma=cache_size(-16000)"); err != nil {
 		return err
 	}
-	if err := checkLibrary(db.writing); err != nil {
+	if db.writer, err = newWriter(db.from, db.wake.kick); err != nil {
 		return err
 	}
-	if db.writer, err = newWriter(db.writing, db.wake.kick); err != nil {
-		return err
-	}
-	if db.pool, err = open(db.path, "_pragma=query_only(1)"); err != nil {
+	reading, err := connector(db.path, "_pragma=cache_size(-8000)", "_pragma=query_only(1)")
+	if err != nil {
 		return err
 	}
 	for range readers {
-		c, err := newConn(db.pool)
+		c, err := newConn(reading)
 		if err != nil {
 			return err
+		}
+		if err := checkLibrary(c); err != nil {
+			return errors.Join(err, c.close())
 		}
 		db.readers <- c
 		db.opened++
@@ -124,31 +132,11 @@ func (db *DB) connect() error {
 	return nil
 }
 
-// open opens a pool of connections to the database at path, which must exist. The busy timeout is for commands that write
-// beside a server.
-func open(path string, more ...string) (*sql.DB, error) {
-	return dial(path, append([]string{
-		"mode=rw", "_txlock=immediate", "_pragma=busy_timeout(5000)", "_pragma=foreign_keys(1)", "_pragma=journal_mode(wal)",
-		"_pragma=synchronous(full)", "_pragma=wal_autocheckpoint(0)", "_pragma=journal_size_limit(67108864)",
-		"_pragma=trusted_schema(0)", "_pragma=cache_size(-16000)",
-	}, more...)...)
-}
-
-// dial names the file by a URI, escaped: a path may hold '?', '#' and '%'.
-func dial(path string, params ...string) (*sql.DB, error) {
-	abs, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	return sql.Open("sqlite", "file:"+(&url.URL{Path: abs}).EscapedPath()+"?"+strings.Join(params, "&"))
-}
-
 // checkLibrary makes sure of what the store's promises rest on.
-func checkLibrary(pool *sql.DB) error {
-	var version string
+func checkLibrary(c *conn) error {
+	var version, journal string
 	var major, minor, patch, sync int
-	var journal string
-	if err := pool.QueryRowContext(unhurried, "SELECT sqlite_version()").Scan(&version); err != nil {
+	if err := c.one("SELECT sqlite_version()", nil, out{&version}); err != nil {
 		return err
 	}
 	if _, err := fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch); err != nil {
@@ -157,15 +145,10 @@ func checkLibrary(pool *sql.DB) error {
 	if major*1_000_000+minor*1_000+patch < oldestSQLite {
 		return fmt.Errorf("SQLite is %s; before 3.51.3 it can corrupt a database", version)
 	}
-	c, err := pool.Conn(unhurried)
-	if err != nil {
+	if err := c.one("PRAGMA journal_mode", nil, out{&journal}); err != nil {
 		return err
 	}
-	defer c.Close()
-	if err := c.QueryRowContext(unhurried, "PRAGMA journal_mode").Scan(&journal); err != nil {
-		return err
-	}
-	if err := c.QueryRowContext(unhurried, "PRAGMA synchronous").Scan(&sync); err != nil {
+	if err := c.one("PRAGMA synchronous", nil, out{&sync}); err != nil {
 		return err
 	}
 	if journal != "wal" || sync != 2 {
@@ -183,15 +166,9 @@ func (db *DB) Close() error {
 		if db.writer != nil {
 			err = errors.Join(err, db.writer.close())
 		}
-		if db.pool != nil {
-			for range db.opened { // a read that is running is waited for
-				c := <-db.readers
-				err = errors.Join(err, c.close())
-			}
-			err = errors.Join(err, db.pool.Close())
-		}
-		if db.writing != nil {
-			err = errors.Join(err, db.writing.Close())
+		for range db.opened { // a read that is running is waited for
+			c := <-db.readers
+			err = errors.Join(err, c.close())
 		}
 	})
 	return err

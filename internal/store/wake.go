@@ -44,7 +44,7 @@ func (db *DB) watch() {
 	defer db.wake.running.Done()
 	tick := time.NewTicker(wakeEvery)
 	defer tick.Stop()
-	c, err := newConn(db.pool)
+	c, err := newConn(db.from)
 	if err == nil {
 		defer c.close()
 	}

@@ -1,0 +1,202 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+// together is how many callers a benchmark has at once for each processor.
+const together = 32
+
+// BenchmarkInsert is the floor: one row into a table without indexes, committed with whoever else waits.
+func BenchmarkInsert(b *testing.B) {
+	db := benchDB(b, 0)
+	if _, err := update(b.Context(), db, func(t *tx) (int64, error) {
+		return t.exec(`CREATE TABLE floor (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL) STRICT`)
+	}); err != nil {
+		b.Fatal(err)
+	}
+	b.SetParallelism(together)
+	measure(b)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, err := update(b.Context(), db, func(t *tx) (int64, error) {
+				return t.exec(`INSERT INTO floor (at, what) VALUES ($1, $2)`, 1731677139000, "what this row says")
+			}); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkStartSession(b *testing.B) {
+	db := benchDB(b, 10_000)
+	b.SetParallelism(together)
+	measure(b)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			if _, err := db.StartSession(b.Context(), benchLogin(db, rand.IntN(10_000))); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkRotateSession(b *testing.B) {
+	const sessions = 100_000
+	db := benchDB(b, 10_000)
+	ids := make([]auth.SessionID, sessions)
+	for i := range ids {
+		n := benchLogin(db, i%10_000)
+		ids[i] = n.ID
+	}
+	benchSessions(b, db, ids)
+	generations := make([]atomic.Int64, sessions)
+	var next atomic.Int64
+	b.SetParallelism(together)
+	measure(b)
+	b.RunParallel(func(p *testing.PB) {
+		for p.Next() {
+			i := next.Add(1) * 7919 % sessions
+			now := db.Now()
+			_, _, err := db.RotateSession(b.Context(), ids[i], auth.Spend{
+				Generation: generations[i].Add(1) - 1, Until: now.Add(7 * 24 * time.Hour), AccessUntil: now.Add(time.Hour), Leeway: 10 * time.Second,
+				AccessKey: "key_8Zq1rT0aBcDe", RefreshKey: "key_9Zq1rT0aBcDe", IdempotencyDigest: []byte("01234567890123456789012345678901"),
+			})
+			if err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkHolder(b *testing.B) {
+	const credentials = 100_000
+	db := benchDB(b, credentials)
+	read := func(i int) error {
+		_, err := db.Holder(b.Context(), auth.Login, benchCredential(i))
+		return err
+	}
+	b.Run("found", func(b *testing.B) {
+		measure(b)
+		for range b.N {
+			if err := read(rand.IntN(credentials)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("missing", func(b *testing.B) {
+		measure(b)
+		for range b.N {
+			if err := read(credentials + rand.IntN(credentials)); err == nil {
+				b.Fatal("found")
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.SetParallelism(together)
+		measure(b)
+		b.RunParallel(func(p *testing.PB) {
+			for p.Next() {
+				if err := read(rand.IntN(credentials)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+func benchDB(b *testing.B, credentials int) *DB {
+	b.Helper()
+	db, err := Open(b.Context(), Config{Path: filepath.Join(b.TempDir(), "bench.db"), Create: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	if _, _, err := db.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	if err := db.Create(b.Context(), Birth{Incarnation: "bench", SealCheck: []byte("check"), MasterKey: "master"}); err != nil {
+		b.Fatal(err)
+	}
+	a, err := db.CreateAccount(b.Context(), "Bench", "", auth.Act{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for from := 0; from < credentials; from += 1000 {
+		if _, err := update(b.Context(), db, func(t *tx) (none struct{}, err error) {
+			for i := from; i < min(from+1000, credentials); i++ {
+				if _, err := t.exec(`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, secrets_made,
+					secret_number, secret_digest, secret_pepper, secret_created_at) VALUES ($1, $2, 'login', 'Warehouse', 'orders:read orders:write',
+					'orders:read orders:write', $3, 1, 1, $4, 'key_7Zq1rT0aBcDe', $3)`,
+					string(benchCredential(i)), int64(a.ID), db.Now().UnixMilli(), benchDigest(i)); err != nil {
+					return none, err
+				}
+			}
+			return none, nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return db
+}
+
+func benchCredential(i int) auth.CredentialID {
+	return auth.CredentialID(fmt.Sprintf("%012x", uint64(i)*0x9e3779b97f4a7c15>>16))
+}
+
+func benchDigest(i int) []byte {
+	return binary.BigEndian.AppendUint64([]byte("012345678901234567890123"), uint64(i))
+}
+
+func benchLogin(db *DB, i int) auth.NewSession {
+	now := db.Now()
+	return auth.NewSession{
+		ID: auth.SessionID(fmt.Sprintf("%016x%011x", rand.Uint64(), now.UnixMilli())), Credential: benchCredential(i), SecretDigest: benchDigest(i),
+		Expires: now.Add(7 * 24 * time.Hour), AccessExpires: now.Add(time.Hour), AccessKey: "key_8Zq1rT0aBcDe", RefreshKey: "key_9Zq1rT0aBcDe",
+		UserAgent: "warehouse/2.1 (linux)",
+	}
+}
+
+func benchSessions(b *testing.B, db *DB, ids []auth.SessionID) {
+	b.Helper()
+	for from := 0; from < len(ids); from += 1000 {
+		if _, err := update(b.Context(), db, func(t *tx) (none struct{}, err error) {
+			now := db.Now()
+			for i := from; i < from+1000; i++ {
+				if _, err := t.exec(`INSERT INTO sessions (id, account, credential, secret, pos, generation, started_at, rotated_at, access_expires_at,
+					expires_at, access_key, refresh_key, scope, address, user_agent)
+					VALUES ($1, 100001, $2, 1, 0, 0, $3, $3, $4, $4, 'key_8Zq1rT0aBcDe', 'key_9Zq1rT0aBcDe', 'orders:read orders:write', '', 'warehouse/2.1 (linux)')`,
+					string(ids[i]), string(benchCredential(i%10_000)), now.UnixMilli(), now.Add(time.Hour).UnixMilli()); err != nil {
+					return none, err
+				}
+			}
+			return none, nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// measure begins the measuring, and reports processor time too: on a busy machine it is what tells.
+func measure(b *testing.B) {
+	cpu := func() int64 {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return u.Utime.Nano() + u.Stime.Nano()
+	}
+	began := cpu()
+	b.Cleanup(func() { b.ReportMetric(float64(cpu()-began)/float64(b.N), "cpu-ns/op") })
+	b.ReportAllocs()
+	b.ResetTimer()
+}
