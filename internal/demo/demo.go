@@ -1,0 +1,239 @@
+// Package demo runs everything at once on throwaway data: a server, a sample API behind its gateway, a sample account with a
+// credential of each kind; and prints the lines to try it with. What it runs is what gatehouse serve runs. It leaves to the
+// command line when to stop.
+//
+// The invariants: every line that it prints works as it stands, in any sh with curl; it touches nothing outside its own
+// folder, and leaves nothing behind unless it is asked to.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/server"
+)
+
+// DefaultListen is where customers reach the demo unless it is said otherwise.
+const DefaultListen = "127.0.0.1:8000"
+
+// defaultAdmin is where operators do, if nobody else is there.
+const defaultAdmin = "127.0.0.1:9000"
+
+// Config says how to run it.
+type Config struct {
+	Listen  string    // "": DefaultListen
+	Dir     string    // a folder that is new or empty, and kept; "": a temporary one, removed at the end
+	Program string    // how the lines it prints call this program
+	Version string    // of the program
+	Out     io.Writer // what it prints
+}
+
+// A taken error says that an address is in use.
+type taken struct{ address string }
+
+func (e taken) Error() string {
+	return fmt.Sprintf("%s is taken by another program: gatehouse demo --listen 127.0.0.1:0 takes a free port", e.address)
+}
+
+// Run runs the demo until ctx ends.
+func Run(ctx context.Context, c Config) (err error) {
+	dir, discard, err := folder(c.Dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, discard()) }()
+
+	listen := c.Listen
+	if listen == "" {
+		listen = DefaultListen
+	}
+	at := addresses{}
+	if at.public, err = free(listen); err != nil {
+		return err
+	}
+	if at.admin, err = free(defaultAdmin); err != nil {
+		if at.admin, err = free("127.0.0.1:0"); err != nil {
+			return err
+		}
+	}
+	upstream, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("start the sample API: %w", err)
+	}
+	api := &http.Server{Handler: API(), ReadHeaderTimeout: 5 * time.Second}
+	go api.Serve(upstream) //nolint:errcheck // it ends when it is closed
+	defer api.Close()
+	at.api = upstream.Addr().String()
+
+	loaded, err := configure(dir, at)
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(dir, "gatehouse.log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return fmt.Errorf("open the log: %w", err)
+	}
+	defer log.Close()
+	s, err := server.New(ctx, loaded, server.Options{Log: log, Version: c.Version})
+	if err != nil {
+		return err
+	}
+	sample, err := seed(ctx, s.Registry())
+	if err != nil {
+		return errors.Join(err, stop(s))
+	}
+	told := make(chan error, 1)
+	go func() {
+		select {
+		case <-s.Ready():
+			told <- tell(c.Out, c, dir, at, sample)
+		case <-ctx.Done():
+			told <- nil
+		}
+	}()
+	err = s.Run(ctx)
+	return errors.Join(err, <-told)
+}
+
+// stop ends a server that never ran.
+func stop(s *server.Server) error {
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s.Run(ended)
+}
+
+// addresses are where everything listens.
+type addresses struct{ public, admin, api string }
+
+// folder is the one that everything lies in, and what becomes of it at the end.
+func folder(keep string) (dir string, discard func() error, err error) {
+	if keep == "" {
+		dir, err = os.MkdirTemp("", "gatehouse-demo-")
+		if err != nil {
+			return "", nil, fmt.Errorf("make a folder for the demo: %w", err)
+		}
+		return dir, func() error { return os.RemoveAll(dir) }, nil
+	}
+	if dir, err = filepath.Abs(keep); err != nil {
+		return "", nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", nil, fmt.Errorf("--keep: %w", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", nil, fmt.Errorf("--keep: %w", err)
+	}
+	if len(entries) > 0 {
+		return "", nil, fmt.Errorf("--keep %s: there is something in it already: name a new folder, or go on with what a demo left there by gatehouse serve --config %s", keep, filepath.Join(keep, configFile))
+	}
+	return dir, func() error { return nil }, nil
+}
+
+// free finds out whether an address can be listened on, and which one it is where the port is 0.
+func free(address string) (string, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return "", taken{address}
+	}
+	if err != nil {
+		return "", fmt.Errorf("--listen %s: %w", address, err)
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// url is how this machine reaches an address that is listened on.
+func url(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if ip := net.ParseIP(host); err == nil && (host == "" || ip != nil && ip.IsUnspecified()) {
+		listen = net.JoinHostPort("127.0.0.1", port)
+	}
+	return "http://" + listen
+}
+
+// configFile is the demo's configuration, with which serve and the commands work on what it left.
+const configFile = "gatehouse.yaml"
+
+const configuration = `# Written by gatehouse demo.
+listen: "%[1]s"
+admin_listen: "%[2]s"
+public_url: "%[4]s"
+data_dir: data
+shutdown_grace: 2s
+
+# The sample API, which stands behind the gateway.
+routes:
+  - path: /api/v1
+    upstream: http://%[3]s
+    accepts: [B2B_ACCESS, OAUTH_ACCESS]
+  - path: /api/orders
+    upstream: http://%[3]s
+    accepts: [ORDER_API]
+  - path: /api/cart
+    upstream: http://%[3]s
+    accepts: [ACCESS_TOKEN]
+  - path: /api/whoami
+    upstream: http://%[3]s
+    accepts: [ACCESS_TOKEN, ORDER_API, B2B_ACCESS, OAUTH_ACCESS]
+`
+
+// configure writes the configuration and reads it as any other. The environment is not looked at: what is set there is meant
+// for another server.
+func configure(dir string, at addresses) (*config.Config, error) {
+	path := filepath.Join(dir, configFile)
+	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, at.public, at.admin, at.api, url(at.public)), 0o600); err != nil {
+		return nil, fmt.Errorf("write the configuration: %w", err)
+	}
+	return config.Load(config.Options{Path: path})
+}
+
+// A sample is a customer with everything he has.
+type sample struct {
+	account             auth.Account
+	key                 string
+	basic, login, oauth pair
+}
+
+type pair struct{ identifier, secret string }
+
+// operator is who makes the sample account.
+var operator = registry.Actor{Name: "demo", Operator: true}
+
+// seed makes the sample account, with a credential of each kind.
+func seed(ctx context.Context, r *registry.Registry) (sample, error) {
+	var s sample
+	var err error
+	if s.account, err = r.CreateAccount(ctx, operator, "Sample Customer", "DEMO-1"); err != nil {
+		return s, err
+	}
+	for _, kind := range auth.Kinds {
+		issued, err := r.CreateCredential(ctx, operator, registry.NewCredential{Account: s.account.ID, Kind: kind, Name: "demo"})
+		if err != nil {
+			return s, err
+		}
+		identifier, secret := issued.Reveal()
+		switch kind {
+		case auth.APIKey:
+			s.key = identifier
+		case auth.Basic:
+			s.basic = pair{identifier, secret}
+		case auth.Login:
+			s.login = pair{identifier, secret}
+		case auth.OAuth:
+			s.oauth = pair{identifier, secret}
+		}
+	}
+	return s, nil
+}
