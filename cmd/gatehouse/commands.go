@@ -1,0 +1,38 @@
+package main
+
+// commands is the whole command line. The order is that of --help.
+type commands struct {
+	global
+
+	Serve serve `cmd:"" group:"run" help:"Run the server."`
+	Demo  demoC `cmd:"" name:"demo" group:"run" help:"Try everything at once, on throwaway data."`
+
+	Account    accounts    `cmd:"" group:"customers" help:"Customers."`
+	Credential credentials `cmd:"" group:"customers" help:"API keys, passwords and client secrets."`
+	Session    sessions    `cmd:"" group:"customers" help:"Logins that refreshes carry on."`
+
+	Token      tokens      `cmd:"" group:"tokens" help:"Single tokens."`
+	SigningKey signingKeys `cmd:"" group:"tokens" help:"The keys that sign tokens."`
+	MasterKey  masterKeys  `cmd:"" group:"tokens" help:"The key that seals all others."`
+
+	Explain explain  `cmd:"" group:"why" help:"Say why a request was refused, and what would mend it."`
+	Refusal refusals `cmd:"" group:"why" help:"Who was refused."`
+	Usage   usageC   `cmd:"" name:"usage" group:"why" help:"What an account's credentials were used for, by the hour."`
+	Doctor  doctor   `cmd:"" group:"why" help:"Look over the whole installation."`
+
+	Config     configs    `cmd:"" group:"house" help:"The configuration."`
+	Migrate    migrations `cmd:"" group:"house" help:"The database's schema."`
+	Completion completion `cmd:"" group:"house" help:"Print what makes a shell complete these commands."`
+	Version    version    `cmd:"" group:"house" help:"Print which version this is."`
+}
+
+// global are the flags that every command takes.
+type global struct {
+	Config  string `short:"c" placeholder:"FILE" help:"The configuration file. Without it: GATEHOUSE_CONFIG, ./gatehouse.yaml, /etc/gatehouse/gatehouse.yaml."`
+	DataDir string `placeholder:"DIR" help:"The folder of the database, instead of the configured one."`
+}
+
+// printed is for commands that print data.
+type printed struct {
+	JSON bool `name:"json" help:"Print it for programs, as JSON."`
+}

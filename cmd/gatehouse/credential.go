@@ -1,0 +1,570 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/server"
+)
+
+type credentials struct {
+	Create credentialCreate `cmd:"" help:"Make a credential, and show its secret this one time."`
+	List   credentialList   `cmd:"" help:"List credentials."`
+	Show   credentialShow   `cmd:"" help:"Show a credential, and how its secrets were last used."`
+	Find   credentialFind   `cmd:"" help:"Say whose a key or password is."`
+	Update credentialUpdate `cmd:"" help:"Change a credential's name, scopes or end."`
+	Rotate credentialRotate `cmd:"" help:"Give a credential a new secret beside the old one."`
+	Revoke credentialRevoke `cmd:"" help:"End a credential with its tokens and sessions, for good."`
+}
+
+// credentialJSON is a credential as it is printed for programs.
+type credentialJSON struct {
+	ID         auth.CredentialID `json:"id"`
+	Kind       auth.Kind         `json:"kind"`
+	Account    auth.AccountID    `json:"account"`
+	Name       string            `json:"name"`
+	Identifier string            `json:"identifier"`
+	Status     string            `json:"status"`
+	Scopes     []string          `json:"scopes"`
+	CreatedAt  utc               `json:"created_at"`
+	ExpiresAt  utc               `json:"expires_at,omitzero"`
+	RevokedAt  utc               `json:"revoked_at,omitzero"`
+	Secrets    []secretJSON      `json:"secrets"`
+}
+
+type secretJSON struct {
+	Number    int    `json:"number"`
+	Live      bool   `json:"live"`
+	CreatedAt utc    `json:"created_at"`
+	ExpiresAt utc    `json:"expires_at,omitzero"`
+	LastUsed  utc    `json:"last_used_at,omitzero"`
+	From      string `json:"last_used_from,omitempty"`
+	UserAgent string `json:"last_used_by,omitempty"`
+	Uses      int64  `json:"uses"`
+}
+
+func credentialForPrograms(op *server.Opened, c auth.Credential) credentialJSON {
+	now := op.DB.Now()
+	j := credentialJSON{
+		ID: c.ID, Kind: c.Kind, Account: c.Account, Name: c.Name, Identifier: op.Registry.Identifier(c), Status: status(c, now),
+		Scopes: append([]string{}, strings.Fields(c.Scope)...), CreatedAt: utc(c.CreatedAt), ExpiresAt: utc(c.ExpiresAt),
+		RevokedAt: utc(c.RevokedAt), Secrets: []secretJSON{},
+	}
+	for _, s := range c.Secrets {
+		one := secretJSON{
+			Number: s.Number, Live: s.Live(now), CreatedAt: utc(s.CreatedAt), ExpiresAt: utc(s.ExpiresAt),
+			LastUsed: utc(s.LastUse.At), UserAgent: s.LastUse.UserAgent, Uses: s.LastUse.Count,
+		}
+		if s.LastUse.Address.IsValid() {
+			one.From = s.LastUse.Address.String()
+		}
+		j.Secrets = append(j.Secrets, one)
+	}
+	return j
+}
+
+func status(c auth.Credential, now time.Time) string { return or(string(c.Dead(now)), "active") }
+
+func (sh *shell) showCredential(op *server.Opened, c auth.Credential, forProgram bool) error {
+	if forProgram {
+		return sh.json(credentialForPrograms(op, c))
+	}
+	now := op.DB.Now()
+	if err := sh.facts("credential", string(c.ID), "kind", string(c.Kind), "account", c.Account.String(), "name", c.Name,
+		"identifier", op.Registry.Identifier(c), "status", status(c, now), "scopes", c.Scope, "created", stamp(c.CreatedAt),
+		"expires", stamp(c.ExpiresAt), "revoked", stamp(c.RevokedAt)); err != nil {
+		return err
+	}
+	if err := sh.printf("\n"); err != nil {
+		return err
+	}
+	rows := [][]string{{"SECRET", "CREATED", "GOOD UNTIL", "LAST USED", "FROM", "BY", "USES"}}
+	for _, s := range c.Secrets {
+		until := or(stamp(s.ExpiresAt), "always")
+		if c.Dead(now) != auth.ReasonNone || !s.Live(now) {
+			until = "dead"
+		}
+		from := ""
+		if s.LastUse.Address.IsValid() {
+			from = s.LastUse.Address.String()
+		}
+		rows = append(rows, []string{
+			strconv.Itoa(s.Number), stamp(s.CreatedAt), until, or(stamp(s.LastUse.At), "never"), from, s.LastUse.UserAgent,
+			strconv.FormatInt(s.LastUse.Count, 10),
+		})
+	}
+	return sh.table(rows)
+}
+
+// issuedJSON is a credential just made, or with a new secret. Only one kind's fields are there.
+type issuedJSON struct {
+	ID           auth.CredentialID `json:"id"`
+	Kind         auth.Kind         `json:"kind"`
+	Account      auth.AccountID    `json:"account"`
+	CreatedAt    utc               `json:"created_at"`
+	Key          string            `json:"key,omitempty"`
+	UserID       string            `json:"user_id,omitempty"`
+	Username     string            `json:"username,omitempty"`
+	Password     string            `json:"password,omitempty"`
+	ClientID     string            `json:"client_id,omitempty"`
+	ClientSecret string            `json:"client_secret,omitempty"`
+	OldExpiresAt utc               `json:"old_expires_at,omitzero"` // of the secret before, when it was rotated
+}
+
+// reveal fills in what the credential's holder needs.
+func (j *issuedJSON) reveal(i registry.Issued) {
+	identifier, secret := i.Reveal()
+	switch j.Kind {
+	case auth.APIKey:
+		j.Key = identifier
+	case auth.Basic:
+		j.UserID, j.Password = identifier, secret
+	case auth.Login:
+		j.Username, j.Password = identifier, secret
+	case auth.OAuth:
+		j.ClientID, j.ClientSecret = identifier, secret
+	}
+}
+
+// pairs are the secret's parts with their names.
+func (j issuedJSON) pairs() []string {
+	return []string{
+		"key", j.Key, "user_id", j.UserID, "username", j.Username, "password", j.Password,
+		"client_id", j.ClientID, "client_secret", j.ClientSecret,
+	}
+}
+
+// A destination is where a secret goes: a new file, or standard output.
+type destination struct {
+	path string
+	file *os.File // nil: standard output
+}
+
+// openFor makes the file before there is a secret, so that none is made that cannot be kept.
+func openFor(path string) (*destination, error) {
+	if path == "" {
+		return &destination{}, nil
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("--out %s: the file is there already, and a secret is never written over something: name a new one", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--out: %w", err)
+	}
+	return &destination{path: path, file: f}, nil
+}
+
+// abandon takes the empty file away again.
+func (d *destination) abandon() {
+	if d.file != nil {
+		d.file.Close()
+		os.Remove(d.path)
+	}
+}
+
+// writeSecret writes the secret where it is to go, and what is no secret to standard output.
+func (sh *shell) writeSecret(d *destination, j issuedJSON, i registry.Issued, forProgram bool) error {
+	public := j
+	j.reveal(i)
+	if d.file == nil {
+		public = j
+	} else if err := d.write(j, forProgram); err != nil {
+		return fmt.Errorf("credential %s has a secret that could not be written to %s, so nobody knows it: %w; end it with gatehouse credential revoke %s, or rotate --undo if it was rotated", j.ID, d.path, err, j.ID)
+	}
+	if forProgram {
+		return sh.json(public)
+	}
+	if err := sh.facts(append([]string{"credential", string(j.ID), "kind", string(j.Kind), "account", j.Account.String()}, public.pairs()...)...); err != nil {
+		return err
+	}
+	if d.file != nil {
+		sh.note("the secret is in %s, and nowhere else", d.path)
+	} else {
+		sh.note("the secret is shown this one time: only a digest of it is kept")
+	}
+	return nil
+}
+
+// write writes an API key alone on a line, of the others name=value; or JSON.
+func (d *destination) write(j issuedJSON, forProgram bool) error {
+	var text strings.Builder
+	switch {
+	case forProgram:
+		e := json.NewEncoder(&text)
+		e.SetEscapeHTML(false)
+		if err := e.Encode(j); err != nil {
+			return err
+		}
+	case j.Key != "":
+		text.WriteString(j.Key + "\n")
+	default:
+		for pairs := j.pairs(); len(pairs) > 0; pairs = pairs[2:] {
+			if pairs[1] != "" {
+				text.WriteString(pairs[0] + "=" + pairs[1] + "\n")
+			}
+		}
+	}
+	_, err := io.WriteString(d.file, text.String())
+	return errors.Join(err, d.file.Sync(), d.file.Close())
+}
+
+type credentialCreate struct {
+	Account accountID `required:"" placeholder:"ID" help:"Whose it is: the account's number, or ref:REFERENCE."`
+	Kind    string    `required:"" enum:"api-key,basic,login,oauth" placeholder:"KIND" help:"api-key (contract 1), basic (2: user ID and password), login (3: username and password) or oauth (4: client id and secret)."`
+	Name    string    `placeholder:"NAME" help:"What it is for."`
+	Scope   []string  `sep:"none" placeholder:"SCOPE" help:"What its tokens may do; once for each scope. Those that begin with gatehouse: go into no token."`
+	Expires moment    `placeholder:"WHEN" help:"When it ends: 90d, 2027-01-31. Without it: never. Its tokens end no later."`
+	Out     string    `placeholder:"FILE" help:"Write the secret to this new file, which only you can read, and not to the screen."`
+	printed
+}
+
+func (credentialCreate) Help() string {
+	return `The server makes the secret. It is shown once; what is kept is a digest.
+
+    gatehouse credential create --account 100001 --kind api-key --name "their shop"
+    gatehouse credential create --account ref:C-4711 --kind login --scope orders:read --scope orders:write --expires 365d
+    gatehouse credential create --account 100001 --kind basic --out acme.secret`
+}
+
+func (c *credentialCreate) Run(sh *shell) error {
+	op, err := sh.change()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	a, err := sh.account(op, c.Account)
+	if err != nil {
+		return err
+	}
+	to, err := openFor(c.Out)
+	if err != nil {
+		return err
+	}
+	issued, err := op.Registry.CreateCredential(sh.ctx, actor(), registry.NewCredential{
+		Account: a.ID, Kind: auth.Kind(c.Kind), Name: c.Name, Scopes: c.Scope, Expires: c.Expires.after(op.DB.Now()),
+	})
+	if err != nil {
+		to.abandon()
+		return err
+	}
+	if contract := auth.Kind(c.Kind).Contract(); contract == auth.OAuth2 {
+		sh.note("note: POST /oauth/token comes in a later release, so this credential opens nothing yet")
+	} else if !op.Config.Contracts.Enabled(contract) {
+		sh.note("note: contracts.%s is disabled, so this credential opens nothing", contract)
+	}
+	made := issued.Credential
+	return sh.writeSecret(to, issuedJSON{ID: made.ID, Kind: made.Kind, Account: made.Account, CreatedAt: utc(made.CreatedAt)}, issued, c.JSON)
+}
+
+type credentialList struct {
+	Account accountID `placeholder:"ID" help:"Only those of this account: its number, or ref:REFERENCE."`
+	printed
+}
+
+func (credentialList) Help() string {
+	return `    gatehouse credential list --account 100001
+    gatehouse credential list --json | jq -r '.[] | select(.expires_at) | [.expires_at, .id] | @tsv'`
+}
+
+func (c *credentialList) Run(sh *shell) error {
+	op, err := sh.open()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	var of []auth.Account
+	if c.Account != "" {
+		a, err := sh.account(op, c.Account)
+		if err != nil {
+			return err
+		}
+		of = append(of, a)
+	} else if of, err = op.Registry.Accounts(sh.ctx); err != nil {
+		return err
+	}
+	var all []auth.Credential
+	for _, a := range of {
+		some, err := op.Registry.Credentials(sh.ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		all = append(all, some...)
+	}
+	if c.JSON {
+		list := []credentialJSON{}
+		for _, one := range all {
+			list = append(list, credentialForPrograms(op, one))
+		}
+		return sh.json(list)
+	}
+	if len(all) == 0 {
+		sh.note("there are none: gatehouse credential create --account ID --kind KIND")
+		return nil
+	}
+	now := op.DB.Now()
+	rows := [][]string{{"CREDENTIAL", "ACCOUNT", "KIND", "NAME", "STATUS", "EXPIRES", "SECRETS", "LAST USED"}}
+	for _, one := range all {
+		live, last := 0, time.Time{}
+		for _, s := range one.Secrets {
+			if s.Live(now) && one.Dead(now) == auth.ReasonNone {
+				live++
+			}
+			if s.LastUse.At.After(last) {
+				last = s.LastUse.At
+			}
+		}
+		rows = append(rows, []string{
+			string(one.ID), one.Account.String(), string(one.Kind), one.Name, status(one, now), or(stamp(one.ExpiresAt), "never"),
+			strconv.Itoa(live) + " live", or(stamp(last), "never"),
+		})
+	}
+	return sh.table(rows)
+}
+
+type credentialShow struct {
+	ID string `arg:"" help:"The credential's id, or the user ID, username or client id that its holder sends."`
+	printed
+}
+
+func (credentialShow) Help() string {
+	return `    gatehouse credential show u_3YpE7Kq0aBcD`
+}
+
+func (c *credentialShow) Run(sh *shell) error {
+	op, err := sh.open()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return sh.showCredential(op, found, c.JSON)
+}
+
+type credentialFind struct {
+	From piped `arg:"" name:"-" help:"Standard input."`
+	printed
+}
+
+func (credentialFind) Help() string {
+	return `On standard input: an API key, "user:password", or a user name alone. For a key that turned up where it should not be, and for customers' questions. It says whose it is, which of its secrets, and whether it is good; it writes nothing of it anywhere.
+
+    gatehouse credential find - < leaked.txt
+    pbpaste | gatehouse credential find - --json`
+}
+
+func (c *credentialFind) Run(sh *shell) error {
+	op, err := sh.open()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	text, err := sh.read("an API key, user:password, or a user name")
+	if err != nil {
+		return err
+	}
+	found, err := op.Registry.Find(sh.ctx, text)
+	if err != nil {
+		return errors.New(message(err)) // nothing is wrong with the command
+	}
+	a, err := sh.account(op, accountID(found.Credential.Account.String()))
+	if err != nil && !errors.Is(err, auth.ErrNotFound) {
+		return err
+	}
+	if c.JSON {
+		return sh.json(struct {
+			Credential credentialJSON `json:"credential"`
+			Secret     int            `json:"secret,omitempty"` // which of its secrets
+			Good       bool           `json:"good"`
+			Reason     auth.Reason    `json:"reason,omitempty"`
+		}{credentialForPrograms(op, found.Credential), found.Secret, found.Wrong == auth.ReasonNone, found.Wrong})
+	}
+	which, good := "", "yes"
+	if found.Secret > 0 {
+		which = "number " + strconv.Itoa(found.Secret)
+	}
+	if found.Wrong != auth.ReasonNone {
+		good = "no: " + string(found.Wrong)
+	}
+	id := string(found.Credential.ID)
+	if err := sh.facts("credential", id, "kind", string(found.Credential.Kind), "account", strings.TrimSpace(found.Credential.Account.String()+" "+a.Name),
+		"name", found.Credential.Name, "secret", which, "good", good); err != nil {
+		return err
+	}
+	if found.Secret > 0 && found.Wrong == auth.ReasonNone {
+		sh.note("if it leaked: gatehouse credential rotate %s --old-expires now --end-sessions, or credential revoke %s", id, id)
+	}
+	return nil
+}
+
+type credentialUpdate struct {
+	ID      string   `arg:"" help:"The credential's id."`
+	Name    *string  `placeholder:"NAME" help:"What it is for; an empty one takes it away."`
+	Scope   []string `sep:"none" placeholder:"SCOPE" help:"What its tokens may do from now on, in place of what it could; once for each scope; an empty one for none."`
+	Expires moment   `placeholder:"WHEN" help:"When it ends: 90d, 2027-01-31, never."`
+	printed
+}
+
+func (credentialUpdate) Help() string {
+	return `Scopes taken away are gone from the tokens that are out, at once; scopes given go into new tokens. An end that has come ends the tokens too.
+
+    gatehouse credential update 3YpE7Kq0aBcD --scope orders:read --expires 90d`
+}
+
+func (c *credentialUpdate) Run(sh *shell) error {
+	var u auth.CredentialUpdate
+	u.Name = c.Name
+	if c.Scope != nil {
+		scope := strings.Join(c.Scope, " ")
+		u.Scope = &scope
+	}
+	if u == (auth.CredentialUpdate{}) && !c.Expires.given {
+		return usage("nothing to change: give --name, --scope or --expires")
+	}
+	op, err := sh.change()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	if c.Expires.given {
+		at := c.Expires.after(op.DB.Now())
+		u.ExpiresAt = &at
+	}
+	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	d, err := op.Registry.UpdateCredential(sh.ctx, actor(), found.ID, u)
+	if err != nil {
+		return err
+	}
+	sh.done(op, d)
+	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+		return err
+	}
+	return sh.showCredential(op, found, c.JSON)
+}
+
+type credentialRotate struct {
+	ID          string `arg:"" help:"The credential's id."`
+	OldExpires  moment `placeholder:"WHEN" help:"How long the old secret stays good: 7d unless you say otherwise; a date; or now."`
+	EndSessions bool   `help:"End the tokens and sessions that came of it, at once."`
+	Finish      bool   `help:"End the old secret of an earlier rotation now."`
+	Undo        bool   `help:"Take the new secret of an earlier rotation back, and keep the old one."`
+	Out         string `placeholder:"FILE" help:"Write the new secret to this new file, which only you can read, and not to the screen."`
+	printed
+}
+
+func (credentialRotate) Help() string {
+	return `Both secrets are good until the old one ends, so that the customer can change over when it suits him; "credential show" tells when each was last used. Tokens and sessions live on. While two secrets are live there can be no third.
+
+    gatehouse credential rotate 3YpE7Kq0aBcD --old-expires 30d
+    gatehouse credential rotate 3YpE7Kq0aBcD --finish
+    gatehouse credential rotate 3YpE7Kq0aBcD --old-expires now --end-sessions   # it leaked`
+}
+
+// keepOld is how long an old secret stays good.
+const keepOld = 7 * 24 * time.Hour
+
+func (c *credentialRotate) Run(sh *shell) error {
+	ending := c.Finish || c.Undo
+	switch {
+	case c.Finish && c.Undo:
+		return usage("--finish and --undo are the two ways out of a rotation: choose one")
+	case ending && (c.OldExpires.given || c.EndSessions || c.Out != ""):
+		return usage("--finish and --undo make no secret: leave out --old-expires, --end-sessions and --out")
+	}
+	if err := c.OldExpires.notNever("old-expires"); err != nil {
+		return err
+	}
+	op, err := sh.change()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if ending {
+		return c.end(sh, op, found)
+	}
+	old := op.DB.Now().Add(keepOld)
+	if c.OldExpires.given {
+		old = c.OldExpires.after(op.DB.Now())
+	}
+	to, err := openFor(c.Out)
+	if err != nil {
+		return err
+	}
+	issued, err := op.Registry.RotateCredential(sh.ctx, actor(), found.ID, old, c.EndSessions)
+	if err != nil {
+		to.abandon()
+		return err
+	}
+	sh.confirmed(op, issued.Confirmed)
+	sh.note("the old secret is good until %s; gatehouse credential rotate %s --finish ends it sooner", stamp(old), found.ID)
+	return sh.writeSecret(to, issuedJSON{
+		ID: found.ID, Kind: found.Kind, Account: found.Account, CreatedAt: utc(found.CreatedAt), OldExpiresAt: utc(old),
+	}, issued, c.JSON)
+}
+
+// end ends a rotation, the one way or the other.
+func (c *credentialRotate) end(sh *shell, op *server.Opened, found auth.Credential) error {
+	act := op.Registry.FinishRotation
+	if c.Undo {
+		act = op.Registry.UndoRotation
+	}
+	d, err := act(sh.ctx, actor(), found.ID)
+	if err != nil {
+		return err
+	}
+	sh.done(op, d)
+	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+		return err
+	}
+	return sh.showCredential(op, found, c.JSON)
+}
+
+type credentialRevoke struct {
+	ID string `arg:"" help:"The credential's id."`
+	printed
+}
+
+func (credentialRevoke) Help() string {
+	return `There is no way back: make the customer a new one. To change a secret without a gap, see "credential rotate".
+
+    gatehouse credential revoke 3YpE7Kq0aBcD`
+}
+
+func (c *credentialRevoke) Run(sh *shell) error {
+	op, err := sh.change()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	d, err := op.Registry.RevokeCredential(sh.ctx, actor(), found.ID)
+	if err != nil {
+		return err
+	}
+	sh.done(op, d)
+	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+		return err
+	}
+	return sh.showCredential(op, found, c.JSON)
+}
