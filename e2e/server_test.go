@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -119,7 +120,7 @@ func (in *installation) start(t *testing.T) *server {
 func (in *installation) launch(t *testing.T) *server {
 	t.Helper()
 	s := &server{installation: in, said: new(said), ended: make(chan struct{})}
-	s.cmd = exec.Command(binary, "serve", "--config", in.config())
+	s.cmd = in.command("serve")
 	s.cmd.Stdout, s.cmd.Stderr = s.said, s.said
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -173,8 +174,9 @@ func (s *server) kill() {
 
 // command prepares a command of the binary on this installation.
 func (in *installation) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "GATEHOUSE_CONFIG="+in.config())
+	cmd := exec.Command(binary, append(args, "--config", in.config())...)
+	// The tests' own settings are none of the program's, and it refuses what it does not know.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GATEHOUSE_") })
 	return cmd
 }
 

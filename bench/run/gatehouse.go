@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -58,8 +59,8 @@ func (in *installation) serve(ctx context.Context) (*process, error) {
 
 // command runs one command of the binary, and reads its answer in JSON into answer unless that is nil.
 func (in *installation) command(ctx context.Context, answer any, args ...string) error {
-	cmd := exec.CommandContext(ctx, in.binary, args...)
-	cmd.Env = append(os.Environ(), "GATEHOUSE_CONFIG="+in.config())
+	cmd := exec.CommandContext(ctx, in.binary, append(args, "--config", in.config())...)
+	cmd.Env = environ()
 	var said strings.Builder
 	cmd.Stderr = &said
 	out, err := cmd.Output()
@@ -70,6 +71,11 @@ func (in *installation) command(ctx context.Context, answer any, args ...string)
 		return nil
 	}
 	return json.Unmarshal(out, answer)
+}
+
+// environ is ours without settings of the server, which would change what is measured.
+func environ() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GATEHOUSE_") })
 }
 
 // A login is what a user types.

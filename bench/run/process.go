@@ -114,6 +114,7 @@ func startServer(ctx context.Context, binary, config, log string, at addresses) 
 	}
 	defer f.Close()
 	cmd := exec.CommandContext(ctx, binary, "serve", "--config", config)
+	cmd.Env = environ()
 	cmd.Stdout, cmd.Stderr = f, f // files, so that nothing of ours stands between
 	p, err := start(cmd)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // seedKeys puts n API keys into the installation's store and returns them. They are written straight into the table, in one
 // transaction: through the registry, each with its own line in the audit trail, a million would take minutes.
 func seedKeys(ctx context.Context, in *installation, n int) (keys []string, err error) {
-	c, err := config.Load(config.Options{Path: in.config()})
+	c, err := config.Load(config.Options{Path: in.config()}) // without the environment
 	if err != nil {
 		return nil, err
 	}
