@@ -113,6 +113,12 @@ func (g *Gate) Attempt(from *auth.Caller) error {
 	return nil
 }
 
+// Look finds the limit of attempts by address and charges nothing.
+func (g *Gate) Look(from *auth.Caller) {
+	from.Limit = g.limiter.Peek(g.attempts, limit.AddressKey(from.Address))
+	from.Limit.Refused, from.Limit.RetryAfter = false, 0
+}
+
 // Failed is what becomes of a request whose credential or token was refused with err before any act was asked, for what the
 // caller could know by himself: malformed, a wrong checksum, none at all. The failure is charged; where the limit of
 // failures is used up, it is that.

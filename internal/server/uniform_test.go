@@ -149,6 +149,7 @@ func TestEveryAnswerOfALimitedAddressTellsTheLimit(t *testing.T) {
 		"a grant":     w.ask("GET", "/authentication", "", "X-LIQUID-API-KEY", key),
 		"a wrong key": w.ask("GET", "/authentication", "", "X-LIQUID-API-KEY", "x"),
 		"no body":     w.ask("POST", "/auth/login", ""),
+		"no method":   w.ask("DELETE", "/auth/login", ""),
 		"a bad token": w.ask("POST", "/auth/logout", "", "Authorization", "Bearer x"),
 	} {
 		if a.Header().Get("RateLimit") == "" || a.Header().Get("RateLimit-Policy") == "" {

@@ -56,7 +56,7 @@ func (s *Server) buildWeb() (http.Handler, error) {
 		return nil, err
 	}
 	return web.New(web.Config{
-		Own: own, Next: next, Resolve: s.resolve, Attempt: s.gate.Attempt, Observe: s.observe, Now: s.opened.DB.Now,
+		Own: own, Next: next, Resolve: s.resolve, Attempt: s.gate.Attempt, Look: s.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,
 		Fallbacks: []web.Fallback{
 			{Prefix: "/oauth/", Contract: auth.OAuth2, Refuse: words[auth.OAuth2]},
 			{Prefix: "/auth/", Contract: auth.B2B, Refuse: words[auth.B2B]},

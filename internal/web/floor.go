@@ -54,6 +54,9 @@ type Config struct {
 	// Attempt charges the caller's address for one attempt and writes into the caller what the limiter found. nil: there is
 	// no such limit.
 	Attempt func(*auth.Caller) error
+	// Look finds the same limit without charging it, for what is refused before it is an attempt: another method. nil: there
+	// is no such limit.
+	Look func(*auth.Caller)
 	// Observe is told of every request once, when it is over. It must not keep the observation. nil: nobody listens.
 	Observe func(*auth.Observation)
 	Now     func() time.Time // nil means time.Now
@@ -66,6 +69,7 @@ type Floor struct {
 	fallbacks []Fallback
 	resolve   func(*http.Request) (netip.Addr, netip.Addr, string)
 	attempt   func(*auth.Caller) error
+	look      func(*auth.Caller)
 	observe   func(*auth.Observation)
 	now       func() time.Time
 }
@@ -79,7 +83,7 @@ type own struct {
 func New(c Config) (*Floor, error) {
 	f := &Floor{
 		own: make(map[string]*own, len(c.Own)), next: c.Next, fallbacks: c.Fallbacks, resolve: c.Resolve,
-		attempt: c.Attempt, observe: c.Observe, now: c.Now,
+		attempt: c.Attempt, look: c.Look, observe: c.Observe, now: c.Now,
 	}
 	if f.now == nil {
 		f.now = time.Now
@@ -192,6 +196,9 @@ func (f *Floor) serve(w *writer, r *Request) error {
 	}
 	handler := a.Methods[r.Method]
 	if handler == nil {
+		if a.Limited && f.look != nil {
+			f.look(&r.Caller)
+		}
 		return a.notAllowed
 	}
 	if r.ContentLength != 0 {
