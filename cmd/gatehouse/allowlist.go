@@ -81,7 +81,11 @@ func (c *accountAllowIP) tryOut(sh *shell) error {
 		return err
 	}
 	now := op.DB.Now()
-	would := withEntries(a.Allowlist, plain(c.CIDR), c.Note, c.Expires.after(now), now)
+	expires := c.Expires.after(now)
+	if !expires.IsZero() && !expires.After(now) {
+		return usage("--expires: the entry would have expired already")
+	}
+	would := withEntries(a.Allowlist, plain(c.CIDR), c.Note, expires, now)
 	lately, err := sh.lately(op, a)
 	if err != nil {
 		return err

@@ -235,7 +235,8 @@ function __gatehouse_at
     set -l at ''
     set -l skip no
     set -l typed (commandline -opc)
-    for word in $typed[2..-1]
+    set -e typed[1]
+    for word in $typed
         if test $skip = yes
             set skip no
             continue

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/server"
@@ -163,7 +162,7 @@ func (c *tokenRevoke) Run(sh *shell) error {
 	if !found.Authentic || found.Subject.Session == "" {
 		return errors.New("this token is none of this database's, so there is nothing to end: gatehouse token inspect - says what is wrong with it")
 	}
-	if !found.Refresh && time.Now().After(found.Said.Expires) {
+	if !found.Refresh && op.DB.Now().After(found.Said.Expires) {
 		sh.note("note: the token itself has expired; what came of the same login or exchange ends now")
 	}
 	d, err := op.Registry.RevokeSession(sh.ctx, actor(), found.Subject.Session, found.Subject.Account)
