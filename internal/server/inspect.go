@@ -103,6 +103,9 @@ type inspector struct {
 	now    time.Time
 	from   netip.Addr
 	found  Inspection
+
+	account auth.Account // as far as there is one
+	gone    bool         // there is none
 }
 
 func (i *inspector) check(name string, outcome Outcome, format string, args ...any) {
@@ -123,6 +126,7 @@ const (
 	checkIssuer     = "issuer"
 	checkTime       = "time"
 	checkRevocation = "revocation"
+	checkGeneration = "generation" // of refresh tokens alone
 	checkAddress    = "address"
 )
 
@@ -282,8 +286,9 @@ func (i *inspector) revocation(ctx context.Context, contract auth.Contract, pos 
 	var dead []string
 	at := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	account, err := i.opened.DB.Account(ctx, i.found.Subject.Account)
+	i.account, i.gone = account, errors.Is(err, auth.ErrNotFound)
 	switch {
-	case errors.Is(err, auth.ErrNotFound):
+	case i.gone:
 		dead = append(dead, "its account was deleted")
 	case err != nil:
 		return "", err
@@ -339,7 +344,8 @@ func (i *inspector) brokenRefresh(reason auth.Reason) {
 	}
 }
 
-// refresh says what a refresh with this token would come to, and does not do it.
+// refresh says what a refresh with this token would come to, and does not do it. The order is that of the store, whose
+// conditional update has the last word.
 func (i *inspector) refresh(ctx context.Context, t token.Refresh) error {
 	i.found.Refresh, i.found.Authentic = true, true
 	i.found.Subject = auth.Subject{Account: t.Account, Credential: t.Credential, Session: t.Session}
@@ -352,41 +358,82 @@ func (i *inspector) refresh(ctx context.Context, t token.Refresh) error {
 	if err != nil && !unknown {
 		return err
 	}
-	i.found.Scope = row.Scope
-	inTime := i.now.Before(t.Expires)
-	if inTime {
-		i.check(checkTime, Held, "until %s, %s from now", t.Expires.UTC().Format(time.RFC3339), ago(t.Expires.Sub(i.now)))
-	} else {
-		i.check(checkTime, Failed, "it expired %s ago", ago(i.now.Sub(t.Expires)))
-		i.found.Reason = auth.ReasonTokenExpired
-	}
 	dead, err := i.revocation(ctx, auth.B2B, row.Position)
 	if err != nil {
 		return err
 	}
 	if unknown {
-		dead = strings.Join([]string{dead, "its session is not here any more"}, "; ")
-		dead = strings.TrimPrefix(dead, "; ")
+		dead = strings.TrimPrefix(dead+"; its session is not here any more", "; ")
 	}
+	i.found.Scope = row.Scope
+	expired := i.checkSession(row, t.Expires, unknown)
 	i.checkRevocation(dead != "", dead)
-	switch {
-	case dead != "":
-		i.found.Reason = auth.ReasonRevoked
-	case t.Generation == row.Generation:
-		i.check("generation", Held, "%d, the session's current one: it can be used once", t.Generation)
-	case t.Generation == row.Generation-1 && !i.now.After(row.RotatedAt.Add(i.opened.Config.Tokens.B2B.ReuseLeeway)):
-		i.check("generation", Failed, "%d, used a moment ago: again within the leeway it is refused and the session lives on", t.Generation)
-		i.found.Reason = auth.ReasonRefreshRaced
-	default:
-		i.check("generation", Failed, "%d, used at the latest when the session came to %d: presented again it counts as stolen", t.Generation, row.Generation)
-		i.found.Reason = auth.ReasonRefreshReused
+	spent := auth.ReasonNone
+	if !unknown {
+		spent = i.checkGeneration(row, t.Generation)
 	}
 	allowed := i.checkAddress()
-	if i.found.Reason == auth.ReasonNone && !allowed {
-		i.found.Reason = auth.ReasonAddressNotAllowed
-	}
+	i.found.Reason = i.refusal(row, unknown, spent, expired, allowed)
 	i.found.Good = i.found.Reason == auth.ReasonNone
 	return nil
+}
+
+// refusal is why a refresh is refused.
+func (i *inspector) refusal(row auth.Session, unknown bool, spent auth.Reason, expired, allowed bool) auth.Reason {
+	c := i.found.Credential
+	ended := !row.EndedAt.IsZero() || !c.RevokedAt.IsZero() || row.Position < c.DeadBelow || row.Position < i.account.DeadBelow[auth.B2B.Index()]
+	switch {
+	case unknown || spent == auth.ReasonUnknown:
+		return auth.ReasonUnknown
+	case ended || i.gone:
+		return auth.ReasonRevoked
+	case spent != auth.ReasonNone:
+		return spent
+	case c.Dead(i.now) == auth.ReasonExpired:
+		return auth.ReasonExpired
+	case i.account.Suspended():
+		return auth.ReasonAccountSuspended
+	case expired:
+		return auth.ReasonExpired
+	case !allowed:
+		return auth.ReasonAddressNotAllowed
+	}
+	return auth.ReasonNone
+}
+
+// checkSession says whether a session, and with it its refresh token, is past its time.
+func (i *inspector) checkSession(row auth.Session, expires time.Time, unknown bool) (expired bool) {
+	if !unknown {
+		expires = row.Expires
+	}
+	if most := i.opened.Config.Tokens.B2B.MaxSessionAge; most > 0 && !unknown {
+		if end := row.StartedAt.Add(most); end.Before(expires) {
+			expires = end
+		}
+	}
+	if i.now.Before(expires) {
+		i.check(checkTime, Held, "until %s, %s from now", expires.UTC().Format(time.RFC3339), ago(expires.Sub(i.now)))
+		return false
+	}
+	i.check(checkTime, Failed, "it expired %s ago", ago(i.now.Sub(expires)))
+	return true
+}
+
+// checkGeneration says whether a refresh token of a session is its current one.
+func (i *inspector) checkGeneration(row auth.Session, generation int64) auth.Reason {
+	switch {
+	case generation > row.Generation || generation < 0:
+		i.check(checkGeneration, Failed, "%d, which the session never came to: it is at %d", generation, row.Generation)
+		return auth.ReasonUnknown
+	case generation == row.Generation:
+		i.check(checkGeneration, Held, "%d, the session's current one: it can be used once", generation)
+		return auth.ReasonNone
+	case generation == row.Generation-1 && i.now.Before(row.RotatedAt.Add(i.opened.Config.Tokens.B2B.ReuseLeeway)):
+		i.check(checkGeneration, Failed, "%d, used a moment ago: again within the leeway it is refused and the session lives on", generation)
+		return auth.ReasonRefreshRaced
+	}
+	i.check(checkGeneration, Failed, "%d, used at the latest when the session came to %d: presented again it counts as stolen", generation, row.Generation)
+	return auth.ReasonRefreshReused
 }
 
 // read takes from a token what it says of itself, as far as it can be read. Nothing of it is proven.
