@@ -1,0 +1,33 @@
+package store_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
+)
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
+		t.Helper()
+		db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := db.Check(context.Background()); err != nil {
+				t.Errorf("check: %v", err)
+			}
+			if err := db.Close(); err != nil {
+				t.Errorf("close: %v", err)
+			}
+		})
+		if _, _, err := db.Migrate(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return db
+	})
+}
