@@ -89,7 +89,7 @@ func (w *writer) close() error {
 	}
 	w.mu.Unlock()
 	<-w.done
-	if already {
+	if already || w.broken.Load() != nil { // closing would copy the log, and sync once more
 		return nil
 	}
 	return w.conn.close()
@@ -293,6 +293,9 @@ func (w *writer) stopIfUnsynced(err error) {
 // checkpoint copies the write-ahead log into the database when it has grown long. It is not left to SQLite, which would do
 // it inside COMMIT, while everybody waits, and would hide its errors.
 func (w *writer) checkpoint() {
+	if w.broken.Load() != nil {
+		return
+	}
 	var busy, pages, copied int64
 	if err := w.conn.one("PRAGMA wal_checkpoint(NOOP)", nil, out{&busy, &pages, &copied}); err != nil || pages-copied < checkpointPages {
 		return

@@ -157,7 +157,8 @@ func checkLibrary(c *conn) error {
 	return nil
 }
 
-// Close commits what waits, ends the reads and closes the database. Afterwards every method fails.
+// Close commits what waits, ends the reads and closes the database. Afterwards every method fails. If it is [DB.Broken] the
+// connections are left to the end of the process: the last one that closes would write once more.
 func (db *DB) Close() error {
 	var err error
 	db.closed.Do(func() {
@@ -167,8 +168,9 @@ func (db *DB) Close() error {
 			err = errors.Join(err, db.writer.close())
 		}
 		for range db.opened { // a read that is running is waited for
-			c := <-db.readers
-			err = errors.Join(err, c.close())
+			if c := <-db.readers; db.Broken() == nil {
+				err = errors.Join(err, c.close())
+			}
 		}
 	})
 	return err
