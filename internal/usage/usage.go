@@ -2,8 +2,9 @@
 // memory and hands the store the differences once a second; what the sums are, and for how long they are kept, is the
 // store's affair.
 //
-// The invariant: every request is counted once. A crash loses what was counted since the last write, a second's worth,
-// and nothing else does: a write that failed is counted on and made later.
+// The invariant: every request is counted once. A crash loses what was counted since the last write, a second's worth unless
+// more credentials are at work than a second's write can hold, and nothing else does: a write that failed is counted on and
+// made later.
 package usage
 
 import (
@@ -12,8 +13,11 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
+	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -24,6 +28,10 @@ const (
 	every      = time.Second
 	atOnce     = 500              // rows of one write: a transaction that holds up no login
 	restless   = 60               // writes without anything to count, after which a credential is forgotten
+	crowd      = 16_384           // entries, from which on a credential is forgotten as soon as it is written
+	pace       = 1000             // rows of one second, or, if that is more,
+	backlog    = 10               // so much of what waits: one row in ten
+	most       = 100_000          // entries: about 20 MB. With more than that all is written, whatever it costs.
 	patience   = 10 * time.Second // that one write may take
 	complain   = time.Minute      // between two lines about writes that fail
 	mostAgent  = 256              // bytes of a user agent
@@ -51,7 +59,10 @@ type Counter struct {
 	seed   maphash.Seed
 	shards [shards]shard
 
+	entries atomic.Int64 // of all shards
+
 	writing    sync.Mutex // for what follows
+	next       int        // the shard that is taken first
 	rows       []auth.UsageRow
 	uses       []auth.SecretUse
 	complained time.Time
@@ -60,6 +71,8 @@ type Counter struct {
 type shard struct {
 	mu      sync.Mutex
 	entries map[entryKey]*entry
+	total   *atomic.Int64 // [Counter.entries]
+	agent   string        // the user agent of the last one: mostly that of the next one too
 }
 
 type entryKey struct {
@@ -67,12 +80,25 @@ type entryKey struct {
 	hour       int64 // since 1970
 }
 
-// An entry is what one credential did in one hour and is not written yet.
+// An entry is what one credential did in one hour and is not written yet. There can be very many: it is kept small.
 type entry struct {
 	account auth.AccountID
-	counts  [kinds]int64
-	uses    []auth.SecretUse // one for each secret seen; those with a count of 0 were written
-	idle    int              // writes that found nothing here
+	counts  []count // one for each kind seen; those with 0 were written
+	uses    []use   // one for each secret seen; likewise
+	idle    int32   // writes that found nothing here
+}
+
+type count struct {
+	kind int32
+	n    int64
+}
+
+type use struct {
+	secret  int
+	count   int64
+	at      time.Time
+	address netip.Addr
+	agent   string
 }
 
 // New returns a Counter. Nothing is written until its [Counter.Run] is called.
@@ -88,7 +114,7 @@ func New(c Config) (*Counter, error) {
 		u.log = slog.New(slog.DiscardHandler)
 	}
 	for i := range u.shards {
-		u.shards[i].entries = make(map[entryKey]*entry)
+		u.shards[i] = shard{entries: make(map[entryKey]*entry), total: &u.entries}
 	}
 	return u, nil
 }
@@ -108,10 +134,10 @@ func (u *Counter) Note(o *auth.Observation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entry(key, o.Subject.Account)
-	e.counts[what]++
+	*e.count(what)++
 	e.idle = 0
 	if o.Subject.Secret > 0 && (what == exchange || what == login) {
-		e.use(o)
+		s.use(e, o)
 	}
 }
 
@@ -125,36 +151,51 @@ func (s *shard) entry(key entryKey, account auth.AccountID) *entry {
 		key.credential = auth.CredentialID(strings.Clone(string(key.credential))) // not the token it was cut from
 		e = &entry{account: account}
 		s.entries[key] = e
+		s.total.Add(1)
 	} else if account != 0 {
 		e.account = account // an entry that was put back may not have known
 	}
 	return e
 }
 
+// count is where what is counted.
+func (e *entry) count(what int) *int64 {
+	for i := range e.counts {
+		if e.counts[i].kind == int32(what) {
+			return &e.counts[i].n
+		}
+	}
+	e.counts = append(e.counts, count{kind: int32(what)})
+	return &e.counts[len(e.counts)-1].n
+}
+
 // use notes that a secret opened something.
-func (e *entry) use(o *auth.Observation) {
+func (s *shard) use(e *entry, o *auth.Observation) {
 	use := e.secret(o.Subject.Secret)
-	use.Count++
-	if o.At.Before(use.At) {
+	use.count++
+	if o.At.Before(use.at) {
 		return
 	}
-	use.At, use.Address = o.At, o.Caller.Address
+	use.at, use.address = o.At, o.Caller.Address
 	agent := o.Caller.UserAgent
 	if len(agent) > mostAgent {
 		agent = strings.ToValidUTF8(agent[:mostAgent], "")
 	}
-	if agent != use.UserAgent { // mostly it is the same, and then there is nothing to copy
-		use.UserAgent = strings.Clone(auth.Masked(agent))
+	if agent != use.agent { // mostly it is the same, and then there is nothing to copy
+		if agent != s.agent {
+			s.agent = strings.Clone(auth.Masked(agent))
+		}
+		use.agent = s.agent
 	}
 }
 
-func (e *entry) secret(number int) *auth.SecretUse {
+func (e *entry) secret(number int) *use {
 	for i := range e.uses {
-		if e.uses[i].Secret == number {
+		if e.uses[i].secret == number {
 			return &e.uses[i]
 		}
 	}
-	e.uses = append(e.uses, auth.SecretUse{Secret: number})
+	e.uses = append(e.uses, use{secret: number})
 	return &e.uses[len(e.uses)-1]
 }
 
@@ -167,7 +208,7 @@ func (u *Counter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastChance)
 			defer cancel()
-			return u.write(last)
+			return u.write(last, math.MaxInt)
 		case <-tick.C:
 			u.tick(ctx)
 		}
@@ -177,7 +218,11 @@ func (u *Counter) Run(ctx context.Context) error {
 func (u *Counter) tick(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	err := u.write(ctx)
+	rows := int64(math.MaxInt)
+	if entries := u.entries.Load(); entries <= most {
+		rows = max(pace, entries/backlog)
+	}
+	err := u.write(ctx, int(rows))
 	if err == nil {
 		return
 	}
@@ -187,11 +232,12 @@ func (u *Counter) tick(ctx context.Context) {
 	}
 }
 
-// write writes what was counted so far. What could not be written is counted on.
-func (u *Counter) write(ctx context.Context) error {
+// write writes what was counted so far, or somewhat more than so many rows of it; the rest is for the next time. What could
+// not be written is counted on.
+func (u *Counter) write(ctx context.Context, enough int) error {
 	u.writing.Lock()
 	defer u.writing.Unlock()
-	u.take()
+	u.take(enough)
 	rows, uses := u.rows, u.uses
 	for len(rows)+len(uses) > 0 {
 		r, s := rows[:min(len(rows), atOnce)], uses[:min(len(uses), atOnce)]
@@ -204,46 +250,46 @@ func (u *Counter) write(ctx context.Context) error {
 	return nil
 }
 
-// take moves what was counted into rows and uses, and forgets who has been quiet for a while.
-func (u *Counter) take() {
+// take moves what was counted into rows and uses, shard by shard until it is enough, and forgets who has been quiet for a
+// while.
+func (u *Counter) take(enough int) {
 	clear(u.rows) // what they point to
 	clear(u.uses)
 	u.rows, u.uses = u.rows[:0], u.uses[:0]
-	for i := range u.shards {
-		u.shards[i].take(&u.rows, &u.uses)
+	for range shards {
+		if len(u.rows)+len(u.uses) >= enough {
+			return
+		}
+		u.shards[u.next].take(&u.rows, &u.uses, u.entries.Load() > crowd)
+		u.next = (u.next + 1) % shards
 	}
 }
 
-func (s *shard) take(rows *[]auth.UsageRow, uses *[]auth.SecretUse) {
+func (s *shard) take(rows *[]auth.UsageRow, uses *[]auth.SecretUse, crowded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, e := range s.entries {
-		quiet := true
-		for what, n := range e.counts {
-			if n == 0 {
-				continue
+		e.idle++
+		for i := range e.counts {
+			if c := &e.counts[i]; c.n > 0 {
+				*rows = append(*rows, auth.UsageRow{
+					Account: e.account, Credential: key.credential, Hour: time.Unix(key.hour*3600, 0).UTC(),
+					What: kindName(int(c.kind)), Count: c.n,
+				})
+				c.n, e.idle = 0, 0
 			}
-			quiet = false
-			*rows = append(*rows, auth.UsageRow{
-				Account: e.account, Credential: key.credential, Hour: time.Unix(key.hour*3600, 0).UTC(),
-				What: kindName(what), Count: n,
-			})
-			e.counts[what] = 0
 		}
 		for i := range e.uses {
-			use := &e.uses[i]
-			if use.Count == 0 {
-				continue
+			if use := &e.uses[i]; use.count > 0 {
+				*uses = append(*uses, auth.SecretUse{Credential: key.credential, Secret: use.secret, Use: auth.Use{
+					At: use.at, Address: use.address, UserAgent: use.agent, Count: use.count,
+				}})
+				use.count, e.idle = 0, 0
 			}
-			quiet = false
-			*uses = append(*uses, auth.SecretUse{Credential: key.credential, Secret: use.Secret, Use: use.Use})
-			use.Count = 0
 		}
-		if !quiet {
-			continue
-		}
-		if e.idle++; e.idle >= restless {
+		if crowded || e.idle >= restless {
 			delete(s.entries, key)
+			s.total.Add(-1)
 		}
 	}
 }
@@ -254,7 +300,7 @@ func (u *Counter) putBack(rows []auth.UsageRow, uses []auth.SecretUse) {
 		s := u.shard(r.Credential)
 		s.mu.Lock()
 		e := s.entry(entryKey{r.Credential, r.Hour.Unix() / 3600}, r.Account)
-		e.counts[kindNamed(r.What)] += r.Count
+		*e.count(kindNamed(r.What)) += r.Count
 		s.mu.Unlock()
 	}
 	for _, back := range uses {
@@ -262,9 +308,9 @@ func (u *Counter) putBack(rows []auth.UsageRow, uses []auth.SecretUse) {
 		s.mu.Lock()
 		e := s.entry(entryKey{back.Credential, back.At.Unix() / 3600}, 0)
 		use := e.secret(back.Secret)
-		use.Count += back.Count
-		if use.At.Before(back.At) {
-			use.At, use.Address, use.UserAgent = back.At, back.Address, back.UserAgent
+		use.count += back.Count
+		if use.at.Before(back.At) {
+			use.at, use.address, use.agent = back.At, back.Address, back.UserAgent
 		}
 		s.mu.Unlock()
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -106,7 +107,7 @@ func TestACustomersMorning(t *testing.T) {
 	u.Note(did(auth.DidVerify, time.Second, 500, "")) // the API's own error: the call was let in
 	u.Note(did(auth.DidVerify, time.Second, 403, auth.ReasonInsufficientScope))
 	u.Note(did(auth.DidExchange, time.Second, 500, "")) // went wrong on our side
-	if err := u.write(t.Context()); err != nil {
+	if err := u.write(t.Context(), math.MaxInt); err != nil {
 		t.Fatal(err)
 	}
 	u.Note(did(auth.DidVerify, 3*time.Second, 200, "")) // past eleven
@@ -119,7 +120,7 @@ func TestACustomersMorning(t *testing.T) {
 	stranger.Subject = auth.Subject{}
 	u.Note(stranger)
 	for range 2 { // the second has nothing to write
-		if err := u.write(t.Context()); err != nil {
+		if err := u.write(t.Context(), math.MaxInt); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -203,12 +204,12 @@ func TestNothingIsLost(t *testing.T) {
 				}
 				want[auth.UsageRow{Account: 100001, Credential: o.Subject.Credential, Hour: o.At.Truncate(time.Hour), What: what}]++
 			},
-			"write":      func(*rapid.T) { _ = u.write(context.Background()) },
+			"write":      func(*rapid.T) { _ = u.write(context.Background(), math.MaxInt) },
 			"store down": func(*rapid.T) { l.down = errors.New("disk I/O error") },
 			"store up":   func(*rapid.T) { l.down = nil },
 		})
 		l.down = nil
-		if err := u.write(context.Background()); err != nil {
+		if err := u.write(context.Background(), math.MaxInt); err != nil {
 			t.Fatal(err)
 		}
 		if diff := gocmp.Diff(want, l.rows); diff != "" {
@@ -228,7 +229,7 @@ func TestBigWritesAreCut(t *testing.T) {
 		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%012d", i))
 		u.Note(o)
 	}
-	if err := u.write(t.Context()); err != nil {
+	if err := u.write(t.Context(), math.MaxInt); err != nil {
 		t.Fatal(err)
 	}
 	if l.most > atOnce || len(l.rows) != 3*atOnce || len(l.uses) != 3*atOnce {
@@ -250,12 +251,38 @@ func TestQuietCredentialsAreForgotten(t *testing.T) {
 		if got := held(); got != 1 {
 			t.Fatalf("%d entries, want 1", got)
 		}
-		if err := u.write(t.Context()); err != nil {
+		if err := u.write(t.Context(), math.MaxInt); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if got := held(); got != 0 {
 		t.Errorf("after a quiet minute %d entries, want 0", got)
+	}
+}
+
+// A hundred thousand credentials a second must not turn the server into one that writes usage: what waits is written at a
+// pace, forgotten once it is, and all of it is there in the end.
+func TestACrowdIsWrittenAtAPace(t *testing.T) {
+	l := newLedger()
+	u := newCounter(t, l)
+	const crowdOf = 2 * crowd
+	for i := range crowdOf {
+		o := did(auth.DidExchange, 0, 201, "")
+		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%012d", i))
+		u.Note(o)
+	}
+	u.tick(t.Context())
+	if n := len(l.rows) + len(l.uses); n < pace || n > crowdOf {
+		t.Errorf("the first second wrote %d rows of %d", n, 2*crowdOf)
+	}
+	for range 200 {
+		u.tick(t.Context())
+	}
+	if len(l.rows) != crowdOf || len(l.uses) != crowdOf {
+		t.Errorf("in the end %d rows and %d uses, want %d of each", len(l.rows), len(l.uses), crowdOf)
+	}
+	if n := u.entries.Load(); n > crowd {
+		t.Errorf("%d entries are kept of a crowd that was written", n)
 	}
 }
 
@@ -268,13 +295,13 @@ func TestManyAtOnce(t *testing.T) {
 			for i := range 500 {
 				u.Note(did(auth.DidExchange, 0, 201, ""))
 				if i%100 == 0 {
-					_ = u.write(context.Background())
+					_ = u.write(context.Background(), math.MaxInt)
 				}
 			}
 		})
 	}
 	wg.Wait()
-	if err := u.write(t.Context()); err != nil {
+	if err := u.write(t.Context(), math.MaxInt); err != nil {
 		t.Fatal(err)
 	}
 	if got := l.all(); len(got) != 1 || got[0].Count != 4000 {
