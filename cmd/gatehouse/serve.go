@@ -39,6 +39,7 @@ func (c *serve) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
+	go collectGarbage(ctx)
 	return s.Run(ctx)
 }
 

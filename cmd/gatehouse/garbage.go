@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+)
+
+const (
+	// garbage is how much may lie around before it is collected. Go's default is as much as is alive, which for a server that
+	// keeps next to nothing means a collection every few hundred requests.
+	garbage = 32 << 20
+	// fairShare is Go's default, in percent of what is alive. What keeps a lot in memory collects by that or sooner: at most
+	// twice garbage lies around.
+	fairShare = 100
+
+	lookEvery = time.Second
+)
+
+// collectGarbage sets how often garbage is collected, by what is alive, until ctx ends. Whoever sets GOGC himself is left to it.
+func collectGarbage(ctx context.Context) {
+	if os.Getenv("GOGC") != "" {
+		return
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	alive := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	now := fairShare
+	for {
+		metrics.Read(alive)
+		if next := garbagePercent(alive[0].Value.Uint64()); next < now*9/10 || next > now*11/10 {
+			debug.SetGCPercent(next)
+			now = next
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// garbagePercent is how much garbage may lie around, in percent of what is alive.
+func garbagePercent(alive uint64) int {
+	alive = max(alive, 1<<20)
+	least, most := int(garbage*100/alive), int(2*garbage*100/alive)
+	return min(max(least, fairShare), max(most, 1))
+}
