@@ -137,8 +137,14 @@ func TestEveryAlgorithmVerifiesItsOwnTokensOnly(t *testing.T) {
 		algorithm Algorithm
 		material  any
 	}{
-		{HS256, secret[:31]}, {HS256, ec.Public()}, {ES256, rs.Public()}, {EdDSA, secret}, {"none", secret}, {"", nil},
-		{RS256, secret}, {"HS512", secret},
+		{HS256, secret[:31]},
+		{HS256, ec.Public()},
+		{ES256, rs.Public()},
+		{EdDSA, secret},
+		{"none", secret},
+		{"", nil},
+		{RS256, secret},
+		{"HS512", secret},
 	} {
 		if _, err := NewKey("k", misfit.algorithm, misfit.material); err == nil {
 			t.Errorf("a %T was taken for a key of %q", misfit.material, misfit.algorithm)
@@ -310,8 +316,10 @@ func TestWhoseTokenAndForWhom(t *testing.T) {
 		h.wants(t, h.mint(c), ErrForeign)
 	}
 	for _, c := range []Config{
-		{}, {Issuers: []string{""}, Audiences: []string{"a"}, Keys: h.keys, Revocations: h},
-		{Issuers: []string{"a"}, Keys: h.keys, Revocations: h}, {Issuers: []string{"a"}, Audiences: []string{"a"}, Revocations: h},
+		{},
+		{Issuers: []string{""}, Audiences: []string{"a"}, Keys: h.keys, Revocations: h},
+		{Issuers: []string{"a"}, Keys: h.keys, Revocations: h},
+		{Issuers: []string{"a"}, Audiences: []string{"a"}, Revocations: h},
 		{Issuers: []string{"a"}, Audiences: []string{"a"}, Keys: h.keys},
 	} {
 		if _, err := New(c); err == nil {
