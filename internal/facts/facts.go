@@ -123,7 +123,7 @@ func (f *Facts) Load(ctx context.Context) (incarnation string, at auth.Position,
 	}
 	f.accounts, f.credentials, f.sessions = accounts, credentials, sessions
 	f.mu.Unlock()
-	f.forget(nil)
+	f.forget(func() { f.cache.InvalidateAll() })
 	return all.Incarnation, all.Position, nil
 }
 
@@ -163,7 +163,13 @@ func (f *Facts) Apply(ctx context.Context, changes []auth.Change) error {
 		}
 	}
 	f.mu.Unlock()
-	f.forget(credentials)
+	if len(credentials) > 0 {
+		f.forget(func() {
+			for _, id := range credentials {
+				f.cache.Invalidate(id)
+			}
+		})
+	}
 	return nil
 }
 
@@ -181,20 +187,15 @@ func (f *Facts) newCredential(c auth.Credential) *credential {
 	}
 }
 
-// forget takes rows out of the cache; nil takes out all. Whoever read a row before this cannot store it after.
-func (f *Facts) forget(ids []auth.CredentialID) {
+// forget takes rows out of the cache. Whoever read a row before this cannot store it after.
+func (f *Facts) forget(invalidate func()) {
 	if f.cache == nil {
 		return
 	}
 	f.cacheMu.Lock()
 	defer f.cacheMu.Unlock()
 	f.changed.Add(1)
-	if ids == nil {
-		f.cache.InvalidateAll()
-	}
-	for _, id := range ids {
-		f.cache.Invalidate(id)
-	}
+	invalidate()
 }
 
 // Cached returns the credential if it is in memory. The row is as it was stored; what changed since is told by the other

@@ -240,6 +240,30 @@ func TestARowThatAChangeOvertookIsNotKept(t *testing.T) {
 	}
 }
 
+// What others do must not take a right secret out of memory: it is what lets it in while wrong ones use up the limits.
+func TestOthersChangesLeaveTheCacheAlone(t *testing.T) {
+	s := newStore()
+	f := newFacts(t, s)
+	_, keep, err := f.Read(t.Context(), auth.APIKey, "key1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep()
+	for _, c := range []auth.Change{
+		{Of: auth.ChangedAccount, Account: 100001},
+		{Of: auth.ChangedSession, Session: "sid1", Until: start.Add(time.Hour)},
+		{Of: auth.ChangedCredential, Credential: "key2"},
+		{Of: auth.ChangedKeys},
+	} {
+		if err := f.Apply(t.Context(), []auth.Change{c}); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := f.Cached(auth.APIKey, "key1"); !ok {
+			t.Fatalf("a change of %s took another credential out of the cache", c.Of)
+		}
+	}
+}
+
 func TestUnderAnyChangesTheCacheNeverHoldsAnOldRow(t *testing.T) {
 	s := newStore()
 	f := newFacts(t, s)
