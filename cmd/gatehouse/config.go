@@ -13,7 +13,19 @@ type configs struct {
 	Check  configCheck  `cmd:"" help:"Say what is wrong with the configuration, and how to put it right."`
 	Print  configPrint  `cmd:"" help:"Print every setting as it is now."`
 	Origin configOrigin `cmd:"" help:"Say where a setting comes from."`
+
+	Example configExample `cmd:"" help:"Print a configuration file with every setting, its default, and what it means."`
 }
+
+type configExample struct{}
+
+func (configExample) Help() string {
+	return `What it prints changes nothing: it says what holds anyway.
+
+    gatehouse config example > gatehouse.yaml`
+}
+
+func (configExample) Run(sh *shell) error { return sh.printf("%s", config.Example()) }
 
 type configCheck struct{ printed }
 

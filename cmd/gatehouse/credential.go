@@ -514,7 +514,11 @@ func (c *credentialRotate) Run(sh *shell) error {
 		return err
 	}
 	sh.confirmed(op, issued.Confirmed)
-	sh.note("the old secret is good until %s; gatehouse credential rotate %s --finish ends it sooner", stamp(old), found.ID)
+	if old.After(op.DB.Now()) {
+		sh.note("the old secret is good until %s; gatehouse credential rotate %s --finish ends it sooner", stamp(old), found.ID)
+	} else {
+		sh.note("the old secret has ended")
+	}
 	return sh.writeSecret(to, issuedJSON{
 		ID: found.ID, Kind: found.Kind, Account: found.Account, CreatedAt: utc(found.CreatedAt), OldExpiresAt: utc(old),
 	}, issued, c.JSON)

@@ -19,7 +19,7 @@ type serve struct {
 func (serve) Help() string {
 	return `Without any configuration it keeps everything in ./gatehouse-data, and serves customers at 127.0.0.1:8000 and operators at 127.0.0.1:9000. A database that is not there is made, an older one migrated.
 
-SIGTERM or SIGINT stops it in order: what is under way may end, for shutdown_grace. A second signal ends it at once.
+SIGTERM, SIGINT or SIGHUP stops it in order: what is under way may end, for shutdown_grace. A second signal ends it at once.
 
     gatehouse serve
     gatehouse serve --config /etc/gatehouse/gatehouse.yaml --log-format text`
@@ -45,7 +45,7 @@ func (c *serve) Run(sh *shell) error {
 
 // untilSignal returns a context that ends with the first signal to stop. The second then does what it does to any program.
 func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

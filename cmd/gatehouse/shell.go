@@ -94,7 +94,17 @@ func actor() registry.Actor {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
+	if by := os.Getenv("SUDO_USER"); by != "" && by != name {
+		name += ", sudo by " + strings.Map(printable, by)
+	}
 	return registry.Actor{Name: "command line (user " + name + ")", Operator: true}
+}
+
+func printable(r rune) rune {
+	if r < ' ' || r > '~' {
+		return '?'
+	}
+	return r
 }
 
 // account finds the account that an argument names.

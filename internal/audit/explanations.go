@@ -203,7 +203,7 @@ var Explanations = []Explanation{
 		Meaning:  "A check or a write could not be made in time: the database did not answer, its disk is full, or what was revoked is not known well enough. Nobody is let in on a guess.",
 		Sees:     []string{"everywhere: 503, `Service Unavailable`; in contract 3 `SERVICE_UNAVAILABLE`; always with `Retry-After`"},
 		Retry:    "Yes, after the seconds in `Retry-After`; a refresh with the same Idempotency-Key.",
-		Mend:     "It is not the caller's affair. The log has the error at this time: look at the database, its disk and its load. /readyz says whether it is over.",
+		Mend:     "It is not the caller's affair. The log has the error at this time: look at the database, its disk and its load. /readyz says whether knowledge is fresh again; that the disk takes writes again, a login shows.",
 		Commands: []string{"gatehouse config check"},
 	},
 	{

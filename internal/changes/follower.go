@@ -114,7 +114,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	for {
 		if err := f.step(ctx); err != nil && ctx.Err() == nil {
 			if !failing {
-				f.log.Error("the change log cannot be followed; what is known goes on until it is too old", "error", err, "max_staleness", f.config.MaxStaleness)
+				f.log.Error("the change log cannot be followed; what is known goes on until it is too old", "error", err, "max_staleness", f.config.MaxStaleness.String())
 			}
 			failing = true
 		} else if failing && err == nil {

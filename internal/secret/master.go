@@ -107,7 +107,7 @@ func (m Masters) Fits(id string, check []byte) error {
 		if m.Current != nil {
 			have = m.Current.ID
 		}
-		return fmt.Errorf("this database is sealed under master key %s; the one given is %s: give it the key that it was created with (GATEHOUSE_MASTER_KEY, GATEHOUSE_MASTER_KEY_FILE or master_key_file); without it the working keys in it cannot be read", id, have)
+		return fmt.Errorf("this database is sealed under master key %s; the one given is %s: give it that key (GATEHOUSE_MASTER_KEY, GATEHOUSE_MASTER_KEY_FILE or master_key_file), without which the working keys in it cannot be read", id, have)
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 		op.unlock = unlock
 	}
 	var err error
-	if op.DB, err = store.Open(ctx, store.Config{Path: DatabasePath(c.DataDir), Create: o.Create, Now: o.Now}); err != nil {
+	if op.DB, err = openDatabase(ctx, c.DataDir, o); err != nil {
 		return err
 	}
 	if o.Create {
@@ -113,6 +113,33 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 		o.Log.Warn("the database is still sealed under the previous master key: run gatehouse master-key rotate", "sealed_under", op.Meta.MasterKey, "current", op.Masters.Current.ID)
 	}
 	return op.unseal(ctx, o)
+}
+
+// startTime is how long a command waits for a server beside it that is just making or migrating the database.
+const startTime = 10 * time.Second
+
+func openDatabase(ctx context.Context, dataDir string, o OpenOptions) (*store.DB, error) {
+	until := time.Now().Add(startTime)
+	for {
+		db, err := store.Open(ctx, store.Config{Path: DatabasePath(dataDir), Create: o.Create, Now: o.Now})
+		if err == nil && !o.Create {
+			if _, err = db.Meta(ctx); err != nil {
+				err = errors.Join(fmt.Errorf("read what this database is: %w", err), db.Close())
+			}
+		}
+		notYet := errors.Is(err, store.ErrNoDatabase) || errors.Is(err, store.ErrPending) || errors.Is(err, auth.ErrNotFound)
+		if !notYet || o.Create || !store.Locked(dataDir) || time.Now().After(until) {
+			if err != nil {
+				return nil, err
+			}
+			return db, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 // bear writes the first rows of a database: what it is, and its first working keys.
@@ -226,8 +253,10 @@ func masterKeys(c *config.Config, unborn bool, wanted string) (secret.Masters, e
 		}
 	}
 	if c.MasterKey.Set() {
-		m.Current, err = secret.ParseMasterKey(c.MasterKey.Reveal())
-		return m, err
+		if m.Current, err = secret.ParseMasterKey(c.MasterKey.Reveal()); err != nil {
+			return m, fmt.Errorf("the key given by GATEHOUSE_MASTER_KEY or master_key_file: %w", err)
+		}
+		return m, nil
 	}
 	path := MasterKeyPath(c.DataDir)
 	text, err := os.ReadFile(path)
@@ -237,7 +266,7 @@ func masterKeys(c *config.Config, unborn bool, wanted string) (secret.Masters, e
 			return m, err
 		}
 	case errors.Is(err, fs.ErrNotExist):
-		return m, fmt.Errorf("the master key %s is missing: it is neither in GATEHOUSE_MASTER_KEY nor in a file, and %s does not exist; give it the key that the database was created with, without which the working keys in it cannot be read", wanted, path)
+		return m, fmt.Errorf("the master key %s is missing: it is neither in GATEHOUSE_MASTER_KEY nor in a file, and %s does not exist; give it that key, without which the working keys in the database cannot be read", wanted, path)
 	case err != nil:
 		return m, fmt.Errorf("read the master key: %w", err)
 	}

@@ -266,12 +266,12 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 		s.log.Error("the server stops: one of its parts failed", "error", err)
 	}
-	s.log.Info("stopping", "grace", s.config.ShutdownGrace)
+	s.log.Info("stopping", "grace", s.config.ShutdownGrace.String())
 	s.draining.Store(true)
 	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownGrace)
 	defer cancel()
 	if stopped := s.public.Shutdown(grace); stopped != nil {
-		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", s.config.ShutdownGrace)
+		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", s.config.ShutdownGrace.String())
 	}
 	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again
 	stopBackground()

@@ -88,12 +88,21 @@ func (s *Server) buildGateway(words map[auth.Contract]web.Refuse) (web.Handler, 
 	}
 	s.gateway, err = gateway.New(gateway.Config{
 		Routes: table, Gate: s.gate, Ref: s.facts.Ref, KeyHeader: s.config.Contracts.Liquid.Header, PublicURL: base,
-		Now: s.opened.DB.Now,
+		Renewed: s.renewed, Now: s.opened.DB.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return s.gateway.Serve, nil
+}
+
+// renewed counts what became of a token asked for in band. The call itself went on, so that it could not be given is said
+// nowhere else.
+func (s *Server) renewed(outcome string, err error) {
+	s.metrics.Renewed(outcome)
+	if outcome == gateway.RenewalUnavailable {
+		s.log.Warn("a call asked for a new token, and whether it may have one could not be known", "error", err)
+	}
 }
 
 // newRoute is a configured route as the gateway takes it.
