@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"context"
+	"crypto/ed25519"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,8 +27,17 @@ func (y yes) Verify(context.Context, string, auth.Caller, auth.Want) (verify.Pri
 	return y.who, auth.Limit{}, nil
 }
 
+func (y yes) Renew(context.Context, verify.Principal) (auth.Grant, error) {
+	return auth.Grant{}, auth.ErrOverloaded
+}
+
+// somebody is the holder of a token that cannot be renewed.
+var somebody = yes{verify.Principal{Claims: &verify.Claims{
+	Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: verify.B2BAccess,
+}, Scope: "orders:read orders:write"}}
+
 // proxies are a bare ReverseProxy and a gateway on the floor, to the same upstream over the same transport.
-func proxies(b *testing.B, upstream string, transport http.RoundTripper) map[string]http.Handler {
+func proxies(b *testing.B, upstream string, transport http.RoundTripper, gate Gate) map[string]http.Handler {
 	b.Helper()
 	target, err := url.Parse(upstream)
 	if err != nil {
@@ -35,12 +47,9 @@ func proxies(b *testing.B, upstream string, transport http.RoundTripper) map[str
 		r.SetURL(target)
 		r.SetXForwarded()
 	}}
-	who := verify.Principal{Claims: &verify.Claims{
-		Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: verify.B2BAccess,
-	}, Scope: "orders:read orders:write"}
 	g, err := New(Config{
 		Routes: newTable(b, open("/"), Route{Path: "/api/v1/", Accepts: []verify.Type{verify.B2BAccess}, Upstream: target}),
-		Gate:   yes{who}, Transport: transport, KeyHeader: "X-LIQUID-API-KEY",
+		Gate:   gate, Transport: transport, KeyHeader: "X-LIQUID-API-KEY",
 	})
 	if err != nil {
 		b.Fatal(err)
@@ -78,7 +87,7 @@ func BenchmarkSockets(b *testing.B) {
 		_, _ = io.WriteString(w, `{"id":7}`)
 	}))
 	defer api.Close()
-	for name, handler := range proxies(b, api.URL, newTransport(Timeouts{Connect: time.Second})) {
+	for name, handler := range proxies(b, api.URL, newTransport(Timeouts{Connect: time.Second}), somebody) {
 		b.Run(name, func(b *testing.B) {
 			s := httptest.NewServer(handler)
 			defer s.Close()
@@ -107,7 +116,7 @@ func (instant) RoundTrip(*http.Request) (*http.Response, error) {
 
 // What of it is our own work, without any socket.
 func BenchmarkWork(b *testing.B) {
-	for name, handler := range proxies(b, "http://api", instant{}) {
+	for name, handler := range proxies(b, "http://api", instant{}, somebody) {
 		b.Run(name, func(b *testing.B) {
 			r := typicalCall(b, "http://gateway")
 			r.RequestURI, r.RemoteAddr = r.URL.RequestURI(), "203.0.113.7:1234"
@@ -126,3 +135,67 @@ type discard struct{ h http.Header }
 func (d *discard) Header() http.Header         { return d.h }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 func (d *discard) WriteHeader(int)             {}
+
+// signer is a gate that mints, with what a token's signature costs.
+type signer struct {
+	yes
+	key ed25519.PrivateKey
+}
+
+func (s signer) Renew(_ context.Context, who verify.Principal) (auth.Grant, error) {
+	return auth.Grant{Token: s.mint(), Type: who.Type, Expires: renewedUntil}, nil
+}
+
+// mint signs claims of a token's usual length.
+func (s signer) mint() string {
+	b := make([]byte, 420, 520)
+	return base64.RawURLEncoding.EncodeToString(append(b, ed25519.Sign(s.key, b)...))
+}
+
+// What a call costs that gets a new token. "minting" is a bare ReverseProxy that mints a token for every answer and changes
+// nothing: the gateway is to do at least 0.80 of what it does.
+func BenchmarkRenewing(b *testing.B) {
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, rows := range map[string]int{"small": 1, "10kB": 100, "100kB": 1000} {
+		rowsOf := []byte(`{"rows":[` + strings.Repeat(`{"id":1234567,"status":"shipped","lines":[{"sku":"A-17","count":2,"price":19.95}],"gift":false},`, rows) + `{}]}`)
+		api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Length", strconv.Itoa(len(rowsOf)))
+			_, _ = w.Write(rowsOf)
+		}))
+		gate := signer{yes{verify.Principal{Claims: &verify.Claims{
+			Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: verify.AccessToken,
+		}}}, key}
+		handlers := proxies(b, api.URL, newTransport(Timeouts{Connect: time.Second}), gate)
+		bare := handlers["bare"].(*httputil.ReverseProxy)
+		bare.ModifyResponse = func(res *http.Response) error {
+			res.Header.Set("X-Token", gate.mint()[:8])
+			return nil
+		}
+		for _, one := range []string{"bare", "gateway"} {
+			b.Run(name+"/"+map[string]string{"bare": "minting", "gateway": "gateway"}[one], func(b *testing.B) {
+				s := httptest.NewServer(handlers[one])
+				defer s.Close()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						r := typicalCall(b, s.URL)
+						r.Method, r.Body, r.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader(ask)), int64(len(ask))
+						r.Header.Set("Content-Type", "application/json")
+						res, err := s.Client().Transport.RoundTrip(r)
+						if err != nil || res.StatusCode != http.StatusOK {
+							b.Error(res, err)
+							return
+						}
+						_, _ = io.Copy(io.Discard, res.Body)
+						_ = res.Body.Close()
+					}
+				})
+			})
+		}
+		api.Close()
+	}
+}

@@ -36,6 +36,8 @@ type call struct {
 	down   download
 	failed error // why there was no answer
 
+	renewal *renewal // nil: the call cannot ask for a new token
+
 	values []string // of the headers that we set, in room unless there are many
 	room   [12]string
 }
@@ -83,6 +85,7 @@ func (c *call) forward() error {
 		// of the request's body. HTTP/2 does not need it and a writer without it is one of a test.
 		_ = http.NewResponseController(c.w).EnableFullDuplex()
 	}
+	c.watch()
 	c.values = c.room[:0]
 	c.proxy = httputil.ReverseProxy{
 		Rewrite:        c.rewrite,
@@ -105,6 +108,9 @@ func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
 	c.g.strip.from(out.Header)
 	c.setOurs(out.Header)
+	if c.renewal != nil {
+		c.set(out.Header, "Accept-Encoding", "identity") // what is compressed takes no new member
+	}
 	c.direct(out.URL)
 	// The API gets its own name. Which of its virtual hosts answers is for the route to say, not for the client, whose
 	// choice is in X-Forwarded-Host.
@@ -112,7 +118,7 @@ func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	// Trailers could carry any name past the headers that were looked at. RFC 9110, section 6.5.1, lets us drop them.
 	out.Trailer = nil
 	if out.Body != nil {
-		c.up.ReadCloser, out.Body = out.Body, &c.up
+		c.up.ReadCloser, c.up.renewal, out.Body = out.Body, c.renewal, &c.up
 	}
 }
 
@@ -147,6 +153,9 @@ func (c *call) answered(res *http.Response) error {
 		h["Content-Type"] = nil // or net/http would guess one
 	}
 	c.down.ReadCloser, res.Body = res.Body, &c.down
+	if c.renewal != nil {
+		c.renewal.headCame(res)
+	}
 	return nil
 }
 
@@ -190,11 +199,15 @@ func (c *call) gone() bool { return c.r.Context().Err() != nil }
 // may still read it when the call is over, from a goroutine of its own.
 type upload struct {
 	io.ReadCloser
+	renewal *renewal // nil: nothing to see
 	failure atomic.Pointer[error]
 }
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.ReadCloser.Read(p)
+	if u.renewal != nil {
+		u.renewal.sent(p[:n], err)
+	}
 	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped by a Reader
 		why := err // a copy, or every Read would put its err on the heap
 		u.failure.Store(&why)

@@ -1,9 +1,11 @@
 // Package gateway stands in front of the APIs: it finds the route that a call belongs to, has its token judged, and
-// forwards it with the caller's identity in headers that only it can set. Whether a token is good it leaves to gate, the
-// path check and the framing to web, and the words of a refusal to whoever gives it a route: it knows no contract.
+// forwards it with the caller's identity in headers that only it can set. A call that asks for a new token in its body gets
+// it in the answer's. Whether a token is good, and whether there is to be a new one, it leaves to gate, the path check and
+// the framing to web, and the words of a refusal to whoever gives it a route: it knows no contract.
 //
 // The invariant: what reaches an API is exactly what was judged (one host and path, one method, one token, or a public
-// route), no credential is passed on, and every header that tells the API who is calling has one value, ours, or none.
+// route), no credential is passed on, and every header that tells the API who is calling has one value, ours, or none. Bodies
+// stream: none is held, and none is changed but for the one member that carries a new token.
 package gateway
 
 import (
@@ -27,6 +29,8 @@ import (
 // A Gate judges tokens. Its errors are of type [*auth.Error].
 type Gate interface {
 	Verify(ctx context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error)
+	// Renew gives the holder of a verified ACCESS_TOKEN a new one.
+	Renew(ctx context.Context, who verify.Principal) (auth.Grant, error)
 }
 
 // Config says what a [Gateway] needs.
@@ -36,6 +40,9 @@ type Config struct {
 	// Ref returns the operator's own reference of an account, "" if it has none. It is asked on every call and answers
 	// from memory. nil: there are none.
 	Ref func(auth.AccountID) string
+	// Renewed is told what the gate said to each call that asked for a new token in its body: Renewed and nil, or
+	// RenewalRefused or RenewalUnavailable and why. nil: nobody listens.
+	Renewed func(outcome string, err error)
 	// KeyHeader is the header that API keys come in, which is not passed on; "": there is none.
 	KeyHeader string
 	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us; nil: http.
@@ -50,6 +57,7 @@ type Gateway struct {
 	routes     *Table
 	gate       Gate
 	ref        func(auth.AccountID) string
+	renewed    func(outcome string, err error)
 	scheme     string
 	strip      *stripSet
 	transports map[Timeouts]http.RoundTripper
@@ -68,7 +76,7 @@ func New(c Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: the header of API keys has a name of more than %d bytes", longestName)
 	}
 	g := &Gateway{
-		routes: c.Routes, gate: c.Gate, ref: c.Ref, now: c.Now, scheme: "http",
+		routes: c.Routes, gate: c.Gate, ref: c.Ref, renewed: c.Renewed, now: c.Now, scheme: "http",
 		transports: make(map[Timeouts]http.RoundTripper),
 		// ReverseProxy would log what the observation of the call says already.
 		silent: log.New(io.Discard, "", 0),
@@ -78,6 +86,9 @@ func New(c Config) (*Gateway, error) {
 	}
 	if g.ref == nil {
 		g.ref = func(auth.AccountID) string { return "" }
+	}
+	if g.renewed == nil {
+		g.renewed = func(string, error) {}
 	}
 	if c.PublicURL != nil && strings.EqualFold(c.PublicURL.Scheme, "https") {
 		g.scheme = "https"

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ type house struct {
 	addr string
 	api  *api
 	gate *fakeGate
+
+	handler http.Handler // the floor and all that is on it
 
 	seen chan auth.Observation
 }
@@ -94,6 +97,10 @@ type fakeGate struct {
 	scope string
 	limit auth.Limit
 	err   error
+	kind  verify.Type // of the good token
+
+	renewals int // how often a new token was asked for
+	renewErr error
 }
 
 func (g *fakeGate) Verify(_ context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
@@ -110,9 +117,22 @@ func (g *fakeGate) Verify(_ context.Context, token string, from auth.Caller, wan
 	}
 	g.let = append(g.let, from)
 	return verify.Principal{Scope: g.scope, Claims: &verify.Claims{
-		Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: verify.B2BAccess,
+		Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: cmp.Or(g.kind, verify.B2BAccess),
 	}}, g.limit, nil
 }
+
+func (g *fakeGate) Renew(_ context.Context, who verify.Principal) (auth.Grant, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.renewals++
+	if g.renewErr != nil {
+		return auth.Grant{}, g.renewErr
+	}
+	return auth.Grant{Token: "new-for-" + who.Credential, Type: who.Type, Expires: renewedUntil}, nil
+}
+
+// renewedUntil is when the tokens die that a fakeGate gives.
+var renewedUntil = time.Unix(1722920383, 0)
 
 // refuseAs is a contract's way to refuse, reduced to what can be told apart.
 func refuseAs(contract string) web.Refuse {
@@ -154,6 +174,7 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.handler = floor
 	s := httptest.NewUnstartedServer(floor)
 	s.Config.ErrorLog = g.silent
 	s.Start()
