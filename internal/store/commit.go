@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -18,6 +19,9 @@ const (
 	mostMembers = 256
 	// mostWaiting is how many updates wait for a commit at most: about a second's worth. One more is refused at once.
 	mostWaiting = 4096
+	// busyFor is how long a commit waits for another process that writes, and busyLook how often it looks meanwhile.
+	busyFor  = 5 * time.Second
+	busyLook = 250 * time.Microsecond
 	// checkpointPages is how long the write-ahead log grows before it is copied into the database: 16 MiB.
 	checkpointPages = 4096
 )
@@ -67,7 +71,7 @@ type member struct {
 }
 
 func newWriter(from driver.Connector, kick func()) (*writer, error) {
-	c, err := newConn(from)
+	c, err := newWritingConn(from)
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +81,19 @@ func newWriter(from driver.Connector, kick func()) (*writer, error) {
 	}
 	go w.run()
 	return w, nil
+}
+
+// newWritingConn opens a connection that does not wait for other processes by itself: [writer.beginSoon] does.
+func newWritingConn(from driver.Connector) (*conn, error) {
+	c, err := newConn(from)
+	if err != nil {
+		return nil, err
+	}
+	var timeout int64
+	if err := c.one("PRAGMA busy_timeout = 0", nil, out{&timeout}); err != nil {
+		return nil, errors.Join(err, c.close())
+	}
+	return c, nil
 }
 
 // close commits what waits, and ends.
@@ -265,19 +282,32 @@ func protect(fn func(*tx) error, t *tx) (err error) {
 }
 
 func (w *writer) begin() error {
-	_, err := w.conn.exec("BEGIN IMMEDIATE")
+	err := w.beginSoon()
 	if code(err) != codeError {
 		return err
 	}
 	// A transaction is still open, because its ROLLBACK failed. Closing the connection ends it.
-	c, err := newConn(w.from)
+	c, err := newWritingConn(w.from)
 	if err != nil {
 		return err
 	}
 	w.conn.close()
 	w.conn = c
-	_, err = w.conn.exec("BEGIN IMMEDIATE")
-	return err
+	return w.beginSoon()
+}
+
+// beginSoon waits for another process that writes. It asks more often than SQLite would by itself (busy_timeout, up to
+// 100 ms between two looks): a server under load leaves only short gaps, and a command must find one.
+func (w *writer) beginSoon() error {
+	var waited time.Duration
+	for {
+		_, err := w.conn.exec("BEGIN IMMEDIATE")
+		if code(err)&0xff != codeBusy || waited >= busyFor {
+			return err
+		}
+		time.Sleep(busyLook)
+		waited += busyLook
+	}
 }
 
 // rollback ends the transaction. An error means mostly that the database has done so already; [writer.begin] sees to the

@@ -276,6 +276,23 @@ func TestGroupRunsAgain(t *testing.T) {
 	}
 }
 
+// TestHiddenError: alone, too, an update that hides an error of the database is undone.
+func TestHiddenError(t *testing.T) {
+	db := newDB(t, "")
+	testTable(t, db)
+	_, err := update(t.Context(), db, func(t *tx) (none struct{}, err error) {
+		put(t, 1)
+		put(t, 1)
+		return none, nil
+	})
+	if code(err)&0xff != codeConstraint {
+		t.Errorf("got %v, want the error it hid", err)
+	}
+	if got := there(t, db, 10); len(got) > 0 {
+		t.Errorf("there: %v", got)
+	}
+}
+
 // TestGivingUp: a caller that goes away before its turn is skipped, one that goes away later only stops waiting.
 func TestGivingUp(t *testing.T) {
 	db := newDB(t, "")

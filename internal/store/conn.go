@@ -30,8 +30,7 @@ var errNoRow = errors.New("no row")
 
 func isNoRow(err error) bool { return errors.Is(err, errNoRow) }
 
-// connector opens connections to the database at path, which must exist. The busy timeout is for commands that write
-// beside a server.
+// connector opens connections to the database at path, which must exist.
 func connector(path string, more ...string) (driver.Connector, error) {
 	return dial(path, append([]string{
 		"mode=rw", "_txlock=immediate", "_pragma=busy_timeout(5000)", "_pragma=foreign_keys(1)", "_pragma=journal_mode(wal)",

@@ -41,7 +41,7 @@ func TestOpen(t *testing.T) {
 	if err := db.Check(ctx); err != nil {
 		t.Error(err)
 	}
-	for pragma, want := range map[string]int{"synchronous": 2, "foreign_keys": 1, "busy_timeout": 5000} {
+	for pragma, want := range map[string]int{"synchronous": 2, "foreign_keys": 1, "wal_autocheckpoint": 0} {
 		if _, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 			var got int
 			if err := t.one("PRAGMA "+pragma, nil, out{&got}); err != nil || got != want {
@@ -337,6 +337,54 @@ func TestWakes(t *testing.T) {
 		if _, head, _, err := db.Changes(t.Context(), before); err != nil || head != before+1 {
 			t.Errorf("after the wake: got head %d and %v, want %d", head, err, before+1)
 		}
+	}
+}
+
+// TestCommandUnderLoad: a command gets its turn while a server writes without a pause, and waits for one that holds on.
+func TestCommandUnderLoad(t *testing.T) {
+	server := newDB(t, "")
+	a, err := server.CreateAccount(t.Context(), "Acme", "", auth.Act{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	for range 32 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := server.RevokeContract(t.Context(), a.ID, auth.B2B, auth.Act{}); err != nil {
+					t.Errorf("the server: %v", err)
+				}
+			}
+		})
+	}
+	command, err := Open(t.Context(), Config{Path: server.Path()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer command.Close()
+	for range 20 {
+		if _, err := command.RevokeContract(t.Context(), a.ID, auth.Orders, auth.Act{}); err != nil {
+			t.Errorf("the command: %v", err)
+		}
+	}
+	stop()
+	load.Wait()
+
+	release := hold(t, command)
+	done := make(chan error)
+	go func() {
+		_, err := server.CreateAccount(t.Context(), "Beta", "", auth.Act{})
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		t.Errorf("two wrote at once: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	release()
+	if err := <-done; err != nil {
+		t.Errorf("once the other was done: %v", err)
 	}
 }
 

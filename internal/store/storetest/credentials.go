@@ -72,6 +72,32 @@ func credentials(t *testing.T, w *World) {
 	is(t, "revoke one that is not there", err, auth.ErrNotFound)
 }
 
+func expiring(t *testing.T, w *World) {
+	ctx := t.Context()
+	a := w.account(t)
+	var last auth.Credential
+	for _, in := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour} {
+		last = w.credential(t, a.ID, func(c *auth.Credential) {
+			if in > 0 {
+				c.ExpiresAt = w.Now().Add(in)
+			}
+		})
+	}
+	counts := func(after, until time.Duration, want int64) {
+		t.Helper()
+		got, err := w.CountExpiring(ctx, w.Now().Add(after), w.Now().Add(until))
+		no(t, err)
+		if got != want {
+			t.Errorf("between %v and %v: got %d, want %d", after, until, got, want)
+		}
+	}
+	counts(0, 24*time.Hour, 3)
+	counts(time.Hour, 2*time.Hour, 1) // not the one at its beginning, but the one at its end
+	_, err := w.RevokeCredential(ctx, last.ID, act)
+	no(t, err)
+	counts(0, 24*time.Hour, 2)
+}
+
 func holder(t *testing.T, w *World) {
 	ctx := t.Context()
 	a := w.account(t)

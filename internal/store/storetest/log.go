@@ -196,8 +196,14 @@ func keys(t *testing.T, w *World) {
 	is(t, "after the one that stepped in", w.AddKey(ctx, k4, "k3", act), auth.ErrConflict)
 	no(t, w.AddKey(ctx, k4, "k2", act))
 
+	r, err = w.RevokeKey(ctx, "k4", nil, act) // the youngest without a successor: then the one before it is
+	revoked(t, r, err)
+	is(t, "after a revoked one", w.AddKey(ctx, key("k5", auth.SigningRing, w.Now()), "k4", act), auth.ErrConflict)
+	no(t, w.AddKey(ctx, key("k5", auth.SigningRing, w.Now()), "k2", act))
+	k4.RevokedAt = w.Now()
+
 	head := w.head(t)
-	no(t, w.DeleteKeys(ctx, []auth.KeyID{"k1", "nobody's"}))
+	no(t, w.DeleteKeys(ctx, []auth.KeyID{"k1", "k5", "nobody's"}))
 	shows(other, k2, k3, k4)
 	if got := w.last(t); got.Of != auth.ChangedKeys || got.Number != head+1 {
 		t.Errorf("the log says %+v", got)

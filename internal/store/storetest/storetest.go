@@ -33,6 +33,7 @@ func Run(t *testing.T, open Open) {
 		{"delete an account", deleteAccount},
 		{"allowlist", allowlist},
 		{"credentials", credentials},
+		{"credentials that expire", expiring},
 		{"holder", holder},
 		{"rotate a secret", rotateSecret},
 		{"undo a rotation", undoRotation},

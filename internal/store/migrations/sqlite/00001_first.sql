@@ -89,6 +89,7 @@ CREATE TABLE credentials (
        AND (old_number IS NULL) = (old_created_at IS NULL) AND (old_number IS NULL) = (old_expires_at IS NULL))
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX credentials_account ON credentials (account);
+CREATE INDEX credentials_expires ON credentials (expires_at) WHERE expires_at IS NOT NULL;
 CREATE INDEX credentials_restricted ON credentials (restricted_at) WHERE restricted_at IS NOT NULL;
 CREATE INDEX credentials_expiring ON credentials (expires_at) WHERE expires_at IS NOT NULL;
 
