@@ -18,6 +18,7 @@ type scanner struct {
 	step    step
 	depth   int
 	objects [maxDepth / 64]uint64 // of each level, whether it is an object; if not, it is an array
+	object  bool                  // of the innermost one
 	members bool                  // the top-level object has some
 	found   int                   // members of that name so far
 
@@ -84,11 +85,14 @@ func (s *scanner) scan(p []byte) int {
 					c = p[i]
 				}
 			}
-			if c == '"' {
-				s.endString()
-				continue
+			if c != '"' {
+				s.inString(c)
+				break
 			}
-			s.inString(c)
+			if s.step = afterValue; s.key {
+				s.endKey()
+			}
+			continue
 		case inInteger, inFraction:
 			for '0' <= c && c <= '9' {
 				if i++; i == len(p) {
@@ -98,6 +102,13 @@ func (s *scanner) scan(p []byte) int {
 			}
 			s.inNumber(c)
 		case afterValue:
+			if c == ',' {
+				s.step = atValue
+				if s.object {
+					s.step = atKey
+				}
+				continue
+			}
 			s.afterValue(c)
 		case atFirstKey, atKey:
 			switch {
@@ -113,7 +124,9 @@ func (s *scanner) scan(p []byte) int {
 				s.step = failed
 			}
 		case atColon:
-			s.step = when(c == ':', atValue)
+			if s.step = failed; c == ':' {
+				s.step = atValue
+			}
 			continue
 		case atFirstElement:
 			if c == ']' {
@@ -122,6 +135,10 @@ func (s *scanner) scan(p []byte) int {
 			}
 			s.value(c)
 		case atValue:
+			if c == '"' && !s.wanted {
+				s.step, s.key, s.matched = inString, false, noMatch
+				continue
+			}
 			s.value(c)
 		case atDocument:
 			if c != '{' {
@@ -130,6 +147,11 @@ func (s *scanner) scan(p []byte) int {
 			}
 			s.value(c)
 		case inWord:
+			if n := len(s.word); len(p)-i >= n && string(p[i:i+n]) == s.word {
+				s.step = afterValue
+				i += n - 1
+				continue
+			}
 			s.inWord(c)
 		case inEscape:
 			s.inEscape(c)
@@ -211,6 +233,7 @@ func (s *scanner) open(object uint64, then step) {
 	}
 	word, bit := &s.objects[s.depth/64], s.depth%64
 	*word = *word&^(1<<bit) | object<<bit
+	s.object = object == 1
 	s.depth++
 	s.step = then
 }
@@ -218,20 +241,21 @@ func (s *scanner) open(object uint64, then step) {
 // close leaves the innermost level.
 func (s *scanner) close() {
 	s.depth--
-	s.step = afterValue
 	if s.depth == 0 {
 		s.step = atEnd
+		return
 	}
+	s.step = afterValue
+	s.object = s.objects[(s.depth-1)/64]>>((s.depth-1)%64)&1 == 1
 }
 
 func (s *scanner) afterValue(c byte) {
-	object := s.objects[(s.depth-1)/64]>>((s.depth-1)%64)&1 == 1
 	switch {
-	case c == ',' && object:
+	case c == ',' && s.object:
 		s.step = atKey
 	case c == ',':
 		s.step = atValue
-	case c == '}' && object, c == ']' && !object:
+	case c == '}' && s.object, c == ']' && !s.object:
 		s.close()
 	default:
 		s.step = failed
@@ -325,11 +349,7 @@ func (s *scanner) match(c uint16) {
 	s.matched = noMatch
 }
 
-func (s *scanner) endString() {
-	if !s.key {
-		s.step = afterValue
-		return
-	}
+func (s *scanner) endKey() {
 	s.step = atColon
 	if s.matched == len(s.name) {
 		s.found++
