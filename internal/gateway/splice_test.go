@@ -87,18 +87,12 @@ func checkSplice(t *testing.T, d *rand.Rand, doc []byte) {
 	if !bytes.Equal(append(bytes.Clone(before), after...), doc) || string(got[len(before):len(got)-len(after)]) != ours {
 		t.Fatalf("%q became %q", doc, got)
 	}
-	var read struct {
-		Auth struct {
-			Token string `json:"token"`
-		} `json:"auth"`
-	}
 	if !json.Valid(got) {
 		t.Fatalf("%q became %q, which is not JSON", doc, got)
 	}
 	if again := refer(got, given); ours != "" && (!again.object || len(again.values) != 1) {
 		t.Fatalf("%q became %q, whose members are %+v", doc, got, again)
 	}
-	_ = json.Unmarshal(got, &read) // it may have another member that is auth in this parser's eyes
 }
 
 // Taking our member out of what a client got gives what the API sent, byte for byte.
