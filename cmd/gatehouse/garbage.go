@@ -12,9 +12,9 @@ const (
 	// garbage is how much may lie around before it is collected. Go's default is as much as is alive, which for a server that
 	// keeps next to nothing means a collection every few hundred requests.
 	garbage = 32 << 20
-	// fairShare is Go's default, in percent of what is alive. What keeps a lot in memory collects by that or sooner: at most
-	// twice garbage lies around.
-	fairShare = 100
+	// mostGarbage is for a server that keeps a lot in memory. In between it is Go's default, as much as is alive.
+	mostGarbage = 48 << 20
+	fairShare   = 100 // percent of what is alive
 
 	lookEvery = time.Second
 )
@@ -45,6 +45,6 @@ func collectGarbage(ctx context.Context) {
 // garbagePercent is how much garbage may lie around, in percent of what is alive.
 func garbagePercent(alive uint64) int {
 	alive = max(alive, 1<<20)
-	least, most := int(garbage*100/alive), int(2*garbage*100/alive)
+	least, most := int(garbage*100/alive), int(mostGarbage*100/alive)
 	return min(max(least, fairShare), max(most, 1))
 }

@@ -30,7 +30,7 @@ const (
 	restless   = 60               // writes without anything to count, after which a credential is forgotten
 	crowd      = 16_384           // entries, from which on a credential is forgotten as soon as it is written
 	pace       = 1000             // rows of one second, or, if that is more,
-	backlog    = 10               // so much of what waits: one row in ten
+	backlog    = 30               // so much of what waits: a thirtieth
 	most       = 100_000          // entries: about 20 MB. With more than that all is written, whatever it costs.
 	patience   = 10 * time.Second // that one write may take
 	complain   = time.Minute      // between two lines about writes that fail
