@@ -2,14 +2,15 @@ package web
 
 import (
 	"bytes"
+	"errors"
 	"net/http"
 	"strconv"
 )
 
 // Unparsed returns the whole answer to a request that was refused before net/http could make one of it: its head could not
-// be read, or not in one way only. It is 400 in the words of the target's contract, as far as there is a target, with
-// everything that other answers have, and it is observed like them. Whoever sends it closes the connection: where the next
-// request would begin nobody knows.
+// be read, or not in one way only. It is 400, or the status of a [StatusError], in the words of the target's contract, as
+// far as there is a target, with everything that other answers have, and it is observed like them. Whoever sends it closes
+// the connection: where the next request would begin nobody knows.
 //
 // remote is the peer, as in [http.Request.RemoteAddr]; method and target are what the request line said, "" if nothing;
 // why is for the log.
@@ -25,7 +26,11 @@ func (f *Floor) Unparsed(remote, method, target string, why error) []byte {
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		})
 		f.unrouted(&one.r)
-		f.refuse(&one.w, &one.r, &StatusError{Status: http.StatusBadRequest, Err: why})
+		var status *StatusError
+		if !errors.As(why, &status) {
+			why = &StatusError{Status: http.StatusBadRequest, Err: why}
+		}
+		f.refuse(&one.w, &one.r, why)
 	}()
 	return recorded.answer(f.now().UTC().Format(http.TimeFormat), method != http.MethodHead)
 }
