@@ -39,12 +39,13 @@ func (g *Gate) Exchange(ctx context.Context, p auth.Presented, from auth.Caller)
 	if p.Kind == auth.Login {
 		return g.login(ctx, grant, holder, used, from, now)
 	}
-	grant.Session = secret.NewSessionID(now)
+	var id string
+	grant.Session, id = secret.NewIDs(now)
 	grant.Scope = auth.TokenScope(holder.Scope)
 	grant.Expires = until(now, g.config.Lifetimes[p.Kind.Contract().Index()], holder.ExpiresAt)
 	grant.Token, err = g.rings.Mint(token.Order{
 		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
-		Position: at, Scope: grant.Scope, AuthTime: now, Expires: grant.Expires,
+		Position: at, Scope: grant.Scope, AuthTime: now, Expires: grant.Expires, ID: id,
 	}, now)
 	return grant, err
 }

@@ -45,13 +45,21 @@ func NewCredentialID() auth.CredentialID { return auth.CredentialID(Mint(auth.ID
 
 // NewSessionID draws a sid. It begins with the time, which the token tells anyway, so that sessions lie in the database in the
 // order of their logins: those that are written together lie together, and one commit writes few pages. It is no secret.
-func NewSessionID(now time.Time) auth.SessionID {
-	id := make([]byte, timeLength, timeLength+randomLength)
+func NewSessionID(now time.Time) auth.SessionID { return sessionID(now, Mint(randomLength)) }
+
+func sessionID(now time.Time, random string) auth.SessionID {
+	var id [timeLength]byte
 	for ms, i := uint64(now.UnixMilli()), timeLength-1; i >= 0; i-- {
 		id[i] = auth.Alphabet[ms%62]
 		ms /= 62
 	}
-	return auth.SessionID(append(id, Mint(randomLength)...))
+	return auth.SessionID(string(id[:]) + random)
+}
+
+// NewIDs draws the sid and the jti of an exchange at once.
+func NewIDs(now time.Time) (auth.SessionID, string) {
+	random := Mint(randomLength + idLength)
+	return sessionID(now, random[:randomLength]), random[randomLength:]
 }
 
 // NewTokenID draws a jti.

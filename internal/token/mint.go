@@ -33,19 +33,23 @@ type Order struct {
 	AuthTime   time.Time
 	Expires    time.Time // whole seconds
 	Audience   string    // "": the configured one; a renewed token keeps its old one's
+	ID         string    // jti; "": one is drawn
 }
 
 // Mint signs a new access token that is issued at now.
 func (r *Rings) Mint(o Order, now time.Time) (string, error) {
-	return r.mint(signerAt(r.state.Load().signing, now), o, now, secret.NewTokenID())
+	if o.ID == "" {
+		o.ID = secret.NewTokenID()
+	}
+	return r.mint(signerAt(r.state.Load().signing, now), o, now)
 }
 
-func (r *Rings) mint(s *signer, o Order, now time.Time, id string) (string, error) {
+func (r *Rings) mint(s *signer, o Order, now time.Time) (string, error) {
 	iat := now.Unix()
 	claims := verify.Claims{
 		Issuer: r.config.Issuer, Subject: o.Account.String(), Audience: o.Audience,
 		IssuedAt: iat, NotBefore: iat - notBefore, Expires: o.Expires.Unix(), AuthTime: o.AuthTime.Unix(),
-		ID: id, Type: o.Type, Credential: string(o.Credential), Session: string(o.Session),
+		ID: o.ID, Type: o.Type, Credential: string(o.Credential), Session: string(o.Session),
 		Position: int64(o.Position), Granted: o.Scope,
 	}
 	if claims.Audience == "" {
@@ -87,7 +91,8 @@ func (r *Rings) MintPair(row auth.Session) (Pair, error) {
 	p.Access, err = r.mint(access, Order{
 		Account: row.Account, Credential: row.Credential, Session: row.ID, Type: verify.B2BAccess,
 		Position: row.Position, Scope: row.Scope, AuthTime: row.StartedAt, Expires: row.AccessExpires,
-	}, row.RotatedAt, state.derivedID("access", row))
+		ID: state.derivedID("access", row),
+	}, row.RotatedAt)
 	if err != nil {
 		return Pair{}, err
 	}
