@@ -48,6 +48,16 @@ func (l *loader) checkAddresses() {
 			l.problem(fmt.Sprintf("trusted_proxies[%d]", i), "%w; or write private for all private ranges", err)
 		}
 	}
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		l.problem("proxy_protocol", "nobody may send its header: name the proxy in trusted_proxies")
+	}
+	if c.RequireHTTPS && c.TLS.CertFile == "" && len(c.TrustedProxies) == 0 {
+		l.problem("require_https", "every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies")
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		l.problem("tls", "set both, cert_file and key_file")
+	}
+	l.count("max_connections_per_address", int64(c.MaxConnectionsPerAddress), 0, 1_000_000)
 }
 
 func checkListen(addr string) error {

@@ -50,11 +50,16 @@ type Config struct {
 	// Whose X-Forwarded-For is believed: addresses and CIDRs, `private` for all private ranges. Name your load balancer
 	// here, and nobody else: a peer in this list may say where its requests come from.
 	TrustedProxies []string `yaml:"trusted_proxies"`
-	// PROXY protocol v2 on `listen`. It comes in a later release.
+	// The PROXY protocol, version 2, on `listen`: connections of trusted_proxies must begin with its header, which says
+	// where they come from, and all others must not.
 	ProxyProtocol bool `yaml:"proxy_protocol"`
-	// Refuse credentials that come in clear text. It comes in a later release.
+	// Refuse with 400 what comes to the contracts and the routes in clear text: without `tls`, unless one of
+	// trusted_proxies says X-Forwarded-Proto: https.
 	RequireHTTPS bool `yaml:"require_https"`
-	// Certificates for `listen`. They come in a later release.
+	// How many connections to `listen` an address may have at once (the /64 for IPv6; trusted_proxies any number). 0: any
+	// number.
+	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// Certificates for `listen`. With them it speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, and no clear text.
 	TLS TLS `yaml:"tls"`
 	// Cross-origin calls from browsers. They come in a later release.
 	CORS CORS `yaml:"cors"`
@@ -107,10 +112,10 @@ type DatabasePool struct {
 
 // TLS is how `listen` is encrypted.
 type TLS struct {
-	// Both are read anew when they change.
+	// PEM: the certificate, then those that lead to the root; and its key. Both are read anew when they change.
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
-	// Certificates by themselves.
+	// Certificates by themselves. They come in a later release.
 	ACME ACME `yaml:"acme"`
 }
 
@@ -367,6 +372,8 @@ func Default() *Config {
 		Environment: auth.Live,
 		KeyPrefix:   "gk",
 		DataDir:     "./gatehouse-data",
+
+		MaxConnectionsPerAddress: 1000,
 		DatabasePool: DatabasePool{
 			MaxConnections:   20,
 			StatementTimeout: 2 * time.Second,

@@ -178,13 +178,17 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"routes:\n- {path: /a, public: true}\n- {path: /b, public: true}\n- {path: /a/, accepts: [ORDER_API]}\n", "gatehouse.yaml:4: routes[2]: can never match: routes[0] at gatehouse.yaml:2 has the same path, host and no methods"},
 		{"routes:\n- {path: /a, public: true, methods: [GET, POST]}\n- {path: /a, public: true, methods: [PUT, POST]}\n", "gatehouse.yaml:3: routes[1]: can never match: routes[0] at gatehouse.yaml:2 has the same path, host and method POST"},
 
+		// Connections.
+		{"proxy_protocol: true\nrequire_https: true\n", "gatehouse.yaml:1: proxy_protocol: nobody may send its header: name the proxy in trusted_proxies\n" +
+			"gatehouse.yaml:2: require_https: every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies"},
+		{"tls: {cert_file: a.pem}\n", "gatehouse.yaml:1: tls: set both, cert_file and key_file"},
+		{"max_connections_per_address: -1\n", "gatehouse.yaml:1: max_connections_per_address: -1 is out of bounds: write 0 to 1000000"},
+
 		// What is not there yet.
 		{"database: postgres://db/\n", "gatehouse.yaml:1: database: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"database_pool:\n  max_connections: 5\n", "gatehouse.yaml:2: database_pool.max_connections: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"redis: redis://r/\n", "gatehouse.yaml:1: redis: comes in a later release; this one keeps limits in memory"},
-		{"proxy_protocol: true\nrequire_https: true\n", "gatehouse.yaml:1: proxy_protocol: comes in a later release; this one learns a caller's address from X-Forwarded-For, see trusted_proxies\n" +
-			"gatehouse.yaml:2: require_https: comes in a later release; this one leaves it to the load balancer"},
-		{"tls: {acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:1: tls.acme.hosts: comes in a later release; this one leaves it to the load balancer, see trusted_proxies"},
+		{"tls: {acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:1: tls.acme.hosts: comes in a later release; this one reads certificates from files, see tls.cert_file"},
 		{"cors: {allowed_origins: ['https://a']}\n", "gatehouse.yaml:1: cors.allowed_origins: comes in a later release; this one answers no cross-origin calls"},
 		{"dashboard: {enabled: false}\n", "gatehouse.yaml:1: dashboard.enabled: comes in a later release; this one has none, and the command line for everything"},
 		{"docs: {title: x}\n", "gatehouse.yaml:1: docs.title: comes in a later release; this one has none"},

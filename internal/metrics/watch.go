@@ -11,6 +11,7 @@ import (
 type Sources struct {
 	LogLag              func() time.Duration // how old what this replica knows of the change log may be
 	SigningKeyExpiry    func() time.Time     // of the key in use: when the next takes over; zero: left out
+	CertificateExpiry   func() time.Time     // of the one that `listen` shows
 	CredentialsExpiring func() int64         // credentials that expire within the next 14 days
 	LogLinesDropped     func() int64         // of the access log
 	RefusalsUnwritten   func() int64         // that were counted and not stored
@@ -66,6 +67,10 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 			send(prometheus.GaugeValue, float64(at.UnixMilli())/1000, described("gatehouse_signing_key_expiry_timestamp_seconds",
 				"When the key that signs now gives way to the next, in Unix time."))
 		}
+	}
+	if s.CertificateExpiry != nil {
+		send(prometheus.GaugeValue, float64(s.CertificateExpiry().UnixMilli())/1000, described("gatehouse_certificate_expiry_timestamp_seconds",
+			"When the certificate that customers are shown expires, in Unix time."))
 	}
 	if s.CredentialsExpiring != nil {
 		send(prometheus.GaugeValue, float64(s.CredentialsExpiring()), described("gatehouse_credentials_expiring",

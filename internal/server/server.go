@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -23,11 +22,11 @@ import (
 	"github.com/gatehouse/gatehouse/internal/gate"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/usage"
-	"github.com/gatehouse/gatehouse/internal/web"
 )
 
 // Options are what a server is given beside its configuration.
@@ -63,7 +62,8 @@ type Server struct {
 	}
 
 	public, admin         *http.Server
-	listener, adminListen net.Listener
+	listener, adminListen *listen.Listener
+	certificates          *listen.Certificates // nil: clear text
 	ready                 chan struct{}
 	draining              atomic.Bool
 }
@@ -104,26 +104,11 @@ func (s *Server) build(ctx context.Context) error {
 	if err := s.buildCore(ctx); err != nil {
 		return err
 	}
-	handler, err := s.buildWeb()
+	floor, err := s.buildWeb()
 	if err != nil {
 		return err
 	}
-	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire
-	s.public = web.NewServer(handler, errorLog)
-	s.admin = web.NewServer(s.adminHandler(), log.New(io.Discard, "", 0))
-	if s.listener, err = listen(ctx, "listen", c.Listen); err != nil {
-		return err
-	}
-	s.adminListen, err = listen(ctx, "admin_listen", c.AdminListen)
-	return err
-}
-
-func listen(ctx context.Context, key, address string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: set %s to an address that is free, for instance with port 0", key, err, key)
-	}
-	return l, nil
+	return s.listen(ctx, floor)
 }
 
 // buildCore makes the rooms that decide.
@@ -175,6 +160,12 @@ func (s *Server) buildCore(ctx context.Context) error {
 	}
 	if s.refusals, err = audit.New(audit.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
 		return err
+	}
+	if c.TLS.CertFile != "" {
+		s.certificates, err = listen.NewCertificates(listen.CertificatesConfig{CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Log: s.log})
+		if err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
 	}
 	s.watch()
 	s.control, err = newControl(c.DataDir, s.refusals)
@@ -287,7 +278,7 @@ func (s *Server) close() error {
 			err = errors.Join(err, server.Close())
 		}
 	}
-	for _, l := range []net.Listener{s.listener, s.adminListen} {
+	for _, l := range []*listen.Listener{s.listener, s.adminListen} {
 		if l != nil {
 			_ = l.Close() // closed already, where the server ran
 		}

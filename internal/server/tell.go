@@ -38,8 +38,8 @@ func (s *Server) announce() {
 	if s.opened.From != 0 && s.opened.From != s.opened.To {
 		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
 	}
-	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && !net.ParseIP(host).IsLoopback() && s.proxies.Len() == 0 {
-		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: put a proxy with TLS in front and name it in trusted_proxies")
+	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && s.certificates == nil && !net.ParseIP(host).IsLoopback() && s.proxies.Len() == 0 {
+		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: set tls.cert_file and tls.key_file, or put a proxy with TLS in front and name it in trusted_proxies")
 	}
 	if s.proxies.Everyone() {
 		s.log.Warn("trusted_proxies holds every address of a family: any caller can say where he comes from, and allowlists are worth nothing")
@@ -94,7 +94,12 @@ const sessionMemory = 30 * 24 * time.Hour
 // watch tells the metrics where to look when somebody scrapes.
 func (s *Server) watch() {
 	count := func(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
+	var certificateExpiry func() time.Time
+	if s.certificates != nil {
+		certificateExpiry = s.certificates.Expires
+	}
 	s.metrics.Watch(metrics.Sources{
+		CertificateExpiry:   certificateExpiry,
 		LogLag:              s.follower.Age,
 		SigningKeyExpiry:    s.opened.Rings.NextRotation,
 		CredentialsExpiring: s.expiring.Load,

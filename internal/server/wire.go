@@ -21,7 +21,7 @@ import (
 const keySetMaxAge = 5 * time.Minute
 
 // buildWeb makes what the public listener serves: our own addresses, the contracts, the routes.
-func (s *Server) buildWeb() (http.Handler, error) {
+func (s *Server) buildWeb() (*web.Floor, error) {
 	c := s.config
 	liquidContract, err := liquid.New(liquid.Config{
 		Gate: s.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
@@ -54,6 +54,16 @@ func (s *Server) buildWeb() (http.Handler, error) {
 	next, err := s.buildGateway(words)
 	if err != nil {
 		return nil, err
+	}
+	if c.RequireHTTPS {
+		for _, a := range own {
+			if a.Refuse != nil { // an address of a contract: the others take and give no credential
+				for method, handler := range a.Methods {
+					a.Methods[method] = s.encrypted(handler)
+				}
+			}
+		}
+		next = s.encrypted(next)
 	}
 	return web.New(web.Config{
 		Own: own, Next: next, Resolve: s.resolve, Attempt: s.gate.Attempt, Look: s.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,

@@ -1,0 +1,75 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gatehouse/gatehouse/internal/listen"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// listen opens both addresses, and makes the servers for them.
+func (s *Server) listen(ctx context.Context, floor *web.Floor) error {
+	c := s.config
+	var err error
+	s.listener, err = newListener(ctx, "listen", c.Listen, listen.Config{
+		Refuse: func(remote, method, target string, why *listen.Refusal) []byte {
+			return floor.Unparsed(remote, method, target, &web.StatusError{Status: why.Status, Err: why})
+		},
+		Certificates: s.certificates, ProxyProtocol: c.ProxyProtocol, Trusts: s.proxies.Trusts,
+		MaxPerAddress: c.MaxConnectionsPerAddress, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	if s.adminListen, err = newListener(ctx, "admin_listen", c.AdminListen, listen.Config{Refuse: refuseAdmin}); err != nil {
+		return err
+	}
+	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire
+	s.public = web.NewServer(s.listener.Handler(floor), errorLog)
+	s.admin = web.NewServer(s.adminListen.Handler(s.adminHandler()), log.New(io.Discard, "", 0))
+	return nil
+}
+
+func newListener(ctx context.Context, key, address string, c listen.Config) (*listen.Listener, error) {
+	inner, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w: set %s to an address that is free, for instance with port 0", key, err, key)
+	}
+	return listen.New(inner, c)
+}
+
+// refuseAdmin is the answer of admin_listen to what is no request.
+func refuseAdmin(_, _, _ string, why *listen.Refusal) []byte {
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", why.Status, http.StatusText(why.Status))
+}
+
+var errClearText = errors.New("it came in clear text, and require_https is set")
+
+// encrypted refuses what came in clear text, on whichever part of its way we know of. Of a proxy's word for it, each has to
+// be good: what stands there may be a list, to which the client wrote the first.
+func (s *Server) encrypted(next web.Handler) web.Handler {
+	if next == nil {
+		return nil
+	}
+	return func(w http.ResponseWriter, r *web.Request) error {
+		good := r.TLS != nil
+		if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && s.proxies.Trusts(r.Caller.Peer) {
+			good = !slices.ContainsFunc(strings.Split(strings.Join(said, ","), ","), func(one string) bool {
+				return !strings.EqualFold(strings.TrimSpace(one), "https")
+			})
+		}
+		if !good {
+			return &web.StatusError{Status: http.StatusBadRequest, Err: errClearText}
+		}
+		return next(w, r)
+	}
+}
