@@ -1,0 +1,185 @@
+package listen_test
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/listen"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// closes waits until the server has closed, and fails if that takes as long as no bound of these tests is.
+func closes(t *testing.T, c net.Conn, doing string) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%s: the connection is still there", doing)
+	}
+}
+
+func TestSlowConnectionsAreCut(t *testing.T) {
+	bounds := listen.Config{HeadTime: 50 * time.Millisecond, Stall: 50 * time.Millisecond}
+	w := serve(t, bounds)
+	const good = "GET /x HTTP/1.1\r\n" + host + "\r\n"
+	for name, raw := range map[string]string{
+		"half a head":                      "GET /x HTTP/1.1\r\n",
+		"half a head on a used connection": good + "GET /y HTTP/1.1\r\n",
+		"half a body":                      post("/x", "Content-Length: 5\r\n", "he"),
+		"half a chunk":                     post("/x", chunked, "5\r\nhe"),
+		"no body at all":                   post("/x", "Content-Length: 5\r\n", ""),
+	} {
+		c := w.dial()
+		if _, err := io.WriteString(c, raw); err != nil {
+			t.Fatal(err)
+		}
+		closes(t, c, name)
+	}
+	bounds.Certificates = newFolder(t, newPair(t, 1, time.Now().Add(time.Hour))).Certificates
+	closes(t, serve(t, bounds).dial(), "a handshake that does not begin")
+}
+
+// A late head on a connection that is in use is told so, after the answers before it.
+func TestLateHeadIsAnswered(t *testing.T) {
+	w := serve(t, listen.Config{HeadTime: 50 * time.Millisecond})
+	c := w.dial()
+	if _, err := io.WriteString(c, "GET /1 HTTP/1.1\r\n"+host+"\r\nGET /2 HTTP/1.1\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.answers(c); len(got) != 2 || got[0] != 200 || got[1] != 408 {
+		t.Errorf("got %v, want 200 408", got)
+	}
+}
+
+// What moves, however slowly, goes on.
+func TestBodyThatMovesIsNotCut(t *testing.T) {
+	const stall = 400 * time.Millisecond
+	w := serve(t, listen.Config{Stall: stall})
+	c := w.dial()
+	if _, err := io.WriteString(c, post("/x", "Connection: close\r\nContent-Length: 8\r\n", "")); err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(stall / 4)
+	defer tick.Stop()
+	for range 8 { // twice as long as a stall may last
+		<-tick.C
+		if _, err := io.WriteString(c, "a"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.answers(c); len(got) != 1 || got[0] != 200 {
+		t.Errorf("got %v, want 200", got)
+	}
+}
+
+// Whoever does not read his answer is cut.
+func TestAnswerThatNobodyReads(t *testing.T) {
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := listen.New(inner, listen.Config{Stall: 50 * time.Millisecond, Refuse: func(string, string, string, *listen.Refusal) []byte { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	server := web.NewServer(l.Handler(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := rw.Write(make([]byte, 1<<16)); err != nil {
+				ended <- err
+				return
+			}
+		}
+	})), nil)
+	go func() { _ = server.Serve(l) }()
+	defer server.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "GET /x HTTP/1.1\r\n"+host+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v, want a deadline", err)
+	}
+}
+
+func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
+	w := serve(t, listen.Config{MaxPerAddress: 2})
+	answered := func(c net.Conn) bool {
+		if _, err := io.WriteString(c, "GET /x HTTP/1.1\r\n"+host+"\r\n"); err != nil {
+			return false
+		}
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		return err == nil && resp.StatusCode == 200
+	}
+	first, second := w.dial(), w.dial()
+	if !answered(first) || !answered(second) {
+		t.Fatal("the first two are not served")
+	}
+	if answered(w.dial()) {
+		t.Error("a third was served")
+	}
+	if _, err := io.WriteString(first, "GET /x HTTP/1.1\r\n"+host+end); err != nil {
+		t.Fatal(err)
+	}
+	closes(t, first, "the first")
+	if !answered(w.dial()) {
+		t.Error("the place of a closed one is still taken")
+	}
+	trusted := serve(t, listen.Config{MaxPerAddress: 1, Trusts: netip.Addr.IsLoopback})
+	for range 3 {
+		if !answered(trusted.dial()) {
+			t.Error("a proxy's connections are bounded")
+		}
+	}
+}
+
+func proxyHeader(command, family byte, addresses ...byte) string {
+	b := append([]byte("\r\n\r\n\x00\r\nQUIT\n"), command, family)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(addresses)))
+	return string(append(b, addresses...))
+}
+
+func TestProxyProtocol(t *testing.T) {
+	four := []byte{192, 0, 2, 7, 192, 0, 2, 8, 0x12, 0x34, 0, 80}
+	six := append(append(netip.MustParseAddr("2001:db8::7").AsSlice(), netip.MustParseAddr("2001:db8::8").AsSlice()...), 0x12, 0x34, 0, 80)
+	trusting := listen.Config{ProxyProtocol: true, Trusts: netip.Addr.IsLoopback, HeadTime: time.Second}
+	nobody := listen.Config{ProxyProtocol: true, Trusts: func(netip.Addr) bool { return false }}
+	for _, c := range []struct {
+		name, header string
+		of           listen.Config
+		want         string // part of the answer; "" for none
+	}{
+		{"IPv4", proxyHeader(0x21, 0x11, four...), trusting, `"from":"192.0.2.7"`},
+		{"IPv6", proxyHeader(0x21, 0x21, six...), trusting, `"from":"2001:db8::7"`},
+		{"more than addresses", proxyHeader(0x21, 0x11, append(four, 4, 0, 1, 0)...), trusting, `"from":"192.0.2.7"`},
+		{"LOCAL", proxyHeader(0x20, 0), trusting, `"from":"127.0.0.1"`},
+		{"none", "", trusting, ""},
+		{"version 1", "PROXY TCP4 192.0.2.7 192.0.2.8 1 80\r\n", trusting, ""},
+		{"UDP", proxyHeader(0x21, 0x12, four...), trusting, ""},
+		{"too short", proxyHeader(0x21, 0x11, four[:8]...), trusting, ""},
+		{"version 3", proxyHeader(0x31, 0x11, four...), trusting, ""},
+		{"too long", proxyHeader(0x21, 0x11, make([]byte, 5000)...), trusting, ""},
+		{"one who is not trusted", proxyHeader(0x21, 0x11, four...), nobody, "400 Bad Request"},
+		{"one who is not trusted and says nothing", "", nobody, `"from":"127.0.0.1"`},
+	} {
+		conn := serve(t, c.of).dial()
+		if _, err := io.WriteString(conn, c.header+last); err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := io.ReadAll(conn)
+		if !strings.Contains(string(answer), c.want) || c.want == "" && len(answer) > 0 {
+			t.Errorf("%s: got %q, want %q", c.name, answer, c.want)
+		}
+	}
+}
