@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -16,11 +17,12 @@ import (
 // together is how many callers a benchmark has at once for each processor.
 const together = 32
 
-// BenchmarkInsert is the floor: one row into a table without indexes, committed with whoever else waits.
+// BenchmarkInsert is the floor: one row of the least that a session could be, committed with whoever else waits.
 func BenchmarkInsert(b *testing.B) {
 	db := benchDB(b, 0)
 	if _, err := update(b.Context(), db, func(t *tx) (int64, error) {
-		return t.exec(`CREATE TABLE floor (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, what TEXT NOT NULL) STRICT`)
+		return t.exec(`CREATE TABLE floor (id TEXT PRIMARY KEY, account INTEGER NOT NULL, credential TEXT NOT NULL, pos INTEGER NOT NULL,
+			generation INTEGER NOT NULL, started_at INTEGER NOT NULL, expires_at INTEGER NOT NULL) STRICT`)
 	}); err != nil {
 		b.Fatal(err)
 	}
@@ -28,8 +30,11 @@ func BenchmarkInsert(b *testing.B) {
 	measure(b)
 	b.RunParallel(func(p *testing.PB) {
 		for p.Next() {
+			now := db.Now()
+			id := fmt.Sprintf("%016x%06x", rand.Uint64(), rand.IntN(1<<24))
 			if _, err := update(b.Context(), db, func(t *tx) (int64, error) {
-				return t.exec(`INSERT INTO floor (at, what) VALUES ($1, $2)`, 1731677139000, "what this row says")
+				return t.exec(`INSERT INTO floor (id, account, credential, pos, generation, started_at, expires_at)
+					VALUES ($1, 100001, 'c1aBcDe0f1G2', 1, 0, $2, $3)`, id, now.UnixMilli(), now.Add(time.Hour).UnixMilli())
 			}); err != nil {
 				b.Error(err)
 			}
@@ -50,32 +55,35 @@ func BenchmarkStartSession(b *testing.B) {
 	})
 }
 
+// BenchmarkRotateSession refreshes sessions in no order: a few, that lie together, or very many, of which no two do.
 func BenchmarkRotateSession(b *testing.B) {
-	const sessions = 100_000
-	db := benchDB(b, 10_000)
-	ids := make([]auth.SessionID, sessions)
-	for i := range ids {
-		n := benchLogin(db, i%10_000)
-		ids[i] = n.ID
-	}
-	benchSessions(b, db, ids)
-	generations := make([]atomic.Int64, sessions)
-	var next atomic.Int64
-	b.SetParallelism(together)
-	measure(b)
-	b.RunParallel(func(p *testing.PB) {
-		for p.Next() {
-			i := next.Add(1) * 7919 % sessions
-			now := db.Now()
-			_, _, err := db.RotateSession(b.Context(), ids[i], auth.Spend{
-				Generation: generations[i].Add(1) - 1, Until: now.Add(7 * 24 * time.Hour), AccessUntil: now.Add(time.Hour), Leeway: 10 * time.Second,
-				AccessKey: "key_8Zq1rT0aBcDe", RefreshKey: "key_9Zq1rT0aBcDe", IdempotencyDigest: []byte("01234567890123456789012345678901"),
-			})
-			if err != nil {
-				b.Error(err)
+	for _, each := range []int{1, 1000} { // sessions of each caller
+		b.Run(fmt.Sprint(each*together*runtime.GOMAXPROCS(0)), func(b *testing.B) {
+			db := benchDB(b, 10_000)
+			ids := make([]auth.SessionID, each*together*runtime.GOMAXPROCS(0))
+			for i := range ids {
+				ids[i] = benchLogin(db, i%10_000).ID
 			}
-		}
-	})
+			benchSessions(b, db, ids)
+			rand.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+			var callers atomic.Int64
+			b.SetParallelism(together)
+			measure(b)
+			b.RunParallel(func(p *testing.PB) {
+				mine := ids[int(callers.Add(1)-1)*each:][:each]
+				for n := 0; p.Next(); n++ {
+					now := db.Now()
+					_, _, err := db.RotateSession(b.Context(), mine[n%each], auth.Spend{
+						Generation: int64(n / each), Until: now.Add(7 * 24 * time.Hour), AccessUntil: now.Add(time.Hour), Leeway: 10 * time.Second,
+						AccessKey: "key_8Zq1rT0aBcDe", RefreshKey: "key_9Zq1rT0aBcDe", IdempotencyDigest: []byte("01234567890123456789012345678901"),
+					})
+					if err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
 }
 
 func BenchmarkHolder(b *testing.B) {
@@ -160,7 +168,7 @@ func benchDigest(i int) []byte {
 func benchLogin(db *DB, i int) auth.NewSession {
 	now := db.Now()
 	return auth.NewSession{
-		ID: auth.SessionID(fmt.Sprintf("%016x%011x", rand.Uint64(), now.UnixMilli())), Credential: benchCredential(i), SecretDigest: benchDigest(i),
+		ID: auth.SessionID(fmt.Sprintf("%011x%08x", now.UnixMilli(), rand.Uint64()>>16)), Credential: benchCredential(i), SecretDigest: benchDigest(i),
 		Expires: now.Add(7 * 24 * time.Hour), AccessExpires: now.Add(time.Hour), AccessKey: "key_8Zq1rT0aBcDe", RefreshKey: "key_9Zq1rT0aBcDe",
 		UserAgent: "warehouse/2.1 (linux)",
 	}
@@ -168,10 +176,10 @@ func benchLogin(db *DB, i int) auth.NewSession {
 
 func benchSessions(b *testing.B, db *DB, ids []auth.SessionID) {
 	b.Helper()
-	for from := 0; from < len(ids); from += 1000 {
+	for from := 0; from < len(ids); from += 64 {
 		if _, err := update(b.Context(), db, func(t *tx) (none struct{}, err error) {
 			now := db.Now()
-			for i := from; i < from+1000; i++ {
+			for i := from; i < from+64; i++ {
 				if _, err := t.exec(`INSERT INTO sessions (id, account, credential, secret, pos, generation, started_at, rotated_at, access_expires_at,
 					expires_at, access_key, refresh_key, scope, address, user_agent)
 					VALUES ($1, 100001, $2, 1, 0, 0, $3, $3, $4, $4, 'key_8Zq1rT0aBcDe', 'key_9Zq1rT0aBcDe', 'orders:read orders:write', '', 'warehouse/2.1 (linux)')`,

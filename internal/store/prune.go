@@ -29,8 +29,6 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 	}{
 		{"audit trail", `DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < $1 ORDER BY at LIMIT $2)`, before.Audit},
 		{"refusals", `DELETE FROM refusals WHERE id IN (SELECT id FROM refusals WHERE at < $1 ORDER BY at LIMIT $2)`, before.Refusals},
-		{"usage", `DELETE FROM usage WHERE (account, hour, credential, what) IN
-			(SELECT account, hour, credential, what FROM usage WHERE hour < $1 ORDER BY hour LIMIT $2)`, before.Usage},
 		{"revoked sessions", `DELETE FROM revoked_sessions WHERE sid IN
 			(SELECT sid FROM revoked_sessions WHERE until < $1 ORDER BY until LIMIT $2)`, db.Now()},
 		// By number, which is the order of time: what is left has no gaps.
@@ -43,12 +41,40 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 			return wrap(err, "prune the "+p.what)
 		}
 	}
+	if err := db.pruneUsage(ctx, before.Usage); err != nil {
+		return wrap(err, "prune the usage")
+	}
 	return wrap(db.pruneSessions(ctx, before.Sessions), "prune the sessions")
 }
 
-func (db *DB) prune(ctx context.Context, query string, before time.Time) error {
+// pruneUsage goes from account to account: an index on the hour alone would cost every row that is written more than this
+// costs once in a while.
+func (db *DB) pruneUsage(ctx context.Context, before time.Time) error {
+	if before.IsZero() {
+		return nil
+	}
+	for account := int64(-1); ; {
+		err := db.read(ctx, func(c *conn) error {
+			return c.one(`SELECT account FROM usage WHERE account > $1 ORDER BY account LIMIT 1`, in{account}, out{&account})
+		})
+		if isNoRow(err) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := db.prune(ctx, `DELETE FROM usage WHERE account = $3 AND (hour, credential, what) IN
+			(SELECT hour, credential, what FROM usage WHERE account = $3 AND hour < $1 ORDER BY hour LIMIT $2)`, before, account); err != nil {
+			return err
+		}
+	}
+}
+
+// prune runs a query that deletes at most $2 rows from before $1, until there are none.
+func (db *DB) prune(ctx context.Context, query string, before time.Time, more ...any) error {
+	args := append(in{before.UnixMilli(), pruneBatch}, more...)
 	for {
-		n, err := update(ctx, db, func(t *tx) (int64, error) { return t.exec(query, before.UnixMilli(), pruneBatch) })
+		n, err := update(ctx, db, func(t *tx) (int64, error) { return t.exec(query, args...) })
 		if err != nil || n < pruneBatch {
 			return err
 		}

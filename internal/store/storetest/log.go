@@ -360,7 +360,7 @@ func prune(t *testing.T, w *World) {
 	var refused []auth.Refusal
 	for i := range many {
 		at := old.Add(time.Duration(i) * time.Millisecond)
-		rows = append(rows, auth.UsageRow{Account: a.ID, Hour: at, What: auth.DidLogin, Count: 1})
+		rows = append(rows, auth.UsageRow{Account: a.ID + auth.AccountID(i/700), Hour: at, What: auth.DidLogin, Count: 1})
 		refused = append(refused, auth.Refusal{At: at, Count: 1, RequestIDs: []string{w.id("reqid_")}})
 	}
 	no(t, w.WriteUsage(ctx, rows, nil))
@@ -382,13 +382,16 @@ func prune(t *testing.T, w *World) {
 	no(t, err)
 
 	no(t, w.Prune(ctx, store.PruneBefore{})) // of what is not named nothing goes
-	if got, err := w.Usage(ctx, a.ID, time.UnixMilli(0)); err != nil || len(got) != many+1 {
-		t.Errorf("got %d rows of usage and %v, want %d", len(got), err, many+1)
+	if got, err := w.Usage(ctx, a.ID, time.UnixMilli(0)); err != nil || len(got) != 700+1 {
+		t.Errorf("got %d rows of usage and %v, want %d", len(got), err, 700+1)
 	}
 	no(t, w.Prune(ctx, store.PruneBefore{Audit: cut, Refusals: cut, Usage: cut, Sessions: cut, Changes: cut}))
 
 	if got, err := w.Usage(ctx, a.ID, time.UnixMilli(0)); err != nil || len(got) != 1 {
 		t.Errorf("got %d rows of usage and %v, want 1", len(got), err)
+	}
+	if got, err := w.Usage(ctx, a.ID+1, time.UnixMilli(0)); err != nil || len(got) > 0 {
+		t.Errorf("got %d rows of usage of the next account and %v, want none", len(got), err)
 	}
 	if got, err := w.Refusals(ctx, auth.RefusalFilter{Most: 5000}); err != nil || len(got) != 1 || got[0].RequestIDs[0] != "reqid_live" {
 		t.Errorf("got %d refusals and %v, want 1", len(got), err)

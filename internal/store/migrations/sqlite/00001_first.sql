@@ -214,7 +214,6 @@ CREATE TABLE usage (
     count      INTEGER NOT NULL,
     PRIMARY KEY (account, hour, credential, what)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX usage_hour ON usage (hour);
 
 CREATE TABLE secret_uses (
     credential TEXT    NOT NULL,
