@@ -101,13 +101,24 @@ func TestPublishedSDK(t *testing.T) {
 	}
 
 	// What its cart posts is for the API: it arrives as it was sent.
-	var cart struct{ Data struct{ Path string } }
+	var cart struct {
+		Data struct{ Path string }
+		Auth struct {
+			Token, Type string
+			Exp         int64
+		}
+	}
 	sdk.do(&cart, "cart", "cart-1")
 	if got, want := cart.Data.Path, "/api/cart/update"; got != want {
 		t.Errorf("cart: got %s, want %s", got, want)
 	}
 	if got, want := up.take()[0].Body, `{"id":"cart-1","refresh":true}`; got != want {
 		t.Errorf("cart: the API got %s, want %s", got, want)
+	}
+
+	// And it is how a new token is asked for, which the answer brings along.
+	if got := cart.Auth; got.Type != "ACCESS_TOKEN" || got.Exp%1000 != 0 || strings.Count(got.Token, ".") != 2 {
+		t.Errorf("cart: the answer's auth is %+v", got)
 	}
 
 	// Orders have credentials and tokens of their own.
