@@ -45,7 +45,7 @@ type conn struct {
 
 	instead []byte // what is left to pass in place of the refused request
 	refusal *refusal
-	broken  atomic.Bool // a body was refused in its middle
+	broken  atomic.Bool // a body was given up in its middle
 
 	headBy time.Time // when the head under way must be there; zero: none is
 
@@ -150,22 +150,22 @@ func (c *conn) readHead(p []byte) (int, error) {
 	if c.to += n; n > 0 {
 		return 0, nil
 	}
-	if c.late(err) {
+	if c.late(err, c.headBy) {
 		c.refuse(c.buf[c.from:c.to], errHeadTime)
 		return 0, nil
 	}
 	return 0, err
 }
 
-// late says whether a read ended because the head under way is late, and not because net/http wanted it to.
-func (c *conn) late(err error) bool {
-	if c.headBy.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
+// late says whether a read ended because of our own deadline, and not because net/http wanted it to.
+func (c *conn) late(err error, by time.Time) bool {
+	if by.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !now.Before(c.headBy) && (c.asked.IsZero() || now.Before(c.asked))
+	return !now.Before(by) && (c.asked.IsZero() || now.Before(c.asked))
 }
 
 // passHead passes on a head that lies at the beginning of p, and what of its body lies behind it.
@@ -219,14 +219,14 @@ func (c *conn) refuse(b []byte, why *Refusal) {
 	c.release()
 }
 
-// breakOff ends a connection in the middle of a body that is malformed. Its request has been let through, and what reads the
+// breakOff ends a connection in the middle of a body that is malformed, or has stopped. Its request has been let through, and what reads the
 // body finds out.
 func (c *conn) breakOff() {
 	c.state = over
 	c.broken.Store(true)
 }
 
-// Close closes the connection. Behind a malformed body there may be more, and a close would be a reset, which takes the
+// Close closes the connection. Behind a body that was given up there may be more, and a close would be a reset, which takes the
 // answer back: so that goes on for a moment.
 func (c *conn) Close() error {
 	if c.broken.CompareAndSwap(true, false) {
@@ -278,7 +278,11 @@ func (c *conn) readBody(p []byte) (int, error) {
 	if now := time.Now(); c.own.Sub(now) < c.listener.stall/2 {
 		c.setOwn(now.Add(c.listener.stall))
 	}
-	return c.Conn.Read(p)
+	n, err := c.Conn.Read(p)
+	if n == 0 && c.late(err, c.own) {
+		c.breakOff() // net/http would try to read the rest, and wait once more
+	}
+	return n, err
 }
 
 // stash keeps bytes for later. The buffer is empty.

@@ -119,6 +119,9 @@ func (h *head) feed(b []byte) (end int, why *Refusal) {
 			return 0, errTooLarge
 		}
 		if at == h.line || b[at-1] != '\r' {
+			if !h.begun {
+				_ = h.request(b[:at]) // for the answer: whose words it is in
+			}
 			return 0, errBareLF
 		}
 		line := b[h.line : at-1]

@@ -10,7 +10,9 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/listen"
@@ -58,25 +60,67 @@ func TestLateHeadIsAnswered(t *testing.T) {
 	}
 }
 
-// What moves, however slowly, goes on.
-func TestBodyThatMovesIsNotCut(t *testing.T) {
-	const stall = 400 * time.Millisecond
-	w := serve(t, listen.Config{Stall: stall})
-	c := w.dial()
-	if _, err := io.WriteString(c, post("/x", "Connection: close\r\nContent-Length: 8\r\n", "")); err != nil {
-		t.Fatal(err)
+// pipes is a listener of connections in memory, whose deadlines follow the time of synctest.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p; ok {
+		return c, nil
 	}
-	tick := time.NewTicker(stall / 4)
-	defer tick.Stop()
-	for range 8 { // twice as long as a stall may last
-		<-tick.C
-		if _, err := io.WriteString(c, "a"); err != nil {
+	return nil, net.ErrClosed
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// What moves, however slowly, goes on, both ways; when nothing does any more, it ends.
+func TestWhatMovesIsNotCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := make(pipes, 1)
+		l, err := listen.New(inner, listen.Config{Refuse: func(string, string, string, *listen.Refusal) []byte { return nil }})
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	if got := w.answers(c); len(got) != 1 || got[0] != 200 {
-		t.Errorf("got %v, want 200", got)
-	}
+		server := web.NewServer(l.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			_ = http.NewResponseController(rw).EnableFullDuplex()
+			_, _ = io.Copy(rw, r.Body)
+		})), nil)
+		go func() { _ = server.Serve(l) }()
+		ours, theirs := net.Pipe()
+		inner <- theirs
+		began := time.Now()
+		if _, err := io.WriteString(ours, post("/x", "Content-Length: 100000\r\n", "")); err != nil {
+			t.Fatal(err)
+		}
+		var answer atomic.Int64
+		go func() {
+			b := make([]byte, 10)
+			for {
+				n, err := ours.Read(b)
+				if answer.Add(int64(n)); err != nil {
+					return
+				}
+				time.Sleep(time.Second / 10)
+			}
+		}()
+		for range 60 { // twenty minutes of it
+			time.Sleep(20 * time.Second)
+			if _, err := ours.Write(make([]byte, 1000)); err != nil {
+				t.Fatalf("cut after %v, though it moved: %v", time.Since(began), err)
+			}
+		}
+		moved := time.Now()
+		time.Sleep(2 * time.Minute) // and now it does not, but for the rest of the answer
+		if answer.Load() < 60_000 {
+			t.Errorf("%d bytes came back after %v", answer.Load(), time.Since(moved))
+		}
+		if _, err := ours.Write(make([]byte, 1000)); err == nil {
+			t.Error("it stands still and is still there")
+		}
+		_ = ours.Close()
+		close(inner)
+		_ = server.Close()
+	})
 }
 
 // Whoever does not read his answer is cut.

@@ -47,6 +47,10 @@ func (s *Server) announce() {
 	if !s.opened.Born {
 		return
 	}
+	scheme := "http"
+	if s.certificates != nil {
+		scheme = "https"
+	}
 	key := "given by the configuration"
 	if !c.MasterKey.Set() {
 		key = MasterKeyPath(c.DataDir)
@@ -55,10 +59,10 @@ func (s *Server) announce() {
   data        %s
   master key  %s
               Keep a copy of the key elsewhere: without it no backup of the data can be used.
-  listening   http://%s for customers, http://%s for operators
+  listening   %s://%s for customers, http://%s for operators
   next        gatehouse account create --name "First customer"
               gatehouse credential create --account 100001 --kind api-key
-`, s.opened.DB.Path(), key, s.Addr(), s.AdminAddr())
+`, s.opened.DB.Path(), key, scheme, s.Addr(), s.AdminAddr())
 }
 
 // durability is the promise of the embedded database.

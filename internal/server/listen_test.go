@@ -1,0 +1,146 @@
+package server
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// newCertificate writes a certificate and its key, and returns the lines of a configuration for them.
+func newCertificate(t *testing.T, until time.Time) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: until}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: der}} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return "tls: {cert_file: '" + filepath.Join(dir, "cert.pem") + "', key_file: '" + filepath.Join(dir, "key.pem") + "'}\n"
+}
+
+// Over the wire, what is refused before net/http is refused in the words of the contract that it was meant for, and the
+// connection is closed.
+func TestAmbiguousFramingIsRefusedInTheContractsWords(t *testing.T) {
+	w := newWorld(t, "")
+	both := "POST /auth/login HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+	for raw, want := range map[string]string{
+		both:                                   `"code":"BAD_REQUEST"`,
+		"GET /auth/x HTTP/1.1\nHost: a\n\n":    `"code":"BAD_REQUEST"`,
+		"GET /%zz HTTP/1.1\r\nHost: a\r\n\r\n": `"message":"Bad Request"`,
+		"POST /oauth/token HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n": `"error":"invalid_request"`,
+	} {
+		for _, address := range []string{w.Addr(), w.AdminAddr()} {
+			c, err := net.Dial("tcp", address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(c, raw); err != nil {
+				t.Fatal(err)
+			}
+			br := bufio.NewReader(c)
+			resp, err := http.ReadResponse(br, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := io.ReadAll(resp.Body)
+			if resp.StatusCode != 400 || address == w.Addr() && !strings.Contains(string(body), want) {
+				t.Errorf("%.30q: got %d %s, want %s", raw, resp.StatusCode, body, want)
+			}
+			if rest, err := io.ReadAll(br); len(rest) > 0 || err != nil {
+				t.Errorf("%.30q: the connection goes on: %q, %v", raw, rest, err)
+			}
+			_ = c.Close()
+		}
+	}
+}
+
+func TestTLS(t *testing.T) {
+	until := time.Now().Add(48 * time.Hour).Truncate(time.Second)
+	w := newWorld(t, newCertificate(t, until)+"require_https: true\n")
+	c := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true}}
+	defer c.CloseIdleConnections()
+	resp, err := c.Get("https://" + w.Addr() + "/authentication")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.ProtoMajor != 2 || resp.StatusCode == http.StatusNotFound || resp.StatusCode >= 500 {
+		t.Errorf("got %s %s", resp.Proto, resp.Status)
+	}
+	if body, _ := io.ReadAll(resp.Body); strings.Contains(string(body), `"Bad Request"`) {
+		t.Errorf("TLS is taken for clear text: %s", body)
+	}
+	metrics, err := http.Get("http://" + w.AdminAddr() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer metrics.Body.Close()
+	if text, _ := io.ReadAll(metrics.Body); !strings.Contains(string(text), "\ngatehouse_certificate_expiry_timestamp_seconds ") {
+		t.Error("no metric says when the certificate expires")
+	}
+}
+
+func TestRequireHTTPS(t *testing.T) {
+	w := newWorld(t, "require_https: true\ntrusted_proxies: [10.0.0.0/8]\n"+
+		"routes:\n- {path: /open, public: true, upstream: 'http://127.0.0.1:1'}\n")
+	for _, c := range []struct {
+		name, path, peer string
+		tls              bool
+		proto            []string
+		refused          bool
+	}{
+		{"clear text", "/authentication", "192.0.2.1:1", false, nil, true},
+		{"clear text through a route", "/open/x", "192.0.2.1:1", false, nil, true},
+		{"TLS", "/authentication", "192.0.2.1:1", true, nil, false},
+		{"a proxy with TLS", "/authentication", "10.0.0.1:1", false, []string{"https"}, false},
+		{"a proxy without", "/authentication", "10.0.0.1:1", false, []string{"http"}, true},
+		{"a proxy that says nothing", "/authentication", "10.0.0.1:1", false, nil, true},
+		{"two proxies, the first without", "/authentication", "10.0.0.1:1", false, []string{"http, https"}, true},
+		{"a client's word and a proxy's", "/authentication", "10.0.0.1:1", false, []string{"https", "http"}, true},
+		{"TLS from a proxy, clear text to it", "/authentication", "10.0.0.1:1", true, []string{"http"}, true},
+		{"a stranger's word", "/authentication", "192.0.2.1:1", false, []string{"https"}, true},
+		{"the key set", "/.well-known/jwks.json", "192.0.2.1:1", false, nil, false},
+		{"health", "/healthz", "192.0.2.1:1", false, nil, false},
+	} {
+		r := httptest.NewRequest(http.MethodGet, c.path, nil)
+		r.RemoteAddr, r.TLS = c.peer, nil
+		if c.tls {
+			r.TLS = new(tls.ConnectionState)
+		}
+		if c.proto != nil {
+			r.Header["X-Forwarded-Proto"] = c.proto
+		}
+		rec := httptest.NewRecorder()
+		w.public.Handler.ServeHTTP(rec, r)
+		if refused := strings.Contains(rec.Body.String(), "Bad Request"); refused != c.refused {
+			t.Errorf("%s: got %d %s", c.name, rec.Code, rec.Body)
+		}
+	}
+}
