@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -116,6 +117,42 @@ func TestWhatMovesIsNotCut(t *testing.T) {
 		}
 		if _, err := ours.Write(make([]byte, 1000)); err == nil {
 			t.Error("it stands still and is still there")
+		}
+		_ = ours.Close()
+		close(inner)
+		_ = server.Close()
+	})
+}
+
+// What is bad and comes while the one before it is still being served waits for its answer, and does not disturb it.
+func TestBadOneBehindOneThatTakesItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		inner := make(pipes, 1)
+		l, err := listen.New(inner, listen.Config{Refuse: func(_, method, target string, why *listen.Refusal) []byte {
+			return fmt.Appendf(nil, "HTTP/1.1 %d %s %s\r\nContent-Length: 0\r\n\r\n", why.Status, method, target)
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := web.NewServer(l.Handler(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Hour)
+			if err := r.Context().Err(); err != nil {
+				t.Errorf("%s was cancelled: %v", r.URL, err)
+			}
+			_, _ = io.WriteString(rw, r.URL.Path)
+		})), nil)
+		go func() { _ = server.Serve(l) }()
+		ours, theirs := net.Pipe()
+		inner <- theirs
+		go func() { // net/http is slower to read than we are to write
+			_, _ = io.WriteString(ours, "GET /1 HTTP/1.1\r\n"+host+"\r\n")
+			_, _ = io.WriteString(ours, post("/2", "Content-Length: 1\r\n"+chunked, ""))
+			_, _ = io.WriteString(ours, after)
+		}()
+		answers, _ := io.ReadAll(ours)
+		got := string(answers)
+		if !strings.HasPrefix(got, "HTTP/1.1 200 OK\r\n") || !strings.Contains(got, "\r\n\r\n/1HTTP/1.1 400 POST /2\r\n") || strings.Contains(got, "smuggled") {
+			t.Errorf("got %q", got)
 		}
 		_ = ours.Close()
 		close(inner)
