@@ -21,7 +21,8 @@ func TestEveryStatementFails(t *testing.T) {
 	login := func(id auth.SessionID) auth.NewSession {
 		return auth.NewSession{ID: id, Credential: "c1", SecretDigest: []byte("d1"), Expires: at.Add(time.Hour), AccessExpires: at.Add(time.Hour)}
 	}
-	spend := auth.Spend{Until: at.Add(time.Hour), AccessUntil: at.Add(time.Hour), Leeway: time.Minute, OnReuse: auth.RevokeSession, RevokedUntil: at.Add(time.Hour)}
+	until := at.Add(time.Hour)
+	spend := auth.Spend{Until: until, AccessUntil: until, Leeway: time.Minute, OnReuse: auth.RevokeSession, RevokedUntil: until}
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -35,7 +36,8 @@ func TestEveryStatementFails(t *testing.T) {
 	_, err = template.SuspendAccount(ctx, suspended.ID, false, auth.Act{})
 	must(err)
 	credential := func(id auth.CredentialID) auth.Credential {
-		return auth.Credential{ID: id, Account: a.ID, Kind: auth.Login, Scope: "a b", CreatedAt: at, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d1"), CreatedAt: at}}}
+		first := auth.Secret{Number: 1, Digest: []byte("d1"), CreatedAt: at}
+		return auth.Credential{ID: id, Account: a.ID, Kind: auth.Login, Scope: "a b", CreatedAt: at, Secrets: []auth.Secret{first}}
 	}
 	must(template.CreateCredential(ctx, credential("c1"), auth.Act{}))
 	must(template.CreateCredential(ctx, credential("rotating"), auth.Act{}))

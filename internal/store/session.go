@@ -123,7 +123,9 @@ func (db *DB) Sessions(ctx context.Context, account auth.AccountID, liveOnly boo
 // If it has a row that row ends, because of because. The revocation is remembered until until, when none of its tokens can
 // be within its time any more; one that is remembered as long already is Already. A session of another account is
 // [auth.ErrNotFound].
-func (db *DB) RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error) {
+func (db *DB) RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string,
+	act auth.Act,
+) (auth.Revoked, error) {
 	r, err := update(ctx, db, func(t *tx) (auth.Revoked, error) {
 		now := db.Now()
 		var others int64

@@ -1,15 +1,12 @@
 package store
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -303,126 +300,6 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// TestWakes: a commit by a command that runs beside the server is noticed, a login is not.
-func TestWakes(t *testing.T) {
-	db := newDB(t, "")
-	wakes := db.Wakes()
-	beside, err := Open(t.Context(), Config{Path: db.Path()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer beside.Close()
-	next := func(what string) {
-		t.Helper()
-		select {
-		case <-wakes:
-		case <-time.After(10 * time.Second):
-			t.Errorf("%s woke nobody", what)
-		}
-	}
-	next("the beginning")
-	a, err := beside.CreateAccount(t.Context(), "Acme", "", auth.Act{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		_, before, _, err := db.Changes(t.Context(), 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := beside.RevokeContract(t.Context(), a.ID, auth.B2B, auth.Act{}); err != nil {
-			t.Fatal(err)
-		}
-		next("a command")
-		if _, head, _, err := db.Changes(t.Context(), before); err != nil || head != before+1 {
-			t.Errorf("after the wake: got head %d and %v, want %d", head, err, before+1)
-		}
-	}
-}
-
-// TestCommandUnderLoad: a command gets its turn while a server writes without a pause, and waits for one that holds on.
-func TestCommandUnderLoad(t *testing.T) {
-	server := newDB(t, "")
-	a, err := server.CreateAccount(t.Context(), "Acme", "", auth.Act{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	var load sync.WaitGroup
-	for range 32 {
-		load.Go(func() {
-			for ctx.Err() == nil {
-				if _, err := server.RevokeContract(t.Context(), a.ID, auth.B2B, auth.Act{}); err != nil {
-					t.Errorf("the server: %v", err)
-				}
-			}
-		})
-	}
-	command, err := Open(t.Context(), Config{Path: server.Path()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer command.Close()
-	for range 20 {
-		if _, err := command.RevokeContract(t.Context(), a.ID, auth.Orders, auth.Act{}); err != nil {
-			t.Errorf("the command: %v", err)
-		}
-	}
-	stop()
-	load.Wait()
-
-	release := hold(t, command)
-	done := make(chan error)
-	go func() {
-		_, err := server.CreateAccount(t.Context(), "Beta", "", auth.Act{})
-		done <- err
-	}()
-	select {
-	case err := <-done:
-		t.Errorf("two wrote at once: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	release()
-	if err := <-done; err != nil {
-		t.Errorf("once the other was done: %v", err)
-	}
-}
-
-// TestManyChanges: whoever is far behind gets the log in pieces, each of one moment.
-func TestManyChanges(t *testing.T) {
-	db := newDB(t, "")
-	const many = 2*mostChanges + 5
-	if _, err := update(t.Context(), db, func(t *tx) (none struct{}, err error) {
-		for range many {
-			if _, err := t.append(auth.Change{Of: auth.ChangedKeys, At: db.Now()}); err != nil {
-				return none, err
-			}
-		}
-		return none, nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	<-db.wake.c
-	var at auth.Position
-	for _, want := range []auth.Position{mostChanges, 2 * mostChanges, many} {
-		_, head, changes, err := db.Changes(t.Context(), at)
-		if err != nil || head != want || len(changes) != int(want-at) || changes[0].Number != at+1 {
-			t.Fatalf("after %d: got head %d, %d changes and %v, want head %d", at, head, len(changes), err, want)
-		}
-		at = head
-		select {
-		case <-db.wake.c:
-			if at == many {
-				t.Error("woken once more at the end")
-			}
-		default:
-			if at != many {
-				t.Error("not woken for the rest")
-			}
-		}
-	}
-}
-
 // TestReadersWait: with every reader busy a read waits, as long as its caller does.
 func TestReadersWait(t *testing.T) {
 	db := newDB(t, "")
@@ -451,93 +328,4 @@ func TestReadersWait(t *testing.T) {
 	if _, err := db.Accounts(t.Context()); err != nil {
 		t.Error(err)
 	}
-}
-
-// TestKilled kills a process that writes, at a random moment, and looks for everything it had acknowledged.
-func TestKilled(t *testing.T) {
-	if path := os.Getenv("GATEHOUSE_TEST_KILLED"); path != "" {
-		writeUntilKilled(t, path)
-		return
-	}
-	path := filepath.Join(t.TempDir(), "gatehouse.db")
-	db := newDB(t, path)
-	a, err := db.CreateAccount(t.Context(), "Acme", "", auth.Act{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := auth.Credential{ID: "c1", Account: a.ID, Kind: auth.Login, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d"), CreatedAt: time.Now()}}}
-	if err := db.CreateCredential(t.Context(), c, auth.Act{}); err != nil {
-		t.Fatal(err)
-	}
-	db.Close()
-	for round := range 4 {
-		child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-		child.Env = append(os.Environ(), "GATEHOUSE_TEST_KILLED="+path, "GATEHOUSE_TEST_ROUND="+strconv.Itoa(round))
-		pipe, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		generations := make(map[string]int64)
-		lines := bufio.NewScanner(pipe)
-		for n := 0; lines.Scan(); n++ {
-			if id, generation, ok := strings.Cut(lines.Text(), " "); ok && strings.HasPrefix(id, "session") {
-				g, err := strconv.ParseInt(generation, 10, 64)
-				if err != nil {
-					t.Fatal(err)
-				}
-				generations[id] = max(generations[id], g)
-			}
-			if n == 100+round*37 {
-				child.Process.Kill() // its own child: SIGKILL, in the middle of whatever it does
-			}
-		}
-		child.Wait()
-		if len(generations) == 0 {
-			t.Fatal("the child acknowledged nothing")
-		}
-		after, err := Open(t.Context(), Config{Path: path})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := after.Check(t.Context()); err != nil {
-			t.Error(err)
-		}
-		for id, acknowledged := range generations {
-			s, err := after.Session(t.Context(), auth.SessionID(id))
-			if err != nil || s.Generation < acknowledged || s.Generation > acknowledged+1 || !s.EndedAt.IsZero() {
-				t.Errorf("round %d: %s was acknowledged at generation %d; got %+v and %v", round, id, acknowledged, s, err)
-			}
-		}
-		after.Close()
-	}
-}
-
-// writeUntilKilled logs in and refreshes, and prints each generation once it has been acknowledged.
-func writeUntilKilled(t *testing.T, path string) {
-	db, err := Open(t.Context(), Config{Path: path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	for worker := range 8 {
-		wg.Go(func() {
-			id := auth.SessionID(fmt.Sprintf("session-%s-%d", os.Getenv("GATEHOUSE_TEST_ROUND"), worker))
-			until := db.Now().Add(time.Hour)
-			if _, err := db.StartSession(t.Context(), auth.NewSession{ID: id, Credential: "c1", SecretDigest: []byte("d"), Expires: until, AccessExpires: until}); err != nil {
-				t.Error(err)
-				return
-			}
-			for generation := int64(0); ; generation++ {
-				fmt.Printf("%s %d\n", id, generation)
-				if _, _, err := db.RotateSession(t.Context(), id, auth.Spend{Generation: generation, Until: until, AccessUntil: until}); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	wg.Wait()
 }

@@ -192,7 +192,8 @@ func rotateSecret(t *testing.T, w *World) {
 	}
 	now, err := w.Credential(ctx, c.ID)
 	no(t, err)
-	if now.DeadBelow != p || !now.RestrictedAt.Equal(w.Now()) || !now.NarrowedAt.IsZero() || !now.Secrets[1].ExpiresAt.Equal(w.Now()) || now.Secrets[1].Number != 2 {
+	old := now.Secrets[1]
+	if now.DeadBelow != p || !now.RestrictedAt.Equal(w.Now()) || !now.NarrowedAt.IsZero() || !old.ExpiresAt.Equal(w.Now()) || old.Number != 2 {
 		t.Errorf("with sessions ended: got %+v", now)
 	}
 	_, err = w.refresh(t, s.ID, 1, "")

@@ -266,7 +266,9 @@ func usage(t *testing.T, w *World) {
 		return auth.UsageRow{Account: account, Credential: credential, Hour: hour, What: what, Count: count}
 	}
 	no(t, w.WriteUsage(ctx, nil, nil))
-	no(t, w.WriteUsage(ctx, []auth.UsageRow{row(a, "c1", hour, auth.DidLogin, 2), row(a, "c2", hour, auth.DidLogin, 1), row(other, "c3", hour, auth.DidLogin, 9)}, nil))
+	no(t, w.WriteUsage(ctx, []auth.UsageRow{
+		row(a, "c1", hour, auth.DidLogin, 2), row(a, "c2", hour, auth.DidLogin, 1), row(other, "c3", hour, auth.DidLogin, 9),
+	}, nil))
 	no(t, w.WriteUsage(ctx, []auth.UsageRow{row(a, "c1", hour, auth.DidLogin, 3), row(a, "c1", hour.Add(-time.Hour), auth.DidRefresh, 1)}, nil))
 	got, err := w.Usage(ctx, a, hour.Add(-time.Hour))
 	no(t, err)
