@@ -223,13 +223,25 @@ var tokenReasons = []struct {
 	{verify.ErrWrongType, auth.ReasonTokenWrongType},
 }
 
-// tokenError is the refusal of a token that was sent. What is not known to be a refusal is unavailable.
-func (g *Gate) tokenError(err error) error {
-	e := auth.ErrOverloaded.From(err)
+// Reason is a refusal of verify in the words of logs. What is not known to be a refusal is [auth.ReasonOverloaded]: nobody can
+// say now; nil is no refusal.
+func Reason(err error) auth.Reason {
 	for _, known := range tokenReasons {
 		if errors.Is(err, known.err) {
-			e = auth.ErrBadToken.Because(known.reason)
+			return known.reason
 		}
+	}
+	if err == nil {
+		return auth.ReasonNone
+	}
+	return auth.ReasonOverloaded
+}
+
+// tokenError is the refusal of a token that was sent.
+func (g *Gate) tokenError(err error) error {
+	e := auth.ErrOverloaded.From(err)
+	if reason := Reason(err); reason != auth.ReasonOverloaded {
+		e = auth.ErrBadToken.Because(reason)
 	}
 	e.TokenSent = true
 	var v *verify.Error

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/gate"
 	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -144,7 +145,7 @@ func (i *inspector) access(ctx context.Context, raw string) error {
 	if errors.As(wrong, &refused) {
 		claims = refused.Claims
 	}
-	i.found.Reason = reasonOf(wrong)
+	i.found.Reason = gate.Reason(wrong)
 	if claims == nil {
 		i.unproven(wrong)
 		return nil
@@ -182,27 +183,6 @@ func (i *inspector) access(ctx context.Context, raw string) error {
 		i.found.Reason = auth.ReasonAddressNotAllowed
 	}
 	return nil
-}
-
-// reasonOf is a refusal of verify in the words of logs.
-func reasonOf(err error) auth.Reason {
-	for _, known := range []struct {
-		err    error
-		reason auth.Reason
-	}{
-		{verify.ErrMalformed, auth.ReasonMalformed},
-		{verify.ErrSignature, auth.ReasonSignature},
-		{verify.ErrForeign, auth.ReasonTokenForeign},
-		{verify.ErrExpired, auth.ReasonTokenExpired},
-		{verify.ErrNotYetValid, auth.ReasonTokenNotYetValid},
-		{verify.ErrRevoked, auth.ReasonTokenRevoked},
-		{verify.ErrUnknown, auth.ReasonOverloaded},
-	} {
-		if errors.Is(err, known.err) {
-			return known.reason
-		}
-	}
-	return auth.ReasonNone
 }
 
 // unproven is for a token that none of our keys signed.
