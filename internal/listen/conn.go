@@ -1,7 +1,6 @@
 package listen
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -22,7 +21,7 @@ const (
 	passing // a head that was judged and lies in the buffer
 	inBody
 	inChunks
-	refused // what stands for the refused request, or for the rest of a body
+	refused // what stands for the refused request
 	over    // nothing any more
 )
 
@@ -44,7 +43,7 @@ type conn struct {
 	from   int
 	to     int
 
-	instead []byte // what is left to pass in place of what was refused
+	instead []byte // what is left to pass in place of the refused request
 	refusal *refusal
 	broken  atomic.Bool // a body was given up in its middle
 
@@ -183,7 +182,7 @@ func (c *conn) passHead(p []byte, end int) (int, error) {
 		var done bool
 		var why *Refusal
 		if n, done, why = c.chunk.scan(rest); why != nil {
-			c.spoil()
+			c.breakOff()
 			return end + n, nil
 		} else if done {
 			c.state = inHead
@@ -227,16 +226,6 @@ func (c *conn) breakOff() {
 	c.broken.Store(true)
 }
 
-// rubbish is more than a line or a trailer may hold, so that net/http finds chunks malformed wherever it is put.
-var rubbish = bytes.Repeat([]byte("a"), 5000)
-
-// spoil breaks off a malformed body, and lets net/http find that out too: an error of reading would be taken for a client
-// that is gone, and nobody would be answered.
-func (c *conn) spoil() {
-	c.breakOff()
-	c.state, c.instead = refused, rubbish
-}
-
 // Close closes the connection. Behind a body that was given up there may be more, and a close would be a reset, which takes the
 // answer back: so that goes on for a moment.
 func (c *conn) Close() error {
@@ -268,9 +257,9 @@ func (c *conn) readChunks(p []byte) (int, error) {
 	}
 	switch {
 	case why != nil:
-		c.spoil()
+		c.breakOff()
 		if used == 0 {
-			return c.Read(p)
+			return 0, errOver
 		}
 	case done:
 		c.state = inHead

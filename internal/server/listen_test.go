@@ -144,3 +144,22 @@ func TestRequireHTTPS(t *testing.T) {
 		}
 	}
 }
+
+// A body that breaks on its way through a route ends the connection: nothing behind it is served.
+func TestMalformedChunkThroughARoute(t *testing.T) {
+	upstream := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	defer upstream.Close()
+	w := newWorld(t, "routes:\n- {path: /open, public: true, upstream: '"+upstream.URL+"'}\n")
+	c, err := net.Dial("tcp", w.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "POST /open/x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(c)
+	if strings.Contains(string(answer), " 200 ") || strings.Count(string(answer), "HTTP/1.1") > 1 || err != nil {
+		t.Errorf("got %q, %v", answer, err)
+	}
+}
