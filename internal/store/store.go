@@ -108,13 +108,13 @@ func create(path string) error {
 
 func (db *DB) connect() error {
 	var err error
-	if db.from, err = connector(db.path, "_pragma=cache_size(-16000)"); err != nil {
+	if db.from, err = connector(db.path, "_pragma=cache_size(-8000)"); err != nil {
 		return err
 	}
 	if db.writer, err = newWriter(db.from, db.wake.kick); err != nil {
 		return err
 	}
-	reading, err := connector(db.path, "_pragma=cache_size(-8000)", "_pragma=query_only(1)")
+	reading, err := connector(db.path, "_pragma=cache_size(-4000)", "_pragma=query_only(1)")
 	if err != nil {
 		return err
 	}

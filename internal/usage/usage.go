@@ -31,7 +31,8 @@ const (
 	crowd      = 16_384           // entries, from which on a credential is forgotten as soon as it is written
 	pace       = 1000             // rows of one second, or, if that is more,
 	backlog    = 30               // so much of what waits: a thirtieth
-	most       = 100_000          // entries: about 20 MB. With more than that all is written, whatever it costs.
+	most       = 100_000          // entries: about 20 MB. What is more than that is written at once, whatever it costs,
+	portion    = 10_000           // but in portions of so many rows, which must be in memory once more
 	patience   = 10 * time.Second // that one write may take
 	complain   = time.Minute      // between two lines about writes that fail
 	mostAgent  = 256              // bytes of a user agent
@@ -218,11 +219,10 @@ func (u *Counter) Run(ctx context.Context) error {
 func (u *Counter) tick(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	rows := int64(math.MaxInt)
-	if entries := u.entries.Load(); entries <= most {
-		rows = max(pace, entries/backlog)
+	err := u.write(ctx, int(max(pace, u.entries.Load()/backlog)))
+	for err == nil && u.entries.Load() > most {
+		err = u.write(ctx, portion)
 	}
-	err := u.write(ctx, int(rows))
 	if err == nil {
 		return
 	}
