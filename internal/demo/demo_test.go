@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -81,6 +82,9 @@ func TestURLsAreThisMachines(t *testing.T) {
 func TestWordsForAShell(t *testing.T) {
 	sh, err := exec.LookPath("sh")
 	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
 		t.Skip(err)
 	}
 	for _, word := range []string{"/usr/bin/gatehouse", "", "two words", "it's", `a\b"c$HOME`, "*", "-n", "ä"} {
