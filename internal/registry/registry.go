@@ -63,7 +63,6 @@ type Config struct {
 	Rings       *token.Rings
 	Environment auth.Environment
 	KeyPrefix   string // "gk"
-	Issuers     []string
 	// Acknowledge waits until every server has applied the position, and says whether all did.
 	Acknowledge func(ctx context.Context, to auth.Position) bool
 	Now         func() time.Time // nil means time.Now

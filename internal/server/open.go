@@ -180,7 +180,7 @@ func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
 		return err
 	}
 	op.Registry, err = registry.New(registry.Config{
-		Store: op.DB, Rings: op.Rings, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Issuers: issuers(c),
+		Store: op.DB, Rings: op.Rings, Environment: c.Environment, KeyPrefix: c.KeyPrefix,
 		Acknowledge: op.Acknowledge, Now: op.DB.Now,
 	})
 	return err
