@@ -52,25 +52,10 @@ func (c *call) admit(methodErr error) error {
 		return &web.StatusError{Status: http.StatusBadRequest, Err: errUpgrade}
 	case methodErr != nil:
 		return methodErr
-	case c.route.Public:
-		return nil
 	}
-	// The one place where a call's token is taken from. Whatever else came along, a key for instance, is not looked at.
-	token, err := auth.ParseBearer(c.r.Header["Authorization"])
-	if err != nil {
-		return err
-	}
-	who, limit, err := c.g.gate.Verify(c.r.Context(), token, c.r.Caller, c.route.want)
-	if err != nil {
-		return err
-	}
-	c.who = who
-	c.r.Seen.Limit = limit
-	c.r.Seen.Type = who.Type
-	c.r.Seen.Subject = auth.Subject{
-		Account: auth.AccountID(who.Account), Credential: auth.CredentialID(who.Credential), Session: auth.SessionID(who.Session),
-	}
-	return nil
+	var err error
+	c.who, err = c.g.judge(c.r, c.route)
+	return err
 }
 
 var (

@@ -1,0 +1,29 @@
+package gateway
+
+import (
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// judge says who calls, or why the call may not pass, and notes either. Of a public route nobody calls. It is the one place
+// where a call's token is taken from: whatever else came along, a key for instance, is not looked at.
+func (g *Gateway) judge(r *web.Request, route *route) (verify.Principal, error) {
+	if route.Public {
+		return verify.Principal{}, nil
+	}
+	token, err := auth.ParseBearer(r.Header["Authorization"])
+	if err != nil {
+		return verify.Principal{}, err
+	}
+	who, limit, err := g.gate.Verify(r.Context(), token, r.Caller, route.want)
+	if err != nil {
+		return verify.Principal{}, err
+	}
+	r.Seen.Limit = limit
+	r.Seen.Type = who.Type
+	r.Seen.Subject = auth.Subject{
+		Account: auth.AccountID(who.Account), Credential: auth.CredentialID(who.Credential), Session: auth.SessionID(who.Session),
+	}
+	return who, nil
+}
