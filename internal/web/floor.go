@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -72,6 +73,13 @@ type Floor struct {
 	look      func(*auth.Caller)
 	observe   func(*auth.Observation)
 	now       func() time.Time
+	dated     atomic.Pointer[dated]
+}
+
+// A dated is the value of Date for one second.
+type dated struct {
+	second int64
+	value  []string
 }
 
 type own struct {
@@ -144,6 +152,7 @@ type request struct {
 func (f *Floor) begin(one *request, w http.ResponseWriter, hr *http.Request) {
 	r := &one.r
 	r.Request, r.writer = hr, &one.w
+	one.w.date = f.date
 	r.Seen.At, r.Seen.Did = f.now(), auth.DidOther
 	one.id[0] = NewRequestID()
 	w.Header()["X-Request-Id"] = one.id[:]
@@ -153,6 +162,17 @@ func (f *Floor) begin(one *request, w http.ResponseWriter, hr *http.Request) {
 	var forwarded string
 	r.Caller.Address, r.Caller.Peer, forwarded = f.resolve(hr)
 	r.Caller.Forwarded = Printable(forwarded)
+}
+
+// date is the value of Date now. Nobody writes to it: its capacity is its length.
+func (f *Floor) date() []string {
+	now := f.now()
+	d := f.dated.Load()
+	if d == nil || d.second != now.Unix() {
+		d = &dated{now.Unix(), []string{now.UTC().Format(http.TimeFormat)}}
+		f.dated.Store(d)
+	}
+	return d.value
 }
 
 // unrouted fills in what can be said of a target that is no good.

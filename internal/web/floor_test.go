@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"strings"
 	"testing"
@@ -240,6 +241,38 @@ func TestAnObservation(t *testing.T) {
 	if !o.At.Equal(at) || o.Duration != 3*time.Second || o.Reason != auth.ReasonTokenExpired || o.Subject != about || o.Limit != limit ||
 		!o.IssuedAt.Equal(at.Add(-time.Hour)) || o.Bytes != int64(len(`"liquid 401 token_expired"`)) || o.Err != nil {
 		t.Errorf("observed %+v", o)
+	}
+}
+
+// Tokens are dated by the floor's clock, and so is the answer that brings them.
+func TestDateIsOfTheFloorsClock(t *testing.T) {
+	clock := time.Date(2026, 11, 22, 9, 0, 0, 5e8, time.UTC)
+	f, err := web.New(web.Config{
+		Own: []web.Address{{Path: "/own", Methods: get(func(w http.ResponseWriter, r *web.Request) error {
+			if r.RawQuery != "" {
+				w.Header().Set("Date", "Mon, 01 Jan 2001 00:00:00 GMT") // an API's
+			}
+			return web.Reply(w, 200, []byte("{}"))
+		})}},
+		Fallbacks: fallbacks, Now: func() time.Time { return clock },
+		Resolve: func(*http.Request) (a, b netip.Addr, c string) { return },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		target, want string
+	}{
+		{"/own", "Sun, 22 Nov 2026 09:00:00 GMT"},
+		{"/nowhere", "Sun, 22 Nov 2026 09:00:01 GMT"},
+		{"/own?api", "Mon, 01 Jan 2001 00:00:00 GMT"},
+	} {
+		w := httptest.NewRecorder()
+		f.ServeHTTP(w, httptest.NewRequest("GET", c.target, nil))
+		if got := w.Header()["Date"]; len(got) != 1 || got[0] != c.want {
+			t.Errorf("%s: Date %q, want %q", c.target, got, c.want)
+		}
+		clock = clock.Add(time.Second)
 	}
 }
 

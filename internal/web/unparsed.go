@@ -32,7 +32,7 @@ func (f *Floor) Unparsed(remote, method, target string, why error) []byte {
 		}
 		f.refuse(&one.w, &one.r, why)
 	}()
-	return recorded.answer(f.now().UTC().Format(http.TimeFormat), method != http.MethodHead)
+	return recorded.answer(f.date(), method != http.MethodHead)
 }
 
 // A recorder keeps an answer in memory.
@@ -46,11 +46,11 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
 
-func (r *recorder) answer(date string, withBody bool) []byte {
+func (r *recorder) answer(date []string, withBody bool) []byte {
 	if r.status == 0 {
 		r.status = http.StatusInternalServerError
 	}
-	r.header["Date"] = []string{date}
+	r.header["Date"] = date
 	r.header["Connection"] = []string{"close"}
 	r.header["Content-Length"] = []string{strconv.Itoa(r.body.Len())}
 	var out bytes.Buffer

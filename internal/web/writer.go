@@ -9,6 +9,7 @@ import (
 // A writer remembers what was answered.
 type writer struct {
 	http.ResponseWriter
+	date   func() []string
 	status int // 0 until the head of the final answer is out
 	bytes  int64
 }
@@ -16,14 +17,23 @@ type writer struct {
 // WriteHeader passes the status on. Of 1xx only 101 is final.
 func (w *writer) WriteHeader(status int) {
 	if w.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
-		w.status = status
+		w.head(status)
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
+// head notes what the final answer's head says. Its Date is by the clock that dates our tokens, which need not be the
+// machine's: a client takes from it how long a token has to live. That of an API passes as it is.
+func (w *writer) head(status int) {
+	w.status = status
+	if h := w.Header(); h["Date"] == nil {
+		h["Date"] = w.date()
+	}
+}
+
 func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.head(http.StatusOK)
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
@@ -36,7 +46,7 @@ func (w *writer) Flush() { _ = w.FlushError() }
 // FlushError is Flush for [http.ResponseController].
 func (w *writer) FlushError() error {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.head(http.StatusOK)
 	}
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
