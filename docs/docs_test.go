@@ -359,6 +359,7 @@ func observe(t *testing.T) (metrics, log string) {
 routes:
   - {path: /api/, upstream: "` + api.URL + `", accepts: [ACCESS_TOKEN]}
   - {path: /away, upstream: "` + away.URL + `", public: true}
+  - {path: /watched, upstream: "` + away.URL + `", accepts: [ACCESS_TOKEN], observe_until: 2999-12-31}
 `})
 	get := func(url string, header ...string) string {
 		t.Helper()
@@ -388,6 +389,7 @@ routes:
 	get(s.URL+"/api/products", "Authorization", "Bearer "+bought.Data.Token)
 	get(s.URL+"/api/products", "Authorization", "Bearer nonsense")
 	get(s.URL + "/away")
+	get(s.URL + "/watched")
 	metrics = get(s.AdminURL + "/metrics")
 	s.Stop()
 	return metrics, s.Log()

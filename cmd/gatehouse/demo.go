@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"syscall"
 
 	"github.com/gatehouse/gatehouse/internal/demo"
 )
@@ -22,7 +23,7 @@ func (c *demoC) Run(sh *shell) error {
 	if sh.global.Config != "" || sh.global.DataDir != "" {
 		return usage("the demo brings its own configuration and data: leave out --config and --data-dir; --keep DIR keeps them")
 	}
-	ctx, stop := untilSignal(sh.ctx)
+	ctx, stop := untilSignal(sh.ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	program, err := os.Executable()
 	if err != nil {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
 
@@ -19,33 +21,54 @@ type serve struct {
 func (serve) Help() string {
 	return `Without any configuration it keeps everything in ./gatehouse-data, and serves customers at 127.0.0.1:8000 and operators at 127.0.0.1:9000. A database that is not there is made, an older one migrated.
 
-SIGTERM, SIGINT or SIGHUP stops it in order: what is under way may end, for shutdown_grace. A second signal ends it at once.
+The configuration file is read anew when it changes, and at SIGHUP: a good one takes over without losing a request, a bad one is refused in the log, with file, line and reason, and the former one stays.
+
+SIGTERM or SIGINT stops it in order: what is under way may end, for shutdown_grace. A second signal ends it at once.
 
     gatehouse serve
     gatehouse serve --config /etc/gatehouse/gatehouse.yaml --log-format text`
 }
 
 func (c *serve) Run(sh *shell) error {
-	cfg, err := sh.config(map[string]string{
-		"listen": c.Listen, "admin_listen": c.AdminListen, "public_url": c.PublicURL,
-		"log.level": c.LogLevel, "log.format": c.LogFormat,
-	})
+	load := func() (*config.Config, error) {
+		return sh.config(map[string]string{
+			"listen": c.Listen, "admin_listen": c.AdminListen, "public_url": c.PublicURL,
+			"log.level": c.LogLevel, "log.format": c.LogFormat,
+		})
+	}
+	cfg, err := load()
 	if err != nil {
 		return err
 	}
-	ctx, stop := untilSignal(sh.ctx)
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // before anything that takes long: unhandled it would end the process
+	defer signal.Stop(hangups)
+	ctx, stop := untilSignal(sh.ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s, err := server.New(ctx, cfg, server.Options{Log: sh.stderr, Announce: sh.out, Version: thisVersion().Version})
+	s, err := server.New(ctx, cfg, server.Options{Log: sh.stderr, Announce: sh.out, Version: thisVersion().Version, Load: load})
 	if err != nil {
 		return err
 	}
+	go reloadAt(ctx, hangups, s)
 	go collectGarbage(ctx)
 	return s.Run(ctx)
 }
 
-// untilSignal returns a context that ends with the first signal to stop. The second then does what it does to any program.
-func untilSignal(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+// reloadAt reloads the configuration of s at each signal until ctx ends.
+func reloadAt(ctx context.Context, signals <-chan os.Signal, s *server.Server) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			_ = s.Reload(ctx) // what was wrong is in the log
+		}
+	}
+}
+
+// untilSignal returns a context that ends with the first of these signals. The second then does what it does to any program.
+func untilSignal(ctx context.Context, signals ...os.Signal) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }

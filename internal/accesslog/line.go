@@ -58,6 +58,7 @@ func (w *line) request(o *auth.Observation, level slog.Level) []byte {
 	w.string("contract", string(o.Contract), mostText)
 	w.string("did", o.Did, mostText)
 	w.string("reason", string(o.Reason), mostText)
+	w.string("observed", string(o.Observed), mostText)
 	if o.Err != nil {
 		w.string("error", auth.Masked(o.Err.Error()), mostPath)
 	}

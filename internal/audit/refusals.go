@@ -89,6 +89,7 @@ type lateID struct {
 type key struct {
 	second   int64
 	reason   auth.Reason
+	observed bool
 	contract auth.Contract
 	status   int
 	route    string
@@ -128,9 +129,10 @@ func (r *Refusals) Unwritten() int64 {
 	return r.over
 }
 
-// Note keeps a request that was refused. One that was let in is none of its business.
+// Note keeps a request that was refused, or would have been, were its route not only observed. One that was let in is none
+// of its business.
 func (r *Refusals) Note(o *auth.Observation) {
-	if o.Reason == auth.ReasonNone {
+	if o.Reason == auth.ReasonNone && o.Observed == auth.ReasonNone {
 		return
 	}
 	k := keyOf(o)
@@ -156,15 +158,23 @@ func (r *Refusals) Note(o *auth.Observation) {
 
 func keyOf(o *auth.Observation) key {
 	return key{
-		second: o.At.Unix(), reason: o.Reason, contract: o.Contract, status: o.Status, route: o.Route,
+		second: o.At.Unix(), reason: reasonOf(o), observed: o.Observed != auth.ReasonNone, contract: o.Contract, status: o.Status, route: o.Route,
 		method: short(o.Caller.Method, mostText), host: short(o.Caller.Host, mostText), path: short(o.Caller.Path, mostPath),
 		subject: o.Subject, of: o.Type, source: o.Caller.Address, peer: o.Caller.Peer, limit: limitOf(o),
 	}
 }
 
+// reasonOf is what an observed route would have refused it for, or else what it was refused for.
+func reasonOf(o *auth.Observation) auth.Reason {
+	if o.Observed != auth.ReasonNone {
+		return o.Observed
+	}
+	return o.Reason
+}
+
 // limitOf is the limit that was reached. What else the limiter found has nothing to do with the refusal.
 func limitOf(o *auth.Observation) string {
-	if o.Reason == auth.ReasonRateLimited {
+	if reasonOf(o) == auth.ReasonRateLimited {
 		return o.Limit.Name
 	}
 	return ""
@@ -211,6 +221,8 @@ func (r *Refusals) add(k key, o *auth.Observation, folded bool) *row {
 		Limit: k.limit, IssuedAt: o.IssuedAt,
 	}}
 	switch {
+	case k.observed:
+		n.Detail = "it was let through, without identity headers: the route is only observed (observe_until)"
 	case folded:
 		n.Detail = "one of many different requests of this address, which are counted together"
 	case o.Err != nil && (o.Reason == auth.ReasonOverloaded || o.Reason == auth.ReasonUpstream):

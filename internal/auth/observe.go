@@ -32,6 +32,8 @@ type Observation struct {
 	Subject  Subject     // as far as it is known
 	Type     verify.Type // of the token handed out or presented, if it is known
 	Reason   Reason      // ReasonNone: let in
+	// Observed is what the request would have been refused for, had its route not been one that is only observed.
+	Observed Reason
 	Limit    Limit
 	Replayed bool
 	IssuedAt time.Time // iat of a refused token whose signature held: shows the caller's clock

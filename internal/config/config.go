@@ -99,6 +99,7 @@ type Config struct {
 	// File is the configuration file, as it was named; "" if there is none.
 	File string `yaml:"-"`
 
+	dir     string // the working directory, absolute
 	origins map[string]origin
 }
 
@@ -320,6 +321,10 @@ type Route struct {
 	Scopes []string `yaml:"scopes"`
 	// Open to everybody, without a token. Identity headers are removed all the same.
 	Public bool `yaml:"public"`
+	// Only watch the route until then: a day (to its end, UTC) or a time as 2027-01-31T18:00:00Z. What would be refused for
+	// its token, address, scopes or limits is let through without identity headers, logged and counted. After that, or
+	// empty: it is refused.
+	ObserveUntil time.Time `yaml:"observe_until"`
 	// In whose words the gateway's own errors are: liquid, b2b or oauth. Empty: of the contract of the first type in
 	// `accepts`.
 	Errors auth.Contract `yaml:"errors"`

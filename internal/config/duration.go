@@ -70,3 +70,18 @@ func FormatDuration(d time.Duration) string {
 	}
 	return in(time.Millisecond, "ms")
 }
+
+// parseUntil reads when something ends: a day, at whose end in UTC it does, or a time of RFC 3339; "" is never.
+func parseUntil(s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if t, err := time.Parse(time.DateOnly, s); err == nil {
+		return t.AddDate(0, 0, 1), nil
+	}
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}, errors.New("is neither a day nor a time: write 2027-01-31 or 2027-01-31T18:00:00Z")
+	}
+	return t.UTC(), nil
+}

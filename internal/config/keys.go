@@ -61,11 +61,12 @@ var (
 	rateType     = reflect.TypeFor[auth.Rate]()
 	secretType   = reflect.TypeFor[Secret]()
 	routesType   = reflect.TypeFor[[]Route]()
+	timeType     = reflect.TypeFor[time.Time]()
 )
 
 // section says whether a value of type t holds keys of its own.
 func section(t reflect.Type) bool {
-	return t.Kind() == reflect.Struct && t != rateType && t != secretType
+	return t.Kind() == reflect.Struct && t != rateType && t != secretType && t != timeType
 }
 
 // Keys returns every key that can be set, in the order of [Config]: "listen", …, "tokens.b2b.access_lifetime", …,
@@ -115,6 +116,13 @@ func parseScalar(v reflect.Value, s string) error {
 		return nil
 	case secretType:
 		v.Set(reflect.ValueOf(NewSecret(s)))
+		return nil
+	case timeType:
+		t, err := parseUntil(s)
+		if err != nil {
+			return fmt.Errorf("%s %w", quote(s), err)
+		}
+		v.Set(reflect.ValueOf(t))
 		return nil
 	}
 	switch v.Kind() {
@@ -173,6 +181,11 @@ func formatScalar(v reflect.Value) string {
 		return x.String()
 	case Secret:
 		return x.String()
+	case time.Time:
+		if x.IsZero() {
+			return ""
+		}
+		return x.Format(time.RFC3339)
 	}
 	return fmt.Sprint(v.Interface())
 }

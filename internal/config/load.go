@@ -114,7 +114,7 @@ func Load(options Options) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the working directory: %w", err)
 	}
-	l.options.Dir = dir
+	l.options.Dir, l.c.dir = dir, dir
 	if l.readFile() {
 		l.readEnviron()
 		l.readFlags()
@@ -320,7 +320,7 @@ func (l *loader) path(key, path string) string {
 	}
 	base := l.options.Dir
 	if l.c.File != "" && l.c.origin(key).flag == "" {
-		base = filepath.Dir(l.inDir(l.c.File))
+		base = filepath.Dir(l.c.Path())
 	}
 	return filepath.Join(base, path)
 }

@@ -147,6 +147,7 @@ func (l *loader) checkAccess(key string, r Route) {
 			{"scopes", len(r.Scopes) > 0},
 			{"limits", !r.Limits.Rate.None()},
 			{"headers", len(r.Headers) > 0},
+			{"observe_until", !r.ObserveUntil.IsZero()},
 		} {
 			if c.set {
 				l.problem(key+"."+c.name, "is of no use on a public route, where nobody shows a token: leave it out, or take public: true away")

@@ -10,6 +10,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -54,6 +55,9 @@ type Config struct {
 
 	Issuers   []string // accepted iss; the first is the one that is minted
 	Audiences []string // accepted aud
+	// Former is the Gate that this one comes after, of the same Rings and Facts: what it has verified need not be verified
+	// again, unless issuers or audiences have changed. nil: there is none.
+	Former *Gate
 
 	Lifetimes     [4]time.Duration // of access tokens, by [auth.Contract.Index]
 	Refresh       time.Duration    // lifetime of refresh tokens
@@ -89,12 +93,11 @@ func New(c Config) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	verifier, err := verify.New(verify.Config{
-		Issuers: c.Issuers, Audiences: c.Audiences, Keys: c.Rings, Revocations: c.Facts, Now: c.Now, Seen: c.Seen,
-	})
+	verifier, err := newVerifier(c)
 	if err != nil {
 		return nil, err
 	}
+	c.Former = nil // or every Gate there ever was would be kept
 	return &Gate{
 		config: c, store: c.Store, facts: c.Facts, rings: c.Rings, log: c.Log, limiter: c.Limiter, verifier: verifier, now: c.Now,
 		attempts:    limit.Rule{Name: "exchange_per_address", Rate: c.Limits.ExchangePerAddress},
@@ -102,6 +105,15 @@ func New(c Config) (*Gate, error) {
 		failures:    limit.Rule{Name: "failures_per_address", Rate: c.Limits.FailuresPerAddress},
 		identifiers: limit.Rule{Name: "failures_per_identifier", Rate: c.Limits.FailuresPerIdentifier},
 	}, nil
+}
+
+func newVerifier(c Config) (*verify.Verifier, error) {
+	if f := c.Former; f != nil && slices.Equal(f.config.Issuers, c.Issuers) && slices.Equal(f.config.Audiences, c.Audiences) {
+		return f.verifier, nil
+	}
+	return verify.New(verify.Config{
+		Issuers: c.Issuers, Audiences: c.Audiences, Keys: c.Rings, Revocations: c.Facts, Now: c.Now, Seen: c.Seen,
+	})
 }
 
 // Attempt charges the limit of attempts by address, which every request at a contract's own address pays first.

@@ -6,12 +6,23 @@ import (
 	"github.com/gatehouse/gatehouse/verify"
 )
 
-// judge says who calls, or why the call may not pass, and notes either. Of a public route nobody calls. It is the one place
-// where a call's token is taken from: whatever else came along, a key for instance, is not looked at.
+// judge says who calls, or why the call may not pass, and notes either. Of a public route nobody calls, nor of one that is
+// only observed, if the call could not have passed otherwise.
 func (g *Gateway) judge(r *web.Request, route *route) (verify.Principal, error) {
 	if route.Public {
 		return verify.Principal{}, nil
 	}
+	who, err := g.identify(r, route)
+	if err != nil && g.now().Before(route.ObserveUntil) {
+		r.Observe(err)
+		return verify.Principal{}, nil
+	}
+	return who, err
+}
+
+// identify is the one place where a call's token is taken from: whatever else came along, a key for instance, is not looked
+// at.
+func (g *Gateway) identify(r *web.Request, route *route) (verify.Principal, error) {
 	token, err := auth.ParseBearer(r.Header["Authorization"])
 	if err != nil {
 		return verify.Principal{}, err

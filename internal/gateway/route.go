@@ -38,6 +38,9 @@ type Route struct {
 	// Public routes look at no token. They have no Accepts, Scopes, Limits or Identity, which would promise a check that
 	// nobody makes.
 	Public bool
+	// ObserveUntil is when the route begins to refuse. Before it, what would be refused for its token is let through as
+	// nobody's. Zero: it always has.
+	ObserveUntil time.Time
 	// Identity names further headers that tell the API who is calling, beside X-Auth-Account and its kin.
 	Identity map[string]Fact
 
@@ -122,8 +125,8 @@ func newRoute(r Route) (*route, error) {
 
 func (r *Route) checkAccess() error {
 	if r.Public {
-		if len(r.Accepts)+len(r.Scopes)+len(r.Limits)+len(r.Identity) > 0 {
-			return errors.New("a public route looks at no token: it can have no accepts, scopes, limits or identity")
+		if len(r.Accepts)+len(r.Scopes)+len(r.Limits)+len(r.Identity) > 0 || !r.ObserveUntil.IsZero() {
+			return errors.New("a public route looks at no token: it can have no accepts, scopes, limits, identity or observe_until")
 		}
 		return nil
 	}

@@ -67,13 +67,18 @@ func (s *Certificates) config() *tls.Config {
 func (s *Certificates) get() *tls.Certificate {
 	now, looked := s.now().UnixNano(), s.looked.Load()
 	if now-looked >= int64(lookEvery) && s.looked.CompareAndSwap(looked, now) {
-		if changed, err := s.load(); err != nil {
-			s.log.Error("the new certificate is no good; the former one goes on", "cert_file", s.certFile, "key_file", s.keyFile, "error", err)
-		} else if changed {
-			s.log.Info("a new certificate is shown", "cert_file", s.certFile, "expires", s.current.Load().Leaf.NotAfter)
-		}
+		s.Look()
 	}
 	return s.current.Load()
+}
+
+// Look looks at the files now. Handshakes do so by themselves, a second after the last look.
+func (s *Certificates) Look() {
+	if changed, err := s.load(); err != nil {
+		s.log.Error("the new certificate is no good; the former one goes on", "cert_file", s.certFile, "key_file", s.keyFile, "error", err)
+	} else if changed {
+		s.log.Info("a new certificate is shown", "cert_file", s.certFile, "expires", s.current.Load().Leaf.NotAfter)
+	}
 }
 
 // load reads the files if they are not as they were. Files that are no good are said to be so once.

@@ -48,6 +48,8 @@ func (m *Metrics) newCore() {
 		"Exchanges of a credential for a token, logins included, by what they came to: ok, refused, error.", "contract", "outcome")
 	refusals := counters("gatehouse_refusals_total",
 		"Requests refused, by the contract in whose words and by reason.", "contract", "reason")
+	observed := counters("gatehouse_observed_total",
+		"Calls let through that would have been refused, were their route not only observed, by contract and reason.", "contract", "reason")
 	for c := range contracts {
 		if c != nowhere {
 			for i, name := range names {
@@ -55,8 +57,10 @@ func (m *Metrics) newCore() {
 			}
 		}
 		m.refusals[c] = make(map[auth.Reason]prometheus.Counter, len(auth.Reasons))
+		m.observed[c] = make(map[auth.Reason]prometheus.Counter, len(auth.Reasons))
 		for _, reason := range auth.Reasons {
 			m.refusals[c][reason] = refusals.WithLabelValues(contractName(c), string(reason))
+			m.observed[c][reason] = observed.WithLabelValues(contractName(c), string(reason))
 		}
 	}
 	refreshes := counters("gatehouse_refreshes_total",
@@ -77,7 +81,7 @@ func (m *Metrics) newCore() {
 	for _, name := range []string{RenewalOK, RenewalRefused, RenewalUnavailable} {
 		m.renewals[name] = renewals.WithLabelValues(name)
 	}
-	m.registry.MustRegister(exchanges, refusals, refreshes, verifications, renewals)
+	m.registry.MustRegister(exchanges, refusals, observed, refreshes, verifications, renewals)
 }
 
 func counters(name, help string, labels ...string) *prometheus.CounterVec {
@@ -102,12 +106,15 @@ func (m *Metrics) Renewed(outcome string) {
 // Note counts a request.
 func (m *Metrics) Note(o *auth.Observation) {
 	contract := o.Contract.Index()
-	if o.Reason != auth.ReasonNone {
+	if o.Reason != auth.ReasonNone || o.Observed != auth.ReasonNone {
 		at := contract
 		if at < 0 {
 			at = nowhere
 		}
 		if c := m.refusals[at][o.Reason]; c != nil {
+			c.Inc()
+		}
+		if c := m.observed[at][o.Observed]; c != nil {
 			c.Inc()
 		}
 	}
@@ -159,6 +166,9 @@ func refreshOutcome(o *auth.Observation) int {
 // verification is what the check of a call came to, whatever the API answered afterwards; -1 where none was made, as on a
 // public route.
 func verification(o *auth.Observation) int {
+	if o.Observed != auth.ReasonNone {
+		return refuse
+	}
 	switch o.Reason {
 	case auth.ReasonNone, auth.ReasonUpstream:
 		if o.Subject.Account != 0 {

@@ -23,6 +23,7 @@ type Metrics struct {
 
 	exchanges     [contracts][outcomes]prometheus.Counter
 	refusals      [contracts]map[auth.Reason]prometheus.Counter
+	observed      [contracts]map[auth.Reason]prometheus.Counter
 	refreshes     [refreshOutcomes]prometheus.Counter
 	verifications [outcomes]prometheus.Counter
 	renewals      map[string]prometheus.Counter
@@ -31,6 +32,8 @@ type Metrics struct {
 	propagation prometheus.Histogram
 	unconfirmed prometheus.Counter
 	untrusted   prometheus.Counter
+	reloaded    prometheus.Gauge
+	reloadedAt  prometheus.Gauge
 }
 
 // New returns metrics of a server of this version.
@@ -61,7 +64,16 @@ func New(version string) *Metrics {
 		Name: "gatehouse_forwarded_untrusted_total",
 		Help: "Requests with a forwarding header from a peer that is not in trusted_proxies.",
 	})
-	m.registry.MustRegister(info, m.propagation, m.unconfirmed, m.untrusted)
+	m.reloaded = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_config_last_reload_successful",
+		Help: "1 if the configuration is as it was last read, 0 if what was last read is no good and the former one stays.",
+	})
+	m.reloadedAt = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "gatehouse_config_last_reload_success_timestamp_seconds",
+		Help: "When a good configuration was last read.",
+	})
+	m.registry.MustRegister(info, m.propagation, m.unconfirmed, m.untrusted, m.reloaded, m.reloadedAt)
+	m.Reloaded(nil)
 	return m
 }
 
@@ -73,6 +85,16 @@ func (m *Metrics) Unconfirmed() { m.unconfirmed.Inc() }
 
 // ForwardedUntrusted notes a forwarding header of a peer that is not believed.
 func (m *Metrics) ForwardedUntrusted() { m.untrusted.Inc() }
+
+// Reloaded notes that the configuration was read, and whether it was good.
+func (m *Metrics) Reloaded(err error) {
+	if err != nil {
+		m.reloaded.Set(0)
+		return
+	}
+	m.reloaded.Set(1)
+	m.reloadedAt.SetToCurrentTime()
+}
 
 // Handler answers with all metrics. Where one of them cannot be had the others are still answered.
 func (m *Metrics) Handler() http.Handler {

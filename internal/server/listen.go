@@ -9,22 +9,26 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
+	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
 // listen opens both addresses, and makes the servers for them.
-func (s *Server) listen(ctx context.Context, floor *web.Floor) error {
-	c := s.config
+func (s *Server) listen(ctx context.Context) error {
+	c := s.config()
 	var err error
 	s.listener, err = newListener(ctx, "listen", c.Listen, listen.Config{
 		Refuse: func(remote, method, target string, why *listen.Refusal) []byte {
-			return floor.Unparsed(remote, method, target, &web.StatusError{Status: why.Status, Err: why})
+			return s.current.Load().floor.Unparsed(remote, method, target, &web.StatusError{Status: why.Status, Err: why})
 		},
-		Certificates: s.certificates, ProxyProtocol: c.ProxyProtocol, Trusts: s.proxies.Trusts,
+		Certificates: s.certificates, ProxyProtocol: c.ProxyProtocol,
+		Trusts: func(peer netip.Addr) bool { return s.current.Load().proxies.Trusts(peer) },
+
 		MaxPerAddress: c.MaxConnectionsPerAddress, Log: s.log,
 	})
 	if err != nil {
@@ -34,9 +38,14 @@ func (s *Server) listen(ctx context.Context, floor *web.Floor) error {
 		return err
 	}
 	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire
-	s.public = web.NewServer(s.listener.Handler(floor), errorLog)
+	s.public = web.NewServer(s.listener.Handler(http.HandlerFunc(s.serve)), errorLog)
 	s.admin = web.NewServer(s.adminListen.Handler(s.adminHandler()), log.New(io.Discard, "", 0))
 	return nil
+}
+
+// serve serves a request under the setup that is in force when it comes.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	s.current.Load().floor.ServeHTTP(w, r)
 }
 
 func newListener(ctx context.Context, key, address string, c listen.Config) (*listen.Listener, error) {
@@ -56,13 +65,13 @@ var errClearText = errors.New("it came in clear text, and require_https is set")
 
 // encrypted refuses what came in clear text, on whichever part of its way we know of. Of a proxy's word for it, each has to
 // be good: what stands there may be a list, to which the client wrote the first.
-func (s *Server) encrypted(next web.Handler) web.Handler {
+func encrypted(proxies limit.Proxies, next web.Handler) web.Handler {
 	if next == nil {
 		return nil
 	}
 	return func(w http.ResponseWriter, r *web.Request) error {
 		good := r.TLS != nil
-		if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && s.proxies.Trusts(r.Caller.Peer) {
+		if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && proxies.Trusts(r.Caller.Peer) {
 			good = !slices.ContainsFunc(strings.Split(strings.Join(said, ","), ","), func(one string) bool {
 				return !strings.EqualFold(strings.TrimSpace(one), "https")
 			})

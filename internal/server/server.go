@@ -20,7 +20,6 @@ import (
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/facts"
 	"github.com/gatehouse/gatehouse/internal/gate"
-	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
@@ -35,11 +34,16 @@ type Options struct {
 	Announce io.Writer        // where a first start says what a person should know; nil: nowhere
 	Now      func() time.Time // the time of everything; nil: the process's clock
 	Version  string           // of the program
+	// Load reads the configuration anew, for [Server.Reload]. nil: it cannot be, and the file is not watched.
+	Load func() (*config.Config, error)
 }
 
 // A Server is the whole, ready to [Server.Run].
 type Server struct {
-	config   *config.Config
+	current   atomic.Pointer[setup]
+	reloading sync.Mutex // held while a setup is replaced
+	level     slog.LevelVar
+
 	opened   *Opened
 	options  Options
 	log      *slog.Logger
@@ -48,12 +52,9 @@ type Server struct {
 	facts    *facts.Facts
 	follower *changes.Follower
 	limiter  *limit.Limiter
-	gate     *gate.Gate
-	gateway  *gateway.Gateway
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
-	proxies  limit.Proxies
 	expiring atomic.Int64 // credentials that expire soon, when they were last counted
 
 	untrusted struct {
@@ -77,43 +78,36 @@ func New(ctx context.Context, c *config.Config, o Options) (*Server, error) {
 	if o.Announce == nil {
 		o.Announce = io.Discard
 	}
-	s := &Server{config: c, options: o, ready: make(chan struct{})}
-	if err := s.build(ctx); err != nil {
+	s := &Server{options: o, ready: make(chan struct{})}
+	if err := s.build(ctx, c); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-func (s *Server) build(ctx context.Context) error {
-	c := s.config
-	var level slog.Level
-	if err := level.UnmarshalText([]byte(c.Log.Level)); err != nil {
-		return fmt.Errorf("log.level: %w", err)
-	}
+func (s *Server) build(ctx context.Context, c *config.Config) error {
 	var err error
-	if s.access, err = accesslog.New(accesslog.Config{To: s.options.Log, Level: level, Format: accesslog.Format(c.Log.Format)}); err != nil {
+	if s.access, err = accesslog.New(accesslog.Config{To: s.options.Log, Level: &s.level, Format: accesslog.Format(c.Log.Format)}); err != nil {
 		return err
 	}
 	s.log = s.access.Logger()
 	if s.opened, err = Open(ctx, c, OpenOptions{Create: true, Serving: true, Now: s.options.Now, Log: s.log}); err != nil {
 		return err
 	}
-	if s.proxies, err = limit.ParseProxies(c.TrustedProxies); err != nil {
-		return fmt.Errorf("trusted_proxies: %w", err)
-	}
-	if err := s.buildCore(ctx); err != nil {
+	if err := s.buildCore(ctx, c); err != nil {
 		return err
 	}
-	floor, err := s.buildWeb()
+	first, err := s.newSetup(c)
 	if err != nil {
 		return err
 	}
-	return s.listen(ctx, floor)
+	s.install(first)
+	return s.listen(ctx)
 }
 
-// buildCore makes the rooms that decide.
-func (s *Server) buildCore(ctx context.Context) error {
-	c, db, rings := s.config, s.opened.DB, s.opened.Rings
+// buildCore makes what outlives a configuration.
+func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
+	db, rings := s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
 	s.limiter = limit.New(limit.Config{Now: db.Now})
 	var err error
@@ -138,23 +132,6 @@ func (s *Server) buildCore(ctx context.Context) error {
 	if err := s.follower.Start(ctx); err != nil {
 		return err
 	}
-	s.gate, err = gate.New(gate.Config{
-		Store: db, Facts: s.facts, Rings: rings, Log: s.follower, Limiter: s.limiter, Acknowledge: s.acknowledge,
-		Issuers: issuers(c), Audiences: audiences(c), Lifetimes: accessLifetimes(c),
-		Refresh: c.Tokens.B2B.RefreshLifetime, MaxRenewal: c.Tokens.AccessToken.MaxRenewal,
-		ReuseLeeway: c.Tokens.B2B.ReuseLeeway, MaxSessionAge: c.Tokens.B2B.MaxSessionAge, OnReuse: c.Tokens.B2B.OnReuse,
-		Limits: gate.Limits{
-			ExchangePerAddress:    c.Limits.ExchangePerAddress.AsRate(),
-			ExchangePerCredential: c.Limits.ExchangePerCredential.AsRate(),
-			FailuresPerAddress:    c.Limits.FailuresPerAddress.AsRate(),
-			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
-			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
-		},
-		Seen: c.Cache.Tokens, Now: db.Now,
-	})
-	if err != nil {
-		return err
-	}
 	if s.usage, err = usage.New(usage.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
 		return err
 	}
@@ -167,9 +144,27 @@ func (s *Server) buildCore(ctx context.Context) error {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}
-	s.watch()
+	s.watch(c)
 	s.control, err = newControl(c.DataDir, s.refusals)
 	return err
+}
+
+// newGate makes the core, which decides by what c says.
+func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error) {
+	return gate.New(gate.Config{
+		Store: s.opened.DB, Facts: s.facts, Rings: s.opened.Rings, Log: s.follower, Limiter: s.limiter, Acknowledge: s.acknowledge,
+		Issuers: issuers(c), Audiences: audiences(c), Former: former, Lifetimes: accessLifetimes(c),
+		Refresh: c.Tokens.B2B.RefreshLifetime, MaxRenewal: c.Tokens.AccessToken.MaxRenewal,
+		ReuseLeeway: c.Tokens.B2B.ReuseLeeway, MaxSessionAge: c.Tokens.B2B.MaxSessionAge, OnReuse: c.Tokens.B2B.OnReuse,
+		Limits: gate.Limits{
+			ExchangePerAddress:    c.Limits.ExchangePerAddress.AsRate(),
+			ExchangePerCredential: c.Limits.ExchangePerCredential.AsRate(),
+			FailuresPerAddress:    c.Limits.FailuresPerAddress.AsRate(),
+			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
+			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
+		},
+		Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
+	})
 }
 
 // ringsHolder lets the rings follow the change log.
@@ -191,7 +186,7 @@ func (h ringsHolder) Apply(ctx context.Context, entries []auth.Change) error {
 // acknowledge waits until this server has applied the position, at most as long as is configured. The change is committed
 // in any case; not having waited it out is counted.
 func (s *Server) acknowledge(ctx context.Context, to auth.Position) {
-	ctx, cancel := context.WithTimeout(ctx, s.config.Revocation.Wait)
+	ctx, cancel := context.WithTimeout(ctx, s.config().Revocation.Wait)
 	defer cancel()
 	if err := s.follower.Wait(ctx, to); err != nil {
 		s.metrics.Unconfirmed()
@@ -214,8 +209,8 @@ func (s *Server) Registry() *registry.Registry { return s.opened.Registry }
 // Ready is closed when the server answers.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
-// Gate is the core, for whoever embeds the server.
-func (s *Server) Gate() *gate.Gate { return s.gate }
+// Gate is the core as it is configured now, for whoever embeds the server.
+func (s *Server) Gate() *gate.Gate { return s.current.Load().gate }
 
 // Run answers until ctx ends, then lets what is under way end, at most for the configured grace, and stops in order:
 // nothing that was acknowledged is lost.
@@ -240,6 +235,7 @@ func (s *Server) Run(ctx context.Context) error {
 	start("refusals", s.refusals.Run)
 	start("control", s.control.Run)
 	start("housekeeping", s.keepHouse)
+	start("configuration", s.watchConfig)
 
 	s.announce()
 	serve := func(server *http.Server, l net.Listener) {
@@ -257,12 +253,13 @@ func (s *Server) Run(ctx context.Context) error {
 	case err = <-failed:
 		s.log.Error("the server stops: one of its parts failed", "error", err)
 	}
-	s.log.Info("stopping", "grace", s.config.ShutdownGrace.String())
+	longest := s.config().ShutdownGrace
+	s.log.Info("stopping", "grace", longest.String())
 	s.draining.Store(true)
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownGrace)
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), longest)
 	defer cancel()
 	if stopped := s.public.Shutdown(grace); stopped != nil {
-		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", s.config.ShutdownGrace.String())
+		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", longest.String())
 	}
 	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again
 	stopBackground()
@@ -283,8 +280,8 @@ func (s *Server) close() error {
 			_ = l.Close() // closed already, where the server ran
 		}
 	}
-	if s.gateway != nil {
-		s.gateway.Close()
+	if u := s.current.Load(); u != nil && u.gateway != nil {
+		u.gateway.Close()
 	}
 	if s.opened != nil {
 		err = errors.Join(err, s.opened.Close())

@@ -8,6 +8,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/metrics"
 	"github.com/gatehouse/gatehouse/internal/store"
 )
@@ -31,17 +32,17 @@ func (s *Server) readiness() error {
 
 // announce says what a person at the terminal should know, and logs what the machine should keep. No secret is in either.
 func (s *Server) announce() {
-	c := s.config
+	c, proxies := s.config(), s.current.Load().proxies
 	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", c.Issuer, "environment", c.Environment,
 		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", durability,
 		"revocation", s.promise())
 	if s.opened.From != 0 && s.opened.From != s.opened.To {
 		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
 	}
-	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && s.certificates == nil && !net.ParseIP(host).IsLoopback() && s.proxies.Len() == 0 {
+	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && s.certificates == nil && !net.ParseIP(host).IsLoopback() && proxies.Len() == 0 {
 		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: set tls.cert_file and tls.key_file, or put a proxy with TLS in front and name it in trusted_proxies")
 	}
-	if s.proxies.Everyone() {
+	if proxies.Everyone() {
 		s.log.Warn("trusted_proxies holds every address of a family: any caller can say where he comes from, and allowlists are worth nothing")
 	}
 	if !s.opened.Born {
@@ -70,10 +71,11 @@ const durability = "what was acknowledged is on this machine's disk (one file, f
 
 // promise says in one sentence how long what was revoked can still be accepted.
 func (s *Server) promise() string {
-	if s.config.Revocation.Wait > s.config.Revocation.MaxStaleness {
-		return fmt.Sprintf("no revocation is answered before it holds everywhere; verification stops %v into an outage of the database", s.config.Revocation.MaxStaleness)
+	r := s.config().Revocation
+	if r.Wait > r.MaxStaleness {
+		return fmt.Sprintf("no revocation is answered before it holds everywhere; verification stops %v into an outage of the database", r.MaxStaleness)
 	}
-	return fmt.Sprintf("a revocation holds at once wherever the database can be reached, and no later than %v where not", s.config.Revocation.MaxStaleness)
+	return fmt.Sprintf("a revocation holds at once wherever the database can be reached, and no later than %v where not", r.MaxStaleness)
 }
 
 // cleanOnce removes what its time has passed.
@@ -84,10 +86,10 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 		return err
 	}
 	s.expiring.Store(expiring)
-	keep := s.opened.remembered()
+	c, keep := s.config(), s.opened.remembered()
 	return s.opened.DB.Prune(ctx, store.PruneBefore{
-		Audit: now.Add(-s.config.Audit.Retention), Refusals: now.Add(-s.config.Refusals.Retention),
-		Usage: now.Add(-s.config.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
+		Audit: now.Add(-c.Audit.Retention), Refusals: now.Add(-c.Refusals.Retention),
+		Usage: now.Add(-c.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
 	})
 }
 
@@ -96,7 +98,7 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 const sessionMemory = 30 * 24 * time.Hour
 
 // watch tells the metrics where to look when somebody scrapes.
-func (s *Server) watch() {
+func (s *Server) watch(c *config.Config) {
 	count := func(n uint64) int64 { return int64(min(n, math.MaxInt64)) }
 	var certificateExpiry func() time.Time
 	if s.certificates != nil {
@@ -111,7 +113,7 @@ func (s *Server) watch() {
 		RefusalsUnwritten:   s.refusals.Unwritten,
 		Caches: []metrics.Cache{{Name: "credentials", Stats: func() metrics.CacheStats {
 			hits, misses, size := s.facts.CacheStats()
-			return metrics.CacheStats{Entries: int64(size), Bound: int64(s.config.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
+			return metrics.CacheStats{Entries: int64(size), Bound: int64(c.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
 		}}},
 		Queues: []metrics.Queue{{Name: "writes", Length: s.opened.DB.Waiting}},
 	})

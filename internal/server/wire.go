@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/liquid"
 	"github.com/gatehouse/gatehouse/internal/contract/oauth"
 	"github.com/gatehouse/gatehouse/internal/gateway"
+	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -21,16 +22,16 @@ import (
 const keySetMaxAge = 5 * time.Minute
 
 // buildWeb makes what the public listener serves: our own addresses, the contracts, the routes.
-func (s *Server) buildWeb() (*web.Floor, error) {
-	c := s.config
+func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
+	c := u.config
 	liquidContract, err := liquid.New(liquid.Config{
-		Gate: s.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
+		Gate: u.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
 		Languages: c.Contracts.Liquid.Languages, Version: c.Contracts.Liquid.APIVersion, Now: s.opened.DB.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	b2bContract, err := b2b.New(b2b.Config{Gate: s.gate, Environment: c.Environment, Realm: c.Realm})
+	b2bContract, err := b2b.New(b2b.Config{Gate: u.gate, Environment: c.Environment, Realm: c.Realm})
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (s *Server) buildWeb() (*web.Floor, error) {
 	if c.Contracts.B2B.Enabled {
 		own = append(own, b2bContract.Addresses()...)
 	}
-	next, err := s.buildGateway(words)
+	next, err := s.buildGateway(u, words)
 	if err != nil {
 		return nil, err
 	}
@@ -59,14 +60,15 @@ func (s *Server) buildWeb() (*web.Floor, error) {
 		for _, a := range own {
 			if a.Refuse != nil { // an address of a contract: the others take and give no credential
 				for method, handler := range a.Methods {
-					a.Methods[method] = s.encrypted(handler)
+					a.Methods[method] = encrypted(u.proxies, handler)
 				}
 			}
 		}
-		next = s.encrypted(next)
+		next = encrypted(u.proxies, next)
 	}
 	return web.New(web.Config{
-		Own: own, Next: next, Resolve: s.resolve, Attempt: s.gate.Attempt, Look: s.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,
+		Own: own, Next: next, Attempt: u.gate.Attempt, Look: u.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,
+		Resolve: func(r *http.Request) (address, peer netip.Addr, forwarded string) { return s.resolve(u.proxies, r) },
 		Fallbacks: []web.Fallback{
 			{Prefix: "/oauth/", Contract: auth.OAuth2, Refuse: words[auth.OAuth2]},
 			{Prefix: "/auth/", Contract: auth.B2B, Refuse: words[auth.B2B]},
@@ -76,12 +78,13 @@ func (s *Server) buildWeb() (*web.Floor, error) {
 }
 
 // buildGateway makes the routes; nil without any.
-func (s *Server) buildGateway(words map[auth.Contract]web.Refuse) (web.Handler, error) {
-	if len(s.config.Routes) == 0 {
+func (s *Server) buildGateway(u *setup, words map[auth.Contract]web.Refuse) (web.Handler, error) {
+	c := u.config
+	if len(c.Routes) == 0 {
 		return nil, nil
 	}
 	var routes []gateway.Route
-	for i, r := range s.config.Routes {
+	for i, r := range c.Routes {
 		route, err := newRoute(r, words)
 		if err != nil {
 			return nil, fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
@@ -92,18 +95,18 @@ func (s *Server) buildGateway(words map[auth.Contract]web.Refuse) (web.Handler, 
 	if err != nil {
 		return nil, err
 	}
-	base, err := url.Parse(s.config.PublicURL)
+	base, err := url.Parse(c.PublicURL)
 	if err != nil {
 		return nil, fmt.Errorf("public_url: %w", err)
 	}
-	s.gateway, err = gateway.New(gateway.Config{
-		Routes: table, Gate: s.gate, Ref: s.facts.Ref, KeyHeader: s.config.Contracts.Liquid.Header, PublicURL: base,
+	u.gateway, err = gateway.New(gateway.Config{
+		Routes: table, Gate: u.gate, Ref: s.facts.Ref, KeyHeader: c.Contracts.Liquid.Header, PublicURL: base,
 		Renewed: s.renewed, Now: s.opened.DB.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.gateway.Serve, nil
+	return u.gateway.Serve, nil
 }
 
 // renewed counts what became of a token asked for in band. The call itself went on, so that it could not be given is said
@@ -119,8 +122,8 @@ func (s *Server) renewed(outcome string, err error) {
 func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route, error) {
 	route := gateway.Route{
 		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Public: r.Public,
-		Timeouts: gateway.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
-		Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
+		Timeouts:     gateway.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
+		ObserveUntil: r.ObserveUntil, Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
 	}
 	if route.Contract == "" && len(r.Accepts) > 0 {
 		route.Contract = auth.ContractOf(r.Accepts[0])
@@ -146,12 +149,12 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 }
 
 // resolve finds where a request comes from.
-func (s *Server) resolve(r *http.Request) (address, peer netip.Addr, forwarded string) {
+func (s *Server) resolve(proxies limit.Proxies, r *http.Request) (address, peer netip.Addr, forwarded string) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		peer = ap.Addr().Unmap()
 	}
 	values := r.Header["X-Forwarded-For"]
-	address, untrusted := s.proxies.Resolve(peer, values)
+	address, untrusted := proxies.Resolve(peer, values)
 	if len(values) > 0 {
 		forwarded = values[len(values)-1]
 	}
@@ -179,9 +182,7 @@ func (s *Server) observe(o *auth.Observation) {
 	s.access.Note(o)
 	s.metrics.Note(o)
 	s.usage.Note(o)
-	if o.Reason != auth.ReasonNone {
-		s.refusals.Note(o)
-	}
+	s.refusals.Note(o)
 }
 
 // health is an address that says "ok", or with 503 what is wrong.

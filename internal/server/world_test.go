@@ -27,6 +27,7 @@ type world struct {
 	offset  *atomic.Int64
 	account auth.AccountID
 	dir     string
+	file    string // the configuration
 	stop    func()
 	log     *bytes.Buffer
 }
@@ -57,19 +58,20 @@ func newWorld(t testing.TB, yaml string) *world {
 // start starts the server, for the first time or again on the same data.
 func (w *world) start(yaml string) {
 	w.t.Helper()
-	file := filepath.Join(w.t.TempDir(), "gatehouse.yaml")
-	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
-		w.t.Fatal(err)
+	w.file = filepath.Join(w.t.TempDir(), "gatehouse.yaml")
+	w.configure(yaml)
+	load := func() (*config.Config, error) {
+		return config.Load(config.Options{Path: w.file, Flags: map[string]string{
+			"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "data_dir": w.dir,
+		}})
 	}
-	c, err := config.Load(config.Options{Path: file, Flags: map[string]string{
-		"listen": "127.0.0.1:0", "admin_listen": "127.0.0.1:0", "data_dir": w.dir,
-	}})
+	c, err := load()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.log = new(bytes.Buffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
-	if w.Server, err = New(context.Background(), c, Options{Log: w.log, Now: now, Version: "test"}); err != nil {
+	if w.Server, err = New(context.Background(), c, Options{Log: w.log, Now: now, Version: "test", Load: load}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -88,6 +90,14 @@ func (w *world) start(yaml string) {
 		}
 	}
 	w.t.Cleanup(w.stop)
+}
+
+// configure writes the configuration file, which the server notices by itself, or with Reload at once.
+func (w *world) configure(yaml string) {
+	w.t.Helper()
+	if err := os.WriteFile(w.file, []byte(yaml), 0o600); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func (w *world) move(d time.Duration) { w.offset.Add(int64(d)) }

@@ -56,6 +56,9 @@ type Rings struct {
 	state   atomic.Pointer[state]
 	loading sync.Mutex
 	longest atomic.Pointer[map[string]time.Duration]
+
+	keeping   sync.Mutex               // held while lifetimes are recorded; for what follows
+	lifetimes map[string]time.Duration // those of config, or what SetLifetimes put in their place
 }
 
 // A state is what one reading of the store gave. It never changes.
@@ -79,7 +82,7 @@ func New(c Config) (*Rings, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Rings{config: c, now: c.Now}
+	r := &Rings{config: c, now: c.Now, lifetimes: c.Lifetimes}
 	if r.now == nil {
 		r.now = time.Now
 	}

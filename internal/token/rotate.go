@@ -176,13 +176,19 @@ func (r *Rings) Longest() time.Duration {
 // keepLifetimes records, for each type of token, the longest lifetime ever in force: raised before a longer one is used,
 // lowered only when the tokens of the longer one have run out. Keys and revocations are kept by it, not by today's setting.
 func (r *Rings) keepLifetimes(ctx context.Context) error {
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
+	return r.keep(ctx, r.lifetimes)
+}
+
+func (r *Rings) keep(ctx context.Context, lifetimes map[string]time.Duration) error {
 	stored, err := r.config.Store.Lifetimes(ctx)
 	if err != nil {
 		return fmt.Errorf("read the lifetimes: %w", err)
 	}
 	now := r.now()
-	longest := maps.Clone(r.config.Lifetimes)
-	for name, configured := range r.config.Lifetimes {
+	longest := maps.Clone(lifetimes)
+	for name, configured := range lifetimes {
 		was := auth.Lifetime{Type: name}
 		if i := slices.IndexFunc(stored, func(l auth.Lifetime) bool { return l.Type == name }); i >= 0 {
 			was = stored[i]
@@ -227,6 +233,18 @@ func (r *Rings) Consult(ctx context.Context) error {
 		longest[l.Type] = max(longest[l.Type], l.Longest)
 	}
 	r.longest.Store(&longest)
+	return nil
+}
+
+// SetLifetimes puts other lifetimes in the place of the configured ones. When it returns nil, tokens that live so long may be
+// minted; those that live as long as before may be for another few moments.
+func (r *Rings) SetLifetimes(ctx context.Context, lifetimes map[string]time.Duration) error {
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
+	if err := r.keep(ctx, lifetimes); err != nil {
+		return err
+	}
+	r.lifetimes = lifetimes
 	return nil
 }
 

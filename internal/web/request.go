@@ -40,6 +40,13 @@ func (r *Request) Granted(g *auth.Grant) {
 	r.Seen.Replayed = g.Replayed
 }
 
+// Observe notes that the request would have been refused with err and is let through.
+func (r *Request) Observe(err error) {
+	before := r.Seen.Reason
+	r.note(err)
+	r.Seen.Observed, r.Seen.Reason = r.Seen.Reason, before
+}
+
 // note fills in what err says of the request.
 func (r *Request) note(err error) {
 	f := failure(err)
