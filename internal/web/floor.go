@@ -26,8 +26,11 @@ const BodyTime = 10 * time.Second
 
 // An Address is one of our own, served before any route.
 type Address struct {
-	Path    string             // exact and canonical
+	Path string // canonical
+	// Prefix: the address is every path under Path as well, by whole segments, unless that is an address of its own.
+	Prefix  bool
 	Methods map[string]Handler // by exact method: HEAD is not GET
+	Any     Handler            // for the methods that Methods does not name; nil: they are refused
 	// Contract and Refuse say whose words errors are told in. Without Refuse it is as where no route matches.
 	Contract auth.Contract
 	Refuse   Refuse
@@ -66,6 +69,7 @@ type Config struct {
 // A Floor serves HTTP.
 type Floor struct {
 	own       map[string]*own
+	prefixes  []*own // those of them that are prefixes, the longest first
 	next      Handler
 	fallbacks []Fallback
 	resolve   func(*http.Request) (netip.Addr, netip.Addr, string)
@@ -87,7 +91,8 @@ type own struct {
 	notAllowed *StatusError
 }
 
-// New returns a Floor. An address twice, one that is not canonical, or a path that nobody has words for is an error.
+// New returns a Floor. An address twice, one that is not canonical or answers no method, or a path that nobody has words for
+// is an error.
 func New(c Config) (*Floor, error) {
 	f := &Floor{
 		own: make(map[string]*own, len(c.Own)), next: c.Next, fallbacks: c.Fallbacks, resolve: c.Resolve,
@@ -114,7 +119,10 @@ func New(c Config) (*Floor, error) {
 		if f.own[a.Path] != nil {
 			return nil, fmt.Errorf("web: the address %s stands there twice", a.Path)
 		}
-		if len(a.Methods) == 0 {
+		if a.Prefix && strings.HasSuffix(a.Path, "/") {
+			return nil, fmt.Errorf("web: the address %s is a prefix, and those have no slash at their end", a.Path)
+		}
+		if len(a.Methods) == 0 && a.Any == nil {
 			return nil, fmt.Errorf("web: the address %s has no method", a.Path)
 		}
 		var methods []string
@@ -126,8 +134,25 @@ func New(c Config) (*Floor, error) {
 		}
 		slices.Sort(methods)
 		f.own[a.Path] = &own{a, &StatusError{Status: http.StatusMethodNotAllowed, Allow: strings.Join(methods, ", ")}}
+		if a.Prefix {
+			f.prefixes = append(f.prefixes, f.own[a.Path])
+		}
 	}
+	slices.SortFunc(f.prefixes, func(a, b *own) int { return len(b.Path) - len(a.Path) })
 	return f, nil
+}
+
+// address returns the one of our own addresses that path is, nil if it is none.
+func (f *Floor) address(path string) *own {
+	if a := f.own[path]; a != nil {
+		return a
+	}
+	for _, a := range f.prefixes {
+		if rest, ok := strings.CutPrefix(path, a.Path); ok && rest[0] == '/' {
+			return a
+		}
+	}
+	return nil
 }
 
 // ServeHTTP serves one request.
@@ -151,7 +176,7 @@ type request struct {
 // begin fills in what is known before anything is looked at.
 func (f *Floor) begin(one *request, w http.ResponseWriter, hr *http.Request) {
 	r := &one.r
-	r.Request, r.writer = hr, &one.w
+	r.Request, r.floor, r.writer = hr, f, &one.w
 	one.w.date = f.date
 	r.Seen.At, r.Seen.Did = f.now(), auth.DidOther
 	one.id[0] = NewRequestID()
@@ -176,31 +201,36 @@ func (f *Floor) date() []string {
 }
 
 // unrouted fills in what can be said of a target that is no good.
-func (f *Floor) unrouted(r *Request) {
-	raw, _, _ := strings.Cut(r.RequestURI, "?")
-	r.Caller.Path = Printable(raw)
+func (f *Floor) unrouted(r *Request, target string) {
+	raw, _, _ := strings.Cut(target, "?")
+	r.Path, r.RawQuery, r.Caller.Path = "", "", Printable(raw)
 	f.words(r, raw)
+}
+
+// routed fills in what a target says that is good.
+func (f *Floor) routed(r *Request, path, query string) {
+	r.Path, r.RawQuery, r.Caller.Path = path, query, Printable(path)
+	f.words(r, path)
 }
 
 func (f *Floor) serve(w *writer, r *Request) error {
 	path, query, err := CheckPath(r.RequestURI)
 	if err != nil {
-		f.unrouted(r)
+		f.unrouted(r, r.RequestURI)
 		return err
 	}
 	if r.URL == nil || r.URL.Path != path || r.URL.RawPath != "" {
 		u, err := url.ParseRequestURI(path)
 		if err != nil {
-			f.unrouted(r)
+			f.unrouted(r, r.RequestURI)
 			return &StatusError{Status: http.StatusBadRequest, Err: errPath}
 		}
 		u.RawQuery = query
 		r.URL = u
 	}
-	r.Path, r.RawQuery, r.Caller.Path = path, query, Printable(path)
-	f.words(r, path)
+	f.routed(r, path, query)
 
-	a := f.own[path]
+	a := f.address(path)
 	if a == nil {
 		if f.next == nil {
 			return &StatusError{Status: http.StatusNotFound}
@@ -215,6 +245,9 @@ func (f *Floor) serve(w *writer, r *Request) error {
 		r.Refuse, r.Seen.Contract = a.Refuse, a.Contract
 	}
 	handler := a.Methods[r.Method]
+	if handler == nil {
+		handler = a.Any
+	}
 	if handler == nil {
 		if a.Limited && f.look != nil {
 			f.look(&r.Caller)
@@ -270,7 +303,10 @@ func (f *Floor) finish(one *request) {
 		o.Caller = r.Caller
 		o.Limit = auth.Tighter(r.Caller.Limit, o.Limit)
 		o.Duration = f.now().Sub(o.At)
-		o.Status, o.Bytes = w.status, w.bytes
+		o.Bytes = w.bytes
+		if o.Status == 0 {
+			o.Status = w.status
+		}
 		if o.Status == 0 && !abort {
 			o.Status = http.StatusOK // what net/http answers for a handler that wrote nothing
 		}

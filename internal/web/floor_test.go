@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -86,6 +87,103 @@ func TestOwnAddressesComeBeforeRoutes(t *testing.T) {
 	}
 	if a := s.Send(t, "DELETE /own"); a.Header.Get("Allow") != "GET, POST" {
 		t.Errorf("Allow: %q", a.Header["Allow"])
+	}
+}
+
+// An address can be all that lies under a path, and answer every method.
+func TestAnAddressThatIsAPrefix(t *testing.T) {
+	s := webtest.Serve(t, web.Config{
+		Own: []web.Address{
+			{Path: "/own", Prefix: true, Any: ok, Methods: map[string]web.Handler{"DELETE": func(http.ResponseWriter, *web.Request) error { return auth.ErrOverloaded }}},
+			{Path: "/own/longer", Prefix: true, Methods: get(ok), Refuse: says("longer")},
+			{Path: "/own/exact", Methods: get(ok)},
+		},
+		Next:      func(http.ResponseWriter, *web.Request) error { return &web.StatusError{Status: 404} },
+		Fallbacks: fallbacks,
+	})
+	for _, c := range []struct {
+		request string
+		status  int
+		body    string
+		route   string
+	}{
+		{"GET /own", 200, `"/own? /own"`, "/own"},
+		{"HEAD /own/", 200, "", "/own"},
+		{"BREW /%6fwn/a%2fb/c", 400, `"liquid 400 malformed"`, ""},
+		{"BREW /%6fwn/%61/c/?x", 200, `"/own/a/c/?x /own/a/c/?x"`, "/own"},
+		{"POST /own;x/a", 404, `"liquid 404 no_route"`, ""},
+		{"POST /own/auth/login", 200, `"/own/auth/login? /own/auth/login"`, "/own"},
+		{"DELETE /own/a", 503, `"liquid 503 overloaded"`, "/own"},
+		{"GET /own/longer", 200, `"/own/longer? /own/longer"`, "/own/longer"},
+		{"GET /own/longer/x", 200, `"/own/longer/x? /own/longer/x"`, "/own/longer"},
+		{"POST /own/longer/x", 405, `"longer 405 malformed"`, "/own/longer"},
+		{"POST /own/longerx", 200, `"/own/longerx? /own/longerx"`, "/own"},
+		{"POST /own/exact", 405, `"liquid 405 malformed"`, "/own/exact"},
+		{"POST /own/exact/x", 200, `"/own/exact/x? /own/exact/x"`, "/own"},
+		{"GET /ownx", 404, `"liquid 404 no_route"`, ""},
+		{"GET /", 404, `"liquid 404 no_route"`, ""},
+	} {
+		a := s.Send(t, c.request)
+		if a.Status != c.status || a.Body != c.body || a.Seen.Route != c.route {
+			t.Errorf("%s: %d %s at %q, want %d %s at %q", c.request, a.Status, a.Body, a.Seen.Route, c.status, c.body, c.route)
+		}
+	}
+}
+
+// A request about another call is told of as that call, and refused in the words that belong there.
+func TestARequestAboutAnotherCall(t *testing.T) {
+	s := webtest.Serve(t, web.Config{
+		Own: []web.Address{{Path: "/ask", Refuse: says("ask"), Did: auth.DidVerify, Methods: get(func(_ http.ResponseWriter, r *web.Request) error {
+			err := r.About(r.Header.Get("Method"), r.Header.Get("About"), r.Header.Get("Target"))
+			if r.Method != "GET" || r.URL.Path != "/ask" || r.Host != "api.example.org" {
+				t.Errorf("what was sent is now %s %s %s", r.Method, r.Host, r.URL)
+			}
+			if want := r.Header.Get("Want"); r.Path != want || err != nil && r.RawQuery != "" || err == nil && r.RawQuery != "q=1" {
+				t.Errorf("got %q and %q, want %q", r.Path, r.RawQuery, want)
+			}
+			return cmp.Or(err, error(auth.ErrInsufficientScope))
+		})}},
+		Fallbacks: fallbacks,
+	})
+	for _, c := range []struct {
+		target, path string // path as it is asked about, "" if it is refused
+		seen, body   string
+		contract     auth.Contract
+	}{
+		{"/%61pi/x?q=1", "/api/x", "/api/x", `"liquid 403 insufficient_scope"`, auth.Liquid},
+		{"/auth/x?q=1", "/auth/x", "/auth/x", `"b2b 403 insufficient_scope"`, auth.B2B},
+		{"/auth/../x?q=1", "", "/auth/../x", `"b2b 400 malformed"`, auth.B2B},
+		{"http://a/oauth/", "", "http://a/oauth/", `"liquid 400 malformed"`, auth.Liquid},
+		{"", "", "", `"liquid 400 malformed"`, auth.Liquid},
+	} {
+		a := s.Send(t, "GET /ask?own=1\nMethod: POST\nAbout: other.example.org\nTarget: "+c.target+"\nWant: "+c.path)
+		from := a.Seen.Caller
+		if a.Body != c.body || from.Method != "POST" || from.Host != "other.example.org" || from.Path != c.seen ||
+			a.Seen.Contract != c.contract || a.Seen.Route != "" || a.Seen.Did != auth.DidVerify {
+			t.Errorf("%s: got %s, observed %+v", c.target, a.Body, a.Seen)
+		}
+	}
+}
+
+// An answer can stand for another status, which is the one that is told of.
+func TestAnAnswerThatStandsForAnotherStatus(t *testing.T) {
+	var seen auth.Observation
+	f, err := web.New(web.Config{
+		Next: func(w http.ResponseWriter, r *web.Request) error {
+			r.Seen.Status = http.StatusTooManyRequests
+			w.WriteHeader(http.StatusForbidden)
+			return nil
+		},
+		Resolve: func(*http.Request) (a, b netip.Addr, c string) { return }, Fallbacks: fallbacks,
+		Observe: func(o *auth.Observation) { seen = *o },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	f.ServeHTTP(rec, httptest.NewRequest("GET", "/", nil))
+	if rec.Code != http.StatusForbidden || seen.Status != http.StatusTooManyRequests {
+		t.Errorf("answered %d, observed %d", rec.Code, seen.Status)
 	}
 }
 
@@ -369,6 +467,7 @@ func TestAFloorThatMakesNoSense(t *testing.T) {
 		"fallback, no words":   {Resolve: resolve, Fallbacks: []web.Fallback{{}}},
 		"twice":                {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{good, good}},
 		"no methods":           {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{{Path: "/a"}}},
+		"a prefix and a slash": {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{{Path: "/a/", Prefix: true, Methods: get(ok)}}},
 		"no handler":           {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{{Path: "/a", Methods: get(nil)}}},
 		"path not canonical":   {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{{Path: "/%61", Methods: get(ok)}}},
 		"path with a query":    {Resolve: resolve, Fallbacks: fallbacks, Own: []web.Address{{Path: "/a?b", Methods: get(ok)}}},

@@ -14,14 +14,16 @@ import (
 type Request struct {
 	*http.Request
 	// Path is the one canonical path, escaped as it is forwarded, and RawQuery what followed the question mark. URL says
-	// the same. Both are empty if the path was refused.
+	// the same, except after [Request.About]. Both are empty if the path was refused.
 	Path, RawQuery string
 	Caller         auth.Caller
 	// Seen is what is told of the request when it is over. Handlers fill in what they learn; the floor fills in the rest.
+	// Its Status is what was answered, unless a handler says that the answer stands for another.
 	Seen auth.Observation
 	// Refuse is whose words an error is told in. Whoever finds the route sets it, and Seen.Contract with it.
 	Refuse Refuse
 
+	floor  *Floor
 	writer *writer
 }
 
@@ -31,6 +33,20 @@ type Handler func(w http.ResponseWriter, r *Request) error
 
 // A Refuse writes err in one contract's words: status, headers, envelope.
 type Refuse func(w http.ResponseWriter, r *Request, err error)
+
+// About makes r about another call, one that its sender was given and asks us about: its path and query, whose words errors
+// are told in, and what is observed are that call's from then on. The embedded request stays what was sent. The error is
+// that of [CheckPath] for target.
+func (r *Request) About(method, host, target string) error {
+	r.Caller.Method, r.Caller.Host, r.Seen.Route = Printable(method), Printable(host), ""
+	path, query, err := CheckPath(target)
+	if err != nil {
+		r.floor.unrouted(r, target)
+		return err
+	}
+	r.floor.routed(r, path, query)
+	return nil
+}
 
 // Granted notes what was handed out.
 func (r *Request) Granted(g *auth.Grant) {

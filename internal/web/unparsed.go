@@ -25,7 +25,7 @@ func (f *Floor) Unparsed(remote, method, target string, why error) []byte {
 			Method: method, RequestURI: target, RemoteAddr: remote, Header: make(http.Header), Body: http.NoBody,
 			Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		})
-		f.unrouted(&one.r)
+		f.unrouted(&one.r, target)
 		var status *StatusError
 		if !errors.As(why, &status) {
 			why = &StatusError{Status: http.StatusBadRequest, Err: why}
