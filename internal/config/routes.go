@@ -13,17 +13,15 @@ import (
 )
 
 // ownPaths are our own addresses on `listen`, by whole segments. Those of a disabled contract are ours too: they are 404.
-func ownPaths() []string {
-	return []string{
-		"/authentication", "/api/authentication", "/order-authentication", "/api/order-authentication",
-		"/auth/login", "/auth/refresh", "/auth/logout", "/oauth/token", "/oauth/introspect", "/oauth/revoke",
-		"/.well-known", "/docs", "/openapi.yaml", "/dashboard", "/healthz", "/readyz", "/authz",
-	}
+var ownPaths = []string{
+	"/authentication", "/api/authentication", "/order-authentication", "/api/order-authentication",
+	"/auth/login", "/auth/refresh", "/auth/logout", "/oauth/token", "/oauth/introspect", "/oauth/revoke",
+	"/.well-known", "/docs", "/openapi.yaml", "/dashboard", "/healthz", "/readyz", "/authz",
 }
 
 // OwnPath returns which of our own addresses a path is, or lies under; "" if it is free for a route.
 func OwnPath(path string) string {
-	for _, own := range ownPaths() {
+	for _, own := range ownPaths {
 		if rest, ok := strings.CutPrefix(path, own); ok && (rest == "" || rest[0] == '/') {
 			return own
 		}

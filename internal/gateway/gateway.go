@@ -37,6 +37,9 @@ type Gate interface {
 type Config struct {
 	Routes *Table
 	Gate   Gate
+	// Reserved says that a path is one of our own addresses or lies under one: it belongs to no route, however short the
+	// route's path is. nil: there is none.
+	Reserved func(path string) bool
 	// Ref returns the operator's own reference of an account, "" if it has none. It is asked on every call and answers
 	// from memory. nil: there are none.
 	Ref func(auth.AccountID) string
@@ -56,6 +59,7 @@ type Config struct {
 type Gateway struct {
 	routes     *Table
 	gate       Gate
+	reserved   func(path string) bool
 	ref        func(auth.AccountID) string
 	renewed    func(outcome string, err error)
 	scheme     string
@@ -76,13 +80,16 @@ func New(c Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: the header of API keys has a name of more than %d bytes", longestName)
 	}
 	g := &Gateway{
-		routes: c.Routes, gate: c.Gate, ref: c.Ref, renewed: c.Renewed, now: c.Now, scheme: "http",
+		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, now: c.Now, scheme: "http",
 		transports: make(map[Timeouts]http.RoundTripper),
 		// ReverseProxy would log what the observation of the call says already.
 		silent: log.New(io.Discard, "", 0),
 	}
 	if g.now == nil {
 		g.now = time.Now
+	}
+	if g.reserved == nil {
+		g.reserved = func(string) bool { return false }
 	}
 	if g.ref == nil {
 		g.ref = func(auth.AccountID) string { return "" }
@@ -115,19 +122,31 @@ func New(c Config) (*Gateway, error) {
 // API breaks off, or the client has gone, it panics with [http.ErrAbortHandler], as handlers of net/http do to have the
 // connection cut.
 func (g *Gateway) Serve(w http.ResponseWriter, r *web.Request) error {
-	route, err := g.routes.match(r.Host, r.Path, r.Method)
+	route, err := g.find(r, r.Host, r.Method)
 	if route == nil {
 		return err
-	}
-	r.Seen.Did, r.Seen.Route = auth.DidVerify, route.Path
-	if route.Refuse != nil {
-		r.Refuse, r.Seen.Contract = route.Refuse, route.Contract
 	}
 	c := &call{g: g, w: w, r: r, route: route}
 	if err := c.admit(err); err != nil {
 		return err
 	}
 	return c.forward()
+}
+
+// find returns the route of a call to r.Path, as [Table.Match] does, and notes it in r.
+func (g *Gateway) find(r *web.Request, host, method string) (*route, error) {
+	if g.reserved(r.Path) {
+		return nil, &web.StatusError{Status: http.StatusNotFound}
+	}
+	route, err := g.routes.match(host, r.Path, method)
+	if route == nil {
+		return nil, err
+	}
+	r.Seen.Did, r.Seen.Route = auth.DidVerify, route.Path
+	if route.Refuse != nil {
+		r.Refuse, r.Seen.Contract = route.Refuse, route.Contract
+	}
+	return route, err
 }
 
 // Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on.

@@ -185,6 +185,25 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// What is ours is ours where nothing answers, too: an API behind "/" gets no login that was meant for us.
+func TestOurOwnAddressesBelongToNoRoute(t *testing.T) {
+	h := newHouse(t, newAPI(t, nil), []Route{open("/")}, func(c *Config) {
+		c.Reserved = func(path string) bool { return covers("/auth/login", path) }
+	})
+	for _, target := range []string{"/auth/login", "/auth/login/x", "/%61uth/login"} {
+		h.refused(h.do("POST", target, `{"password":"x"}`), "b2b", 404, auth.ReasonNoRoute)
+		if o := h.observed(); o.Route != "" || o.Did != auth.DidOther {
+			t.Errorf("%s: observed %+v", target, o)
+		}
+	}
+	if n := len(h.api.arrivals()); n != 0 {
+		t.Errorf("%d arrived", n)
+	}
+	if answer := h.do("POST", "/auth/loginx", ""); answer.StatusCode != http.StatusOK {
+		t.Errorf("got %d", answer.StatusCode)
+	}
+}
+
 // The published SDK sends its key on every call.
 func TestTheTokenAloneDecides(t *testing.T) {
 	h := newHouse(t, newAPI(t, nil), []Route{protected("/api/")})
