@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},
-	{"internal/secret", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/config", "internal/store/storetest"},
+	{"internal/secret", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth"},
 	{"verify", "api", "bench/floor"},

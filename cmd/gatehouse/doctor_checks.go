@@ -267,21 +267,28 @@ func (e *examination) routes(c *config.Config) {
 	}
 	seen := map[string]bool{}
 	for _, r := range c.Routes {
-		u, err := url.Parse(r.Upstream)
-		if err != nil || u.Host == "" || seen[u.Host] {
-			continue
+		for _, one := range r.Upstream {
+			u, err := url.Parse(one)
+			if err != nil || u.Host == "" || seen[u.Host] {
+				continue
+			}
+			seen[u.Host] = true
+			e.upstream(u, r.Path)
 		}
-		seen[u.Host] = true
-		host := u.Host
-		if u.Port() == "" {
-			host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
-		}
-		conn, err := net.DialTimeout("tcp", host, time.Second)
-		if err != nil {
-			e.note(doubtful, "routes", "start the API, or mend the route's upstream", "%s does not answer: %v", u.Host, err)
-			continue
-		}
-		_ = conn.Close()
-		e.well("routes", "%s answers, the API of %s", u.Host, r.Path)
 	}
+}
+
+// upstream looks whether a server of the API of a route can be reached.
+func (e *examination) upstream(u *url.URL, route string) {
+	host := u.Host
+	if u.Port() == "" {
+		host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+	}
+	conn, err := net.DialTimeout("tcp", host, time.Second)
+	if err != nil {
+		e.note(doubtful, "routes", "start the API, or mend the route's upstream", "%s does not answer: %v", u.Host, err)
+		return
+	}
+	_ = conn.Close()
+	e.well("routes", "%s answers, the API of %s", u.Host, route)
 }

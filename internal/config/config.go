@@ -312,9 +312,9 @@ type Route struct {
 	Host string `yaml:"host"`
 	// Only these methods, each by its name: HEAD is not GET. Empty: any.
 	Methods []string `yaml:"methods"`
-	// The API: http://host:port, with a path that is put before the request's if you like. Empty: the route is for
-	// forward-auth only, and 404 at the gateway.
-	Upstream string `yaml:"upstream"`
+	// The API: http://host:port, with a path that is put before the request's if you like; or a list of these, if it runs
+	// on several servers that can each take every call. Empty: the route is for forward-auth only, and 404 at the gateway.
+	Upstream URLs `yaml:"upstream"`
 	// The types of tokens that open the route: ACCESS_TOKEN, ORDER_API, B2B_ACCESS, OAUTH_ACCESS.
 	Accepts []verify.Type `yaml:"accepts"`
 	// The scopes that a token needs, all of them.
@@ -340,6 +340,9 @@ type Route struct {
 	// a client sends under these names is removed.
 	Headers map[string]Fact `yaml:"headers"`
 }
+
+// URLs are one URL, or a list of them.
+type URLs []string
 
 // Timeouts is how long an API may take.
 type Timeouts struct {

@@ -42,7 +42,7 @@ func writeExample(t *testing.T) string {
 
 	sample := Config{Routes: []Route{defaultRoute()}}
 	r := &sample.Routes[0]
-	r.Path, r.Upstream = "/api/v1/", "http://127.0.0.1:9100"
+	r.Path, r.Upstream = "/api/v1/", URLs{"http://127.0.0.1:9100"}
 	r.Accepts = []verify.Type{verify.B2BAccess, verify.OAuthAccess}
 	route := printer{doc: p.doc}
 	route.section(reflect.ValueOf(&sample).Elem(), "")

@@ -21,7 +21,7 @@ func TestRoutes(t *testing.T) {
 	write(t, filepath.Join(dir, "gatehouse.yaml"), `
 routes:
   - path: /api/v1/
-    upstream: http://127.0.0.1:9100
+    upstream: [http://127.0.0.1:9100, "http://127.0.0.1:9101/"]
     accepts: [B2B_ACCESS, OAUTH_ACCESS]
   - path: /api/orders
     host: shop.example.com
@@ -45,9 +45,9 @@ routes:
 	got := mustLoad(t, Options{Dir: dir}).Routes
 	usual := Timeouts{Connect: 5 * time.Second, Header: 30 * time.Second}
 	want := []Route{
-		{Path: "/api/v1/", Upstream: "http://127.0.0.1:9100", Accepts: []verify.Type{verify.B2BAccess, verify.OAuthAccess}, Errors: auth.B2B, Timeouts: usual},
+		{Path: "/api/v1/", Upstream: URLs{"http://127.0.0.1:9100", "http://127.0.0.1:9101/"}, Accepts: []verify.Type{verify.B2BAccess, verify.OAuthAccess}, Errors: auth.B2B, Timeouts: usual},
 		{
-			Path: "/api/orders", Host: "shop.example.com", Methods: []string{"GET", "POST"}, Upstream: "https://orders.internal:8443/v2",
+			Path: "/api/orders", Host: "shop.example.com", Methods: []string{"GET", "POST"}, Upstream: URLs{"https://orders.internal:8443/v2"},
 			Accepts: []verify.Type{verify.OrderAPI}, Errors: auth.Liquid, Scopes: []string{"orders:read", "orders:write"},
 			Limits:   Limit{Rate: auth.Rate{Count: 100, Per: time.Second}, Burst: 5},
 			Timeouts: Timeouts{Connect: 5 * time.Second, Header: 2 * time.Minute}, StripPrefix: true,
@@ -57,7 +57,7 @@ routes:
 			Path: "/api/orders", Host: "shop.example.com", Methods: []string{"DELETE"}, Accepts: []verify.Type{verify.AccessToken},
 			Errors: auth.OAuth2, Timeouts: usual,
 		},
-		{Path: "/", Public: true, Upstream: "http://[::1]:9100/", Errors: auth.Liquid, Timeouts: usual},
+		{Path: "/", Public: true, Upstream: URLs{"http://[::1]:9100/"}, Errors: auth.Liquid, Timeouts: usual},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -193,7 +193,14 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"dashboard: {enabled: false}\n", "gatehouse.yaml:1: dashboard.enabled: comes in a later release; this one has none, and the command line for everything"},
 		{"docs: {title: x}\n", "gatehouse.yaml:1: docs.title: comes in a later release; this one has none"},
 		{route("cors: upstream"), "gatehouse.yaml:5: routes[0].cors: comes in a later release; this one leaves CORS headers as the API sets them"},
-		{"routes:\n- {path: /a, accepts: [ORDER_API], upstream: ['http://a', 'http://b']}\n", "gatehouse.yaml:2: routes[0].upstream: comes in a later release; this one takes one URL: name a load balancer"},
+
+		// Several upstreams.
+		{"routes:\n- path: /a\n  public: true\n  upstream:\n  - http://a\n  - http://b?c\n  - http://a/\n", "gatehouse.yaml:6: routes[0].upstream[1]: \"http://b?c\" has a query or a fragment: leave it out\n" +
+			"gatehouse.yaml:7: routes[0].upstream[2]: http://a/ is there twice"},
+		{"routes:\n- {path: /a, public: true, upstream: [http://a, '']}\n", `gatehouse.yaml:2: routes[0].upstream[1]: "" does not begin with http:// or https://: write https://api.example.com`},
+		{"routes:\n- {path: /a, public: true, upstream: {url: http://a}}\n", "gatehouse.yaml:2: routes[0].upstream: takes a list: write [one, another]"},
+		{"routes:\n- {path: /a, public: true, upstream: ''}\n", ""},
+		{"routes:\n- {path: /a, public: true, upstream: []}\n", ""},
 
 		// All at once, in the order of the file.
 		{"shutdown_grace: soon\nlisen: x\nlog:\n  level: loud\nroutes:\n- path: /auth/login\n  public: maybe\n", `gatehouse.yaml:1: shutdown_grace: "soon" is not a duration: write 90s, 15m, 24h or 30d
@@ -323,6 +330,7 @@ func TestPrintIsReadBack(t *testing.T) {
 			r := defaultRoute()
 			r.Path, r.Public = fmt.Sprint("/a", i), rapid.Bool().Draw(rt, "public")
 			r.Host = text.Draw(rt, "host")
+			r.Upstream = rapid.SliceOfN(text, 1, 3).Draw(rt, "upstream")
 			r.Headers = rapid.MapOfN(text, rapid.Just(FactRef), 0, 3).Draw(rt, "headers")
 			if len(r.Headers) == 0 {
 				r.Headers = nil

@@ -62,6 +62,7 @@ var (
 	secretType   = reflect.TypeFor[Secret]()
 	routesType   = reflect.TypeFor[[]Route]()
 	timeType     = reflect.TypeFor[time.Time]()
+	urlsType     = reflect.TypeFor[URLs]()
 )
 
 // section says whether a value of type t holds keys of its own.

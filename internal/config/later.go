@@ -8,7 +8,7 @@ import (
 // A postponed is a key, or a section, of a feature that is not there yet. It has its default in the configuration, so that
 // files written for the release that has it are understood, and any other value is an error: what is set must hold.
 type postponed struct {
-	key     string // "[]" in it stands for any index; at its end, for a list in place of a value
+	key     string // "[]" in it stands for any index
 	instead string // what this release does
 }
 
@@ -23,7 +23,6 @@ func later() []postponed {
 		{"dashboard", "has none, and the command line for everything"},
 		{"docs", "has none"},
 		{"routes[].cors", "leaves CORS headers as the API sets them"},
-		{"routes[].upstream[]", "takes one URL: name a load balancer"},
 	}
 }
 

@@ -76,6 +76,10 @@ func (p *printer) section(v reflect.Value, indent string) {
 
 // inline writes a value on one line.
 func inline(v reflect.Value) string {
+	if v.Type() == urlsType && v.Len() < 2 {
+		one, _ := v.Interface().(URLs)
+		return scalarText(strings.Join(one, ""), false)
+	}
 	var parts []string
 	switch v.Kind() {
 	case reflect.Slice:

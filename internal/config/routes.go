@@ -93,23 +93,34 @@ func (l *loader) checkRoute(key string, r Route) {
 			l.problem(at, "%s is there twice", m)
 		}
 	}
-	if r.Upstream != "" {
-		if err := checkURL(r.Upstream, true); err != nil {
-			shown := quote(r.Upstream)
-			if strings.Contains(r.Upstream, "@") { // a password may be in it
-				shown = "the URL"
-			}
-			l.problem(key+".upstream", "%s %w", shown, err)
-		}
-	}
+	l.checkUpstream(key+".upstream", r.Upstream)
 	l.checkAccess(key, r)
 	l.checkLimit(key+".limits", r.Limits)
 	l.between(key+".timeouts.connect", r.Timeouts.Connect, 10*time.Millisecond, 10*time.Minute)
 	l.between(key+".timeouts.header", r.Timeouts.Header, 0, day)
-	if r.StripPrefix && r.Upstream == "" {
+	if r.StripPrefix && len(r.Upstream) == 0 {
 		l.problem(key+".strip_prefix", "is of no use without an upstream")
 	}
 	l.checkHeaders(key, r)
+}
+
+// checkUpstream looks at where the API is.
+func (l *loader) checkUpstream(key string, urls URLs) {
+	for i, u := range urls {
+		at := key
+		if len(urls) > 1 {
+			at = fmt.Sprintf("%s[%d]", key, i)
+		}
+		if err := checkURL(u, true); err != nil {
+			shown := quote(u)
+			if strings.Contains(u, "@") { // a password may be in it
+				shown = "the URL"
+			}
+			l.problem(at, "%s %w", shown, err)
+		} else if slices.ContainsFunc(urls[:i], func(other string) bool { return strings.TrimRight(other, "/") == strings.TrimRight(u, "/") }) {
+			l.problem(at, "%s is there twice", u)
+		}
+	}
 }
 
 // checkAccess looks at who may come in: nobody by mistake.

@@ -158,6 +158,8 @@ func (d decoder) value(n ast.Node, v reflect.Value, key string) {
 	switch {
 	case section(v.Type()):
 		d.section(n, v, key)
+	case v.Type() == urlsType:
+		d.urls(n, v, key)
 	case v.Kind() == reflect.Slice:
 		d.list(n, v, key)
 	case v.Kind() == reflect.Map:
@@ -165,16 +167,27 @@ func (d decoder) value(n ast.Node, v reflect.Value, key string) {
 	default:
 		text, ok := scalar(n)
 		if !ok {
-			if _, list := n.(*ast.SequenceNode); list && comesLater(key+"[]") != "" {
-				wrong("%s", comesLater(key+"[]"))
-				return
-			}
 			wrong("takes one value, on the same line")
 			return
 		}
 		if err := parseScalar(v, text); err != nil {
 			wrong("%w", err)
 		}
+	}
+}
+
+// urls reads one URL, or a list of them. An empty text stands for none.
+func (d decoder) urls(n ast.Node, v reflect.Value, key string) {
+	text, ok := scalar(n)
+	if !ok {
+		d.list(n, v, key)
+		return
+	}
+	one := URLs{""}
+	if err := parseScalar(reflect.ValueOf(one).Index(0), text); err != nil {
+		d.problem(key, "%w", err)
+	} else if text != "" {
+		v.Set(reflect.ValueOf(one))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -201,7 +202,7 @@ func TestNoAPI(t *testing.T) {
 	gone := parse(t, "http://"+l.Addr().String())
 	_ = l.Close()
 	refuses, breaks := protected("/refuses"), protected("/breaks")
-	refuses.Upstream = gone
+	refuses.Upstreams = []*url.URL{gone}
 	h := newHouse(t, newAPI(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }), []Route{refuses, breaks})
 	h.gate.limit = auth.Limit{Name: "calls", Quota: 10, Window: time.Minute, Remaining: 9, Reset: time.Second}
 	for _, target := range []string{"/refuses", "/breaks"} {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -49,7 +50,7 @@ func proxies(b *testing.B, upstream string, transport http.RoundTripper, gate Ga
 		r.SetXForwarded()
 	}}
 	g, err := New(Config{
-		Routes: newTable(b, open("/"), Route{Path: "/api/v1/", Accepts: []verify.Type{verify.B2BAccess}, Upstream: target}),
+		Routes: newTable(b, open("/"), Route{Path: "/api/v1/", Accepts: []verify.Type{verify.B2BAccess}, Upstreams: []*url.URL{target}}),
 		Gate:   gate, Transport: transport, KeyHeader: "X-LIQUID-API-KEY",
 	})
 	if err != nil {
@@ -88,7 +89,7 @@ func BenchmarkSockets(b *testing.B) {
 		_, _ = io.WriteString(w, `{"id":7}`)
 	}))
 	defer api.Close()
-	for name, handler := range proxies(b, api.URL, newTransport(Timeouts{Connect: time.Second}), somebody) {
+	for name, handler := range proxies(b, api.URL, upstream.NewTransport(upstream.Timeouts{Connect: time.Second}, upstream.TLS{}), somebody) {
 		b.Run(name, func(b *testing.B) {
 			s := httptest.NewServer(handler)
 			defer s.Close()
@@ -171,7 +172,7 @@ func BenchmarkRenewing(b *testing.B) {
 		gate := signer{yes{verify.Principal{Claims: &verify.Claims{
 			Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: verify.AccessToken,
 		}}}, key}
-		handlers := proxies(b, api.URL, newTransport(Timeouts{Connect: time.Second}), gate)
+		handlers := proxies(b, api.URL, upstream.NewTransport(upstream.Timeouts{Connect: time.Second}, upstream.TLS{}), gate)
 		bare := handlers["bare"].(*httputil.ReverseProxy)
 		bare.ModifyResponse = func(res *http.Response) error {
 			res.Header.Set("X-Token", gate.mint()[:8])

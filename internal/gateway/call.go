@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -31,6 +32,7 @@ type call struct {
 	who   verify.Principal // of a public route, nobody
 
 	proxy  httputil.ReverseProxy
+	trip   upstream.Trip
 	sent   time.Time // when the API was first asked
 	up     upload
 	down   download
@@ -45,7 +47,7 @@ type call struct {
 // admit says whether the call may pass, and notes who calls. methodErr is what the table said of its method.
 func (c *call) admit(methodErr error) error {
 	switch {
-	case c.route.Upstream == nil:
+	case len(c.route.servers) == 0:
 		return &web.StatusError{Status: http.StatusNotFound}
 	case c.r.Header.Get("Upgrade") != "":
 		// Another protocol on this connection would be calls that nobody judges.
@@ -72,11 +74,12 @@ func (c *call) forward() error {
 	}
 	c.watch()
 	c.values = c.room[:0]
+	c.trip.Pool = c.g.pools[c.route]
 	c.proxy = httputil.ReverseProxy{
 		Rewrite:        c.rewrite,
 		ModifyResponse: c.answered,
 		ErrorHandler:   c.unanswered,
-		Transport:      c.g.transports[c.route.Timeouts],
+		Transport:      &c.trip,
 		BufferPool:     &c.g.buffers,
 		FlushInterval:  flushAfter,
 		ErrorLog:       c.g.silent,
@@ -107,16 +110,13 @@ func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	}
 }
 
-// direct points u at the route's upstream, with the path that was judged and the query as it came.
+// direct gives u the path that was judged and the query as it came. Of which server it becomes the URL is the trip's to
+// say.
 func (c *call) direct(u *url.URL) {
 	path := c.r.Path[len(c.route.strip):]
 	if path == "" {
 		path = "/"
 	}
-	if c.route.base != "" {
-		path = c.route.base + path
-	}
-	u.Scheme, u.Host = c.route.Upstream.Scheme, c.route.Upstream.Host
 	u.Path, u.RawPath, u.RawQuery = path, path, c.r.RawQuery
 	if strings.IndexByte(path, '%') >= 0 {
 		// Only if Path is RawPath decoded, RawPath is what is sent. It decodes: it passed the path check.
@@ -171,6 +171,7 @@ func (c *call) unanswered(_ http.ResponseWriter, _ *http.Request, err error) {
 
 // ended says who is to blame if the answer was cut short.
 func (c *call) ended() {
+	c.trip.End()
 	if c.down.err != nil && !c.gone() {
 		c.r.Seen.Reason = auth.ReasonUpstream
 		c.r.Seen.Err = fmt.Errorf("the API broke off its answer: %w", c.down.err)
@@ -184,21 +185,35 @@ func (c *call) gone() bool { return c.r.Context().Err() != nil }
 // may still read it when the call is over, from a goroutine of its own.
 type upload struct {
 	io.ReadCloser
-	renewal *renewal // nil: nothing to see
-	failure atomic.Pointer[error]
+	renewal  *renewal // nil: nothing to see
+	progress atomic.Uint32
+	failure  atomic.Pointer[error]
 }
 
 func (u *upload) Read(p []byte) (int, error) {
+	u.progress.Store(uint32(upstream.Underway))
 	n, err := u.ReadCloser.Read(p)
 	if u.renewal != nil {
 		u.renewal.sent(p[:n], err)
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // io.EOF is never wrapped by a Reader
+	switch {
+	case err == nil:
+	case err == io.EOF: //nolint:errorlint // io.EOF is never wrapped by a Reader
+		u.progress.Store(uint32(upstream.Ended))
+	default:
 		why := err // a copy, or every Read would put its err on the heap
 		u.failure.Store(&why)
+		u.progress.Store(uint32(upstream.Failed))
 	}
 	return n, err
 }
+
+// Close does nothing: a transport that could not connect closes what it did not read, and another server may get it.
+// ReverseProxy closes what lies beneath when the call is over.
+func (u *upload) Close() error { return nil }
+
+// Progress is for the trip.
+func (u *upload) Progress() upstream.Progress { return upstream.Progress(u.progress.Load()) }
 
 func (u *upload) err() error {
 	if err := u.failure.Load(); err != nil {

@@ -14,7 +14,7 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -50,25 +51,26 @@ type Config struct {
 	KeyHeader string
 	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us; nil: http.
 	PublicURL *url.URL
-	// Transport carries the calls; [Route.Timeouts] are then its own affair. nil: one made for it.
+	// Transport carries the calls; [Route.Timeouts] and [Route.TLS] are then its own affair. nil: one made for it.
 	Transport http.RoundTripper
+	Log       *slog.Logger     // where it is told how servers fare; nil: nowhere
 	Now       func() time.Time // nil: time.Now
 }
 
 // A Gateway forwards calls. It is safe for concurrent use.
 type Gateway struct {
-	routes     *Table
-	gate       Gate
-	reserved   func(path string) bool
-	ref        func(auth.AccountID) string
-	renewed    func(outcome string, err error)
-	scheme     string
-	strip      *stripSet
-	transports map[Timeouts]http.RoundTripper
-	own        []*http.Transport // those of them that we made
-	now        func() time.Time
-	buffers    buffers
-	silent     *log.Logger
+	routes   *Table
+	gate     Gate
+	reserved func(path string) bool
+	ref      func(auth.AccountID) string
+	renewed  func(outcome string, err error)
+	scheme   string
+	strip    *stripSet
+	servers  *upstream.Set
+	pools    map[*route]*upstream.Pool // of routes that go somewhere
+	now      func() time.Time
+	buffers  buffers
+	silent   *log.Logger
 }
 
 // New returns a Gateway. Without routes or a gate it is an error.
@@ -81,7 +83,8 @@ func New(c Config) (*Gateway, error) {
 	}
 	g := &Gateway{
 		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, now: c.Now, scheme: "http",
-		transports: make(map[Timeouts]http.RoundTripper),
+		servers: upstream.New(upstream.Config{Transport: c.Transport, Log: c.Log, Now: c.Now}),
+		pools:   make(map[*route]*upstream.Pool),
 		// ReverseProxy would log what the observation of the call says already.
 		silent: log.New(io.Discard, "", 0),
 	}
@@ -106,12 +109,8 @@ func New(c Config) (*Gateway, error) {
 		for _, i := range r.identity {
 			remove = append(remove, i.name)
 		}
-		switch {
-		case c.Transport != nil:
-			g.transports[r.Timeouts] = c.Transport
-		case g.transports[r.Timeouts] == nil:
-			t := newTransport(r.Timeouts)
-			g.transports[r.Timeouts], g.own = t, append(g.own, t)
+		if len(r.servers) > 0 {
+			g.pools[r] = g.servers.Add(upstream.Options{Route: r.Path, Servers: r.servers, Timeouts: r.Timeouts, TLS: r.TLS})
 		}
 	}
 	g.strip = newStripSet(remove...)
@@ -150,29 +149,7 @@ func (g *Gateway) find(r *web.Request, host, method string) (*route, error) {
 }
 
 // Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on.
-func (g *Gateway) Close() {
-	for _, t := range g.own {
-		t.CloseIdleConnections()
-	}
-}
-
-// newTransport returns the transport of the routes with these timeouts.
-func newTransport(t Timeouts) *http.Transport {
-	return &http.Transport{
-		Proxy:       nil, // where calls go is for the configuration to say, not for the environment
-		DialContext: (&net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}).DialContext,
-		// One host is all a route has: the default of two idle connections for each would mean a new connection for
-		// nearly every call under load.
-		MaxIdleConns:           0,
-		MaxIdleConnsPerHost:    256,
-		IdleConnTimeout:        90 * time.Second,
-		TLSHandshakeTimeout:    t.Connect,
-		ResponseHeaderTimeout:  t.Answer,
-		ExpectContinueTimeout:  time.Second,
-		MaxResponseHeaderBytes: 256 << 10,
-		DisableCompression:     true, // bytes pass as they are
-	}
-}
+func (g *Gateway) Close() { g.servers.Close() }
 
 // buffers are what answers are copied through.
 type buffers struct{ pool sync.Pool }

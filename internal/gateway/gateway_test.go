@@ -104,12 +104,12 @@ func TestRefusals(t *testing.T) {
 	get := protected("/api/get")
 	get.Methods = []string{"GET", "POST"}
 	for _, r := range []*Route{&oauth, &get} {
-		r.Upstream = parse(t, here.URL)
+		r.Upstreams = []*url.URL{parse(t, here.URL)}
 	}
 	everywhere := protected("/api/")
-	everywhere.Upstream = parse(t, here.URL)
+	everywhere.Upstreams = []*url.URL{parse(t, here.URL)}
 	public := open("/public")
-	public.Upstream = parse(t, here.URL)
+	public.Upstreams = []*url.URL{parse(t, here.URL)}
 	h := newHouse(t, nil, []Route{nowhere, oauth, get, everywhere, public})
 	h.api = here
 
@@ -269,7 +269,7 @@ func TestWhereCallsGo(t *testing.T) {
 	} {
 		api := newAPI(t, nil)
 		r := open(c.path)
-		r.StripPrefix, r.Upstream = c.strip, parse(t, api.URL+c.base)
+		r.StripPrefix, r.Upstreams = c.strip, []*url.URL{parse(t, api.URL+c.base)}
 		h := newHouse(t, api, []Route{r})
 		h.do("GET", c.target, "")
 		if got := api.only(t).Target; got != c.want {

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strings"
 	"testing"
 )
 
 // rawAPI answers every request with 200 and hands over the head of each as it came over the wire.
-func rawAPI(t *testing.T) (url string, heads chan string) {
+func rawAPI(t *testing.T) (api string, heads chan string) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,9 +64,9 @@ func asCGI(name string) string {
 
 // Whoever the client says it is, however it spells it, the API sees one value of each header, and that is ours.
 func TestSpellingsOfIdentity(t *testing.T) {
-	url, heads := rawAPI(t)
+	api, heads := rawAPI(t)
 	r := protected("/")
-	r.Upstream = parse(t, url)
+	r.Upstreams = []*url.URL{parse(t, api)}
 	r.Identity = map[string]Fact{"X-Tenant-Id": Account}
 	h := newHouse(t, nil, []Route{r})
 	h.gate.scope = "a b"
@@ -146,9 +147,9 @@ func TestSpellingsOfIdentity(t *testing.T) {
 // What claims another address, host, path or method than the one that was judged goes no further, and neither do
 // credentials.
 func TestWhatGoesNoFurther(t *testing.T) {
-	url, heads := rawAPI(t)
+	api, heads := rawAPI(t)
 	r := protected("/")
-	r.Upstream = parse(t, url)
+	r.Upstreams = []*url.URL{parse(t, api)}
 	h := newHouse(t, nil, []Route{r})
 	for _, name := range []string{
 		"Forwarded", "X-Forwarded", "X-Forwarded-Port", "X-Forwarded-Server", "X-Forwarded-User", "X-Forwarded-Prefix", "X-Forwarded-Ssl",

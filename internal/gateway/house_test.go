@@ -147,8 +147,8 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 	t.Helper()
 	h := &house{t: t, api: api, gate: &fakeGate{}, seen: make(chan auth.Observation, 1000)}
 	for i := range routes {
-		if routes[i].Upstream == nil && api != nil {
-			routes[i].Upstream = parse(t, api.URL)
+		if routes[i].Upstreams == nil && api != nil {
+			routes[i].Upstreams = []*url.URL{parse(t, api.URL)}
 		}
 	}
 	c := Config{

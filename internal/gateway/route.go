@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -24,12 +25,13 @@ type Route struct {
 	// and TRACE.
 	Methods []string
 
-	// Upstream is where the API is: scheme, host, and perhaps a path to put before every path. nil: nothing is
-	// forwarded, the answer is 404.
-	Upstream *url.URL
+	// Upstreams are where the API is, each a server that can take every call: scheme, host, and perhaps a path to put
+	// before every path. None: nothing is forwarded, the answer is 404.
+	Upstreams []*url.URL
 	// StripPrefix is taken off the front of the path before it is forwarded. Path must lie within it.
 	StripPrefix string
-	Timeouts    Timeouts
+	Timeouts    upstream.Timeouts // Connect 0: 5 s
+	TLS         upstream.TLS
 
 	// Accepts are the types of tokens that open the route; at least one, unless it is Public.
 	Accepts []verify.Type
@@ -61,19 +63,13 @@ const (
 	Scope      Fact = "scope"      // what the token may do now, space-separated
 )
 
-// Timeouts bound how long a route waits for its API. There is none on a body under way: it may be a stream.
-type Timeouts struct {
-	Connect time.Duration // until there is a connection; 0: 5 s
-	Answer  time.Duration // from the end of the request to the head of the answer; 0: as long as it likes
-}
-
 // A route is a Route that was found to be sound, with everything worked out that does not depend on the call.
 type route struct {
 	Route
-	path     string // Path as [web.CheckPath] spells it, without its trailing slash: "" for "/"
-	host     string // as hosts are compared
-	strip    string // StripPrefix, likewise
-	base     string // the path of Upstream, likewise
+	path     string            // Path as [web.CheckPath] spells it, without its trailing slash: "" for "/"
+	host     string            // as hosts are compared
+	strip    string            // StripPrefix, likewise
+	servers  []upstream.Server // Upstreams, their paths likewise
 	want     auth.Want
 	identity []identityHeader
 }
@@ -104,8 +100,15 @@ func newRoute(r Route) (*route, error) {
 	if compiled.strip, err = stripPrefix(r.StripPrefix, path); err != nil {
 		return nil, fmt.Errorf("strip_prefix %q: %w", r.StripPrefix, err)
 	}
-	if compiled.base, err = upstreamBase(r.Upstream); err != nil {
-		return nil, fmt.Errorf("upstream: %w", err)
+	for _, u := range r.Upstreams {
+		server, err := parseServer(u)
+		if err != nil {
+			return nil, fmt.Errorf("upstream: %w", err)
+		}
+		if slices.Contains(compiled.servers, server) {
+			return nil, fmt.Errorf("upstream: %s is there twice", server)
+		}
+		compiled.servers = append(compiled.servers, server)
 	}
 	if r.Timeouts.Connect < 0 || r.Timeouts.Answer < 0 {
 		return nil, errors.New("timeouts: below zero")
@@ -222,22 +225,21 @@ func stripPrefix(s, path string) (string, error) {
 	return stripped, nil
 }
 
-func upstreamBase(u *url.URL) (string, error) {
+func parseServer(u *url.URL) (upstream.Server, error) {
+	server := upstream.Server{Scheme: u.Scheme, Host: u.Host}
 	switch {
-	case u == nil:
-		return "", nil
 	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
-		return "", errors.New("is written http://host:port or https://host:port")
+		return server, errors.New("is written http://host:port or https://host:port")
 	case u.User != nil:
-		return "", errors.New("takes no user and password: they would be in the open in every place that names it")
+		return server, errors.New("takes no user and password: they would be in the open in every place that names it")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "", errors.New("has no query and no fragment")
+		return server, errors.New("has no query and no fragment")
 	case u.Path == "":
-		return "", nil
+		return server, nil
 	}
-	base, err := prefix(u.EscapedPath())
-	if err != nil {
-		return "", fmt.Errorf("path %q: %w", u.EscapedPath(), err)
+	var err error
+	if server.Path, err = prefix(u.EscapedPath()); err != nil {
+		return server, fmt.Errorf("path %q: %w", u.EscapedPath(), err)
 	}
-	return base, nil
+	return server, nil
 }

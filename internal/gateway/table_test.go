@@ -119,12 +119,12 @@ func isStatus(err error, status int) bool {
 }
 
 func TestNewTableRefuses(t *testing.T) {
-	upstream := func(s string) Route {
+	to := func(s string) Route {
 		u, err := url.Parse(s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return Route{Path: "/a", Public: true, Upstream: u}
+		return Route{Path: "/a", Public: true, Upstreams: []*url.URL{u}}
 	}
 	with := func(change func(*Route)) Route {
 		r := Route{Path: "/a/b", Accepts: []verify.Type{verify.AccessToken}}
@@ -180,14 +180,14 @@ func TestNewTableRefuses(t *testing.T) {
 		"strip half of it":       {with(func(r *Route) { r.Path, r.StripPrefix = "/api-old", "/api" })},
 		"strip too much":         {with(func(r *Route) { r.StripPrefix = "/a/b/c" })},
 		"below zero":             {with(func(r *Route) { r.Timeouts.Answer = -1 })},
-		"no scheme":              {upstream("//host/")},
-		"no host":                {upstream("http:///x")},
-		"opaque":                 {upstream("http:host")},
-		"another scheme":         {upstream("ftp://host")},
-		"password":               {upstream("http://user:secret@host")},
-		"query":                  {upstream("http://host/?a")},
-		"fragment":               {upstream("http://host/#a")},
-		"base with dots":         {upstream("http://host/a/../b")},
+		"no scheme":              {to("//host/")},
+		"no host":                {to("http:///x")},
+		"opaque":                 {to("http:host")},
+		"another scheme":         {to("ftp://host")},
+		"password":               {to("http://user:secret@host")},
+		"query":                  {to("http://host/?a")},
+		"fragment":               {to("http://host/#a")},
+		"base with dots":         {to("http://host/a/../b")},
 	} {
 		if _, err := NewTable(routes); err == nil {
 			t.Errorf("%s: it is a table", name)

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/oauth"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -101,7 +102,7 @@ func (s *Server) buildGateway(u *setup, words map[auth.Contract]web.Refuse) (web
 	}
 	u.gateway, err = gateway.New(gateway.Config{
 		Routes: table, Gate: u.gate, Ref: s.facts.Ref, KeyHeader: c.Contracts.Liquid.Header, PublicURL: base,
-		Reserved: func(path string) bool { return config.OwnPath(path) != "" }, Renewed: s.renewed, Now: s.opened.DB.Now,
+		Reserved: func(path string) bool { return config.OwnPath(path) != "" }, Renewed: s.renewed, Log: s.log, Now: s.opened.DB.Now,
 	})
 	if err != nil {
 		return nil, err
@@ -122,7 +123,7 @@ func (s *Server) renewed(outcome string, err error) {
 func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route, error) {
 	route := gateway.Route{
 		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Public: r.Public,
-		Timeouts:     gateway.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
+		Timeouts:     upstream.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
 		ObserveUntil: r.ObserveUntil, Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
 	}
 	if route.Contract == "" && len(r.Accepts) > 0 {
@@ -140,12 +141,14 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 	if rate := r.Limits.AsRate(); !rate.None() {
 		route.Limits = []auth.RouteLimit{{Name: "route " + r.Path, Rate: rate}}
 	}
-	if r.Upstream == "" {
-		return route, nil
+	for _, one := range r.Upstream {
+		u, err := url.Parse(one)
+		if err != nil {
+			return gateway.Route{}, err
+		}
+		route.Upstreams = append(route.Upstreams, u)
 	}
-	var err error
-	route.Upstream, err = url.Parse(r.Upstream)
-	return route, err
+	return route, nil
 }
 
 // resolve finds where a request comes from.
