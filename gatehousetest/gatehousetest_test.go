@@ -300,7 +300,6 @@ func TestAServerGoesOnWhereAnotherStopped(t *testing.T) {
 
 func TestOperatorsHaveAnAddressOfTheirOwn(t *testing.T) {
 	c := newCustomer(t, gatehousetest.Config{})
-	c.server.NewOAuthClient(c.server.NewAccount("First customer")) // opens nothing yet
 	for _, path := range []string{"/readyz", "/metrics"} {
 		res, err := http.Get(c.server.AdminURL + path)
 		if err != nil {

@@ -256,9 +256,7 @@ func (c *credentialCreate) Run(sh *shell) error {
 		to.abandon()
 		return err
 	}
-	if contract := auth.Kind(c.Kind).Contract(); contract == auth.OAuth2 {
-		sh.note("note: POST /oauth/token comes in a later release, so this credential opens nothing yet")
-	} else if !op.Config.Contracts.Enabled(contract) {
+	if contract := auth.Kind(c.Kind).Contract(); !op.Config.Contracts.Enabled(contract) {
 		sh.note("note: contracts.%s is disabled, so this credential opens nothing", contract)
 	}
 	made := issued.Credential

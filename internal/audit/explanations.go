@@ -18,6 +18,7 @@ const (
 	keyRefused    = "`GET /authentication`: 400 with `statusCode` 5000, `API Key not found`"
 	basicRefused  = "`GET /order-authentication`: 401, `Invalid credentials`"
 	loginRefused  = "`POST /auth/login`: 401 `UNAUTHORIZED`, `Invalid credentials`"
+	clientRefused = "`POST /oauth/token`: 401, `invalid_client`"
 	refreshRefuse = "`POST /auth/refresh`: 401 `UNAUTHORIZED`, `Invalid refresh token`"
 	callRefused   = "calls with a token: 401, `Unauthorized` or `Authentication required`, with `WWW-Authenticate: Bearer`"
 	tokenRefused  = "calls with a token: 401, `Unauthorized` or `Authentication required`, with `error=\"invalid_token\"` in `WWW-Authenticate` and the description "
@@ -28,18 +29,18 @@ var Explanations = []Explanation{
 	{
 		Reason:  auth.ReasonNoCredential,
 		Meaning: "The request carried no credential, or no token, where one is needed: the header is missing or empty, or is of another scheme.",
-		Sees:    []string{keyRefused, basicRefused, callRefused + " and no `error`"},
+		Sees:    []string{keyRefused, basicRefused, clientRefused, callRefused + " and no `error`"},
 		Retry:   "No. The same request fails again.",
-		Mend: "The caller sends it: an API key in the header X-LIQUID-API-KEY (or the one configured in contracts.liquid.header) at /authentication, user ID and password as Authorization: Basic at /order-authentication, a token as Authorization: Bearer on every other call. " +
+		Mend: "The caller sends it: an API key in the header X-LIQUID-API-KEY (or the one configured in contracts.liquid.header) at /authentication, user ID and password as Authorization: Basic at /order-authentication, client id and secret so or in the form at /oauth/token, a token as Authorization: Bearer on every other call. " +
 			"If he does send it, something between him and us takes the header away: look at the proxy in front. A customer who has none yet gets one.",
 		Commands: []string{"gatehouse credential create --account {account} --kind {kind}"},
 	},
 	{
 		Reason:  auth.ReasonMalformed,
-		Meaning: "What was sent is not spelled as it has to be: a key or token cut short or wrapped in quotes, a header given twice, a body that is not the JSON expected, a method that the address does not have, a path that could be read in two ways.",
+		Meaning: "What was sent is not spelled as it has to be: a key or token cut short or wrapped in quotes, a header given twice, a body that is not the JSON or the form expected, a method that the address does not have, a path that could be read in two ways.",
 		Sees: []string{
-			keyRefused, basicRefused, loginRefused, refreshRefuse, tokenRefused + "`The access token is not valid`",
-			"a body that is no good: 400 `SYNTAX_ERROR` or `VALIDATION_FAILURE`, 413 or 415 in contract 3",
+			keyRefused, basicRefused, loginRefused, clientRefused, refreshRefuse, tokenRefused + "`The access token is not valid`",
+			"a body that is no good: 400 `SYNTAX_ERROR` or `VALIDATION_FAILURE`, 413 or 415 in contract 3; 400 `invalid_request`, 413 or 415 in contract 4",
 			"a path or framing that is no good: 400; another method: 405 with `Allow`",
 		},
 		Retry:    "No. The same request fails again.",
@@ -57,7 +58,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonUnknown,
 		Meaning:  "There is no such credential here. It may belong to another server, or to one that was restored to an older state, or it was guessed.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused},
 		Retry:    "No. The same request fails again.",
 		Mend:     "Ask the customer which key or user ID he sends (its id alone, never the secret), and whether it is meant for this server. If it never existed, make one.",
 		Commands: []string{"gatehouse credential find -", "gatehouse credential create --account {account} --kind {kind}"},
@@ -65,7 +66,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonWrongSecret,
 		Meaning:  "The credential exists, and what was sent with it is none of its secrets. It was mistyped, it is an old one that has been replaced for good, or somebody is guessing.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused},
 		Retry:    "No. The same request fails again, and each try counts against the limits of failures.",
 		Mend:     "The customer takes the secret he was given last. If nobody has it any more, rotate: the new one is shown once. If he did not make these requests, look where they come from.",
 		Commands: []string{"gatehouse credential show {credential}", "gatehouse credential rotate {credential}", "gatehouse refusal list --credential {credential}"},
@@ -73,7 +74,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonWrongEnvironment,
 		Meaning:  "The credential belongs to the other environment: one of staging was sent to production, or the other way round.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused},
 		Retry:    "No. The same request fails again.",
 		Mend:     "The caller takes the base URL that belongs to his credential, or the credential that belongs to this URL. What belongs where stands at its front: _test_ and test_u_ for staging, _live_ and u_ for production.",
 		Commands: []string{"gatehouse credential create --account {account} --kind {kind}"},
@@ -81,7 +82,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonExpired,
 		Meaning:  "The credential was right and its time is over: the credential's own, or that of a secret which was replaced by a rotation.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused, "a call that asked for a new token in its body goes through, with `X-Auth-Refresh: refused`"},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused, "a call that asked for a new token in its body goes through, with `X-Auth-Refresh: refused`"},
 		Retry:    "No. The same request fails again.",
 		Mend:     "See which of the two it is. If the secret was replaced, the customer takes the newer one. If the credential itself has expired, he needs a new credential.",
 		Commands: []string{"gatehouse credential show {credential}", "gatehouse credential create --account {account} --kind {kind}"},
@@ -89,7 +90,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonRevoked,
 		Meaning:  "The credential was revoked, or the session that the refresh token belongs to has ended: by a logout, by a revocation, or because one of its older refresh tokens was used again.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused, refreshRefuse},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused, refreshRefuse},
 		Retry:    "No. It is final.",
 		Mend:     "With an ended session the customer logs in again. A revoked credential does not come back: if he is to have access, he gets a new one.",
 		Commands: []string{"gatehouse credential show {credential}", "gatehouse credential create --account {account} --kind {kind}"},
@@ -97,7 +98,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonAccountSuspended,
 		Meaning:  "The credential or token was good, and its account is suspended. The caller is told no more than somebody with a wrong credential.",
-		Sees:     []string{keyRefused, basicRefused, loginRefused, refreshRefuse, tokenRefused + "`The access token was revoked`"},
+		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused, refreshRefuse, tokenRefused + "`The access token was revoked`"},
 		Retry:    "Not until the account is active again.",
 		Mend:     "If the account is to work again, resume it: tokens and sessions that have not expired work again at once, unless they were revoked with the suspension.",
 		Commands: []string{"gatehouse account resume {account}"},
@@ -105,7 +106,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonAddressNotAllowed,
 		Meaning:  "The credential or token was good, but the account has a list of addresses, and the one that the request came from is not on it.",
-		Sees:     []string{"everywhere: 403, `IP address not authorized`; in contract 3 `FORBIDDEN`"},
+		Sees:     []string{"everywhere: 403, `IP address not authorized`; in contract 3 `FORBIDDEN`, in contract 4 `access_denied`"},
 		Retry:    "Not until the list is changed, which acts at once. A refresh token that was refused so is not spent.",
 		Mend:     "Make sure with the customer that the address is his, then allow it. If it is the address of your own proxy, name the proxy in trusted_proxies instead, and the customer's own address counts.",
 		Commands: []string{"gatehouse account allow-ip {account} {address}", "gatehouse account show {account}"},
@@ -113,7 +114,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonRateLimited,
 		Meaning:  "There were too many requests, or too many failures, for one of the limits.",
-		Sees:     []string{"contracts 1 and 2: 429, `Too Many Requests`", "`POST /auth/login`: 429 `TOO_MANY_REQUESTS`, `Too many login attempts. Please try again later.`", "elsewhere in contract 3: 429 `TOO_MANY_REQUESTS`, `Too many requests. Please try again later.`", "always with `Retry-After`, and with `RateLimit` and `RateLimit-Policy`"},
+		Sees:     []string{"contracts 1 and 2: 429, `Too Many Requests`", "`POST /auth/login`: 429 `TOO_MANY_REQUESTS`, `Too many login attempts. Please try again later.`", "elsewhere in contract 3: 429 `TOO_MANY_REQUESTS`, `Too many requests. Please try again later.`", "contract 4: 429 `temporarily_unavailable`", "always with `Retry-After`, and with `RateLimit` and `RateLimit-Policy`"},
 		Retry:    "Yes, after the seconds in `Retry-After`.",
 		Mend:     "The header RateLimit-Policy and the line of this refusal name the limit. If it is one of failures, find what fails before you raise it. A caller who asks for a token before every call should keep it until it expires.",
 		Commands: []string{"gatehouse refusal list --address {address}"},
@@ -147,7 +148,7 @@ var Explanations = []Explanation{
 		Meaning:  "The token is good, and the address or route asks for one of another type. A token of one contract opens no door of another.",
 		Sees:     []string{tokenRefused + "`The access token is of another type`"},
 		Retry:    "No. The same token fails again.",
-		Mend:     "The caller takes the token that belongs to this address: ACCESS_TOKEN from /authentication, ORDER_API from /order-authentication, B2B_ACCESS from /auth/login. If the route should take his, add the type to the route's accepts.",
+		Mend:     "The caller takes the token that belongs to this address: ACCESS_TOKEN from /authentication, ORDER_API from /order-authentication, B2B_ACCESS from /auth/login, OAUTH_ACCESS from /oauth/token. If the route should take his, add the type to the route's accepts.",
 		Commands: []string{"gatehouse config check"},
 	},
 	{
@@ -168,8 +169,8 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonInsufficientScope,
-		Meaning:  "The token is good and lacks a scope that the route asks for: it never had it, or its credential has lost it since.",
-		Sees:     []string{"calls with a token: 403, `Insufficient scope`; in contract 3 `FORBIDDEN`"},
+		Meaning:  "The token is good and lacks a scope that the route asks for: it never had it, or its credential has lost it since. Or a client asked for a scope that its credential does not have.",
+		Sees:     []string{"calls with a token: 403, `Insufficient scope`; in contract 3 `FORBIDDEN`, in contract 4 `insufficient_scope`", "`POST /oauth/token`, for a scope that the client does not have: 400 `invalid_scope`"},
 		Retry:    "No. The same token fails again.",
 		Mend:     "Compare the credential's scopes with those of the route. If the customer is to have it, he gets a credential with that scope.",
 		Commands: []string{"gatehouse credential show {credential}", "gatehouse credential create --account {account} --kind {kind} --scope SCOPE"},
@@ -201,7 +202,7 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonOverloaded,
 		Meaning:  "A check or a write could not be made in time: the database did not answer, its disk is full, or what was revoked is not known well enough. Nobody is let in on a guess.",
-		Sees:     []string{"everywhere: 503, `Service Unavailable`; in contract 3 `SERVICE_UNAVAILABLE`; always with `Retry-After`"},
+		Sees:     []string{"everywhere: 503, `Service Unavailable`; in contract 3 `SERVICE_UNAVAILABLE`, in contract 4 `temporarily_unavailable`; always with `Retry-After`"},
 		Retry:    "Yes, after the seconds in `Retry-After`; a refresh with the same Idempotency-Key.",
 		Mend:     "It is not the caller's affair. The log has the error at this time: look at the database, its disk and its load. /readyz says whether knowledge is fresh again; that the disk takes writes again, a login shows.",
 		Commands: []string{"gatehouse config check"},

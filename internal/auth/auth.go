@@ -244,6 +244,11 @@ const (
 	RefuseOnly    OnReuse = "refuse"
 )
 
+// An Ask is what somebody wants of a token, beyond what his credential has anyway.
+type Ask struct {
+	Scope string // no more than these scopes; "": all that go into tokens
+}
+
 // A Grant is what an exchange, a renewal or a refresh hands out: one token, or a pair.
 type Grant struct {
 	Account        AccountID
@@ -386,6 +391,24 @@ func TokenScope(scope string) string {
 		}
 	}
 	return strings.Join(kept, " ")
+}
+
+// PickScope returns those of the scopes have that asked names, in have's order; without any asked for, all. It is not ok if
+// asked names one that is not among them, or nothing at all. What is no scope is among no scopes.
+func PickScope(have, asked string) (picked string, ok bool) {
+	if asked == "" {
+		return have, true
+	}
+	if len(asked) > MaxScope { // or somebody asks for one thing ten thousand times
+		return "", false
+	}
+	for one := range strings.SplitSeq(asked, " ") {
+		if one != "" && !verify.HasScope(have, one) {
+			return "", false
+		}
+	}
+	picked = verify.Intersect(have, asked)
+	return picked, picked != ""
 }
 
 // ParseScope puts scopes in order, each once, as they are stored: space-separated. A scope is printable ASCII without space,

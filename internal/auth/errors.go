@@ -98,6 +98,8 @@ var (
 	ErrEnded = &Error{Kind: Unauthenticated, Reason: ReasonRevoked, Msg: "Invalid refresh token"}
 	// ErrAddressNotAllowed is a good credential or token from an address that its account does not allow.
 	ErrAddressNotAllowed = &Error{Kind: Forbidden, Reason: ReasonAddressNotAllowed, Msg: "IP address not authorized"}
+	// ErrBadScope is a request for a scope that whoever asks does not have.
+	ErrBadScope = &Error{Kind: Invalid, Reason: ReasonInsufficientScope, Msg: "The client does not have this scope"}
 	// ErrInsufficientScope is a good token without a scope that is asked for.
 	ErrInsufficientScope = &Error{Kind: Forbidden, Reason: ReasonInsufficientScope, Msg: "Insufficient scope"}
 	// ErrRateLimited is one request too many.

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"hash/crc32"
 	"log/slog"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -151,22 +152,45 @@ func presentable(s string) bool {
 // ParseBasic reads the value of an Authorization header of the scheme Basic (RFC 7617): user-id and password in base64,
 // the scheme in any case. Whatever is wrong, the error is [ErrBadCredential] and does not repeat the header.
 func ParseBasic(kind Kind, env Environment, header string) (Presented, error) {
+	user, password, err := basicPair(header)
+	if err != nil {
+		return Presented{}, err
+	}
+	return ParseUser(kind, env, user, password)
+}
+
+// ParseClientBasic reads the value of an Authorization header in which an OAuth client sends its id and secret: Basic, with
+// each of the two form-urlencoded first (RFC 6749, section 2.3.1). Errors are as of [ParseBasic].
+func ParseClientBasic(env Environment, header string) (Presented, error) {
+	escapedID, escapedSecret, err := basicPair(header)
+	if err != nil {
+		return Presented{}, err
+	}
+	id, err1 := url.QueryUnescape(escapedID)
+	secret, err2 := url.QueryUnescape(escapedSecret)
+	if err1 != nil || err2 != nil {
+		return Presented{}, ErrBadCredential.Because(ReasonMalformed)
+	}
+	return ParseUser(OAuth, env, id, secret)
+}
+
+func basicPair(header string) (user, password string, err error) {
 	if header == "" {
-		return Presented{}, ErrBadCredential.Because(ReasonNoCredential)
+		return "", "", ErrBadCredential.Because(ReasonNoCredential)
 	}
 	scheme, encoded, ok := strings.Cut(header, " ")
 	if !ok || !strings.EqualFold(scheme, "Basic") || len(encoded) > 4*MaxPresented {
-		return Presented{}, ErrBadCredential.Because(ReasonMalformed)
+		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}
 	decoded, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(encoded, " "))
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
-		return Presented{}, ErrBadCredential.Because(ReasonMalformed)
+		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}
-	user, password, ok := strings.Cut(string(decoded), ":")
+	user, password, ok = strings.Cut(string(decoded), ":")
 	if !ok {
-		return Presented{}, ErrBadCredential.Because(ReasonMalformed)
+		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}
-	return ParseUser(kind, env, user, password)
+	return user, password, nil
 }
 
 // ParseBearer reads the value of an Authorization header of the scheme Bearer (RFC 6750, section 2.1), in any case. The

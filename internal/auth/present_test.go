@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -157,6 +158,21 @@ func TestParseRate(t *testing.T) {
 	}
 }
 
+func TestPickScope(t *testing.T) {
+	const have = "a b c:d"
+	for asked, want := range map[string]string{
+		"": have, "a": "a", "c:d a": "a c:d", "b b  b": "b", "a b c:d": have,
+		" ": "", "A": "", "a x": "", "a,b": "", "a\tb": "", strings.Repeat("a ", 600): "",
+	} {
+		if got, ok := PickScope(have, asked); got != want || ok != (want != "") {
+			t.Errorf("PickScope(%q, %.20q) = %q, %v, want %q", have, asked, got, ok, want)
+		}
+	}
+	if got, ok := PickScope("", ""); got != "" || !ok {
+		t.Errorf("nothing of nothing: %q, %v", got, ok)
+	}
+}
+
 func TestErrorsSayToCallersWhatAllAreTold(t *testing.T) {
 	about := Subject{Account: 100001, Credential: someID}
 	e := ErrBadCredential.Because(ReasonRevoked).Of(about).With(Limit{Name: "x", Quota: 1})
@@ -209,6 +225,21 @@ func FuzzParseBasic(f *testing.F) {
 			return
 		}
 		again, err := ParseBasic(Basic, Live, "Basic "+base64.StdEncoding.EncodeToString([]byte(p.Identifier+":"+p.Reveal())))
+		if err != nil || again.Identifier != p.Identifier || again.Reveal() != p.Reveal() {
+			t.Fatalf("%q does not survive: %v", s, err)
+		}
+	})
+}
+
+func FuzzParseClientBasic(f *testing.F) {
+	f.Add("Basic " + base64.StdEncoding.EncodeToString([]byte("u%5F"+someID+":se+cret%3A")))
+	f.Add("Basic JTo=")
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := ParseClientBasic(Live, s)
+		if err != nil {
+			return
+		}
+		again, err := ParseClientBasic(Live, "Basic "+base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(p.Identifier)+":"+url.QueryEscape(p.Reveal()))))
 		if err != nil || again.Identifier != p.Identifier || again.Reveal() != p.Reveal() {
 			t.Fatalf("%q does not survive: %v", s, err)
 		}

@@ -43,6 +43,10 @@ func chapters(c Config, dir string, at addresses, s sample) []chapter {
 			`ACCESS=$(printf '%s\n' "$PAIR" | ` + member("access_token") + `)`,
 			`curl -sS ` + base + `/api/v1/categories ` + bearer("ACCESS"),
 		}},
+		{"A client of OAuth 2 gets a token the standard way.", []string{
+			`TOKEN=$(curl -sS -u '` + s.oauth.identifier + `:` + s.oauth.secret + `' ` + base + `/oauth/token -d grant_type=client_credentials | ` + member("access_token") + `)`,
+			`curl -sS ` + base + `/api/v1/products ` + bearer("TOKEN"),
+		}},
 		{"A logout ends all of it at once. The last call is refused, and explain says why.", []string{
 			`curl -sS -X POST ` + base + `/auth/logout ` + bearer("ACCESS") + ` -w '\n'`,
 			`curl -sSi ` + base + `/api/v1/products ` + bearer("ACCESS") + ` -w '\n'`,
@@ -89,7 +93,7 @@ account      %d, "%s", ref:%s
 api-key      %s
 basic        %s
 login        %s
-oauth        %s (its address, /oauth/token, comes in a later release)
+oauth        %s
 
 Paste these lines into another terminal.
 `, url(at.public), url(at.admin), at.api, dir, keep, filepath.Join(dir, "gatehouse.log"), s.account.ID, s.account.Name, s.account.Ref,

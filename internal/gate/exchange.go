@@ -15,39 +15,75 @@ import (
 // Exchange turns a credential into a token, for the kind login into a pair. Whatever is wrong with the credential, the error
 // is [auth.ErrBadCredential], or [auth.ErrRateLimited] where the limit of failures is used up.
 func (g *Gate) Exchange(ctx context.Context, p auth.Presented, from auth.Caller) (auth.Grant, error) {
-	if err := g.log.Fresh(); err != nil {
-		return auth.Grant{}, err
-	}
-	at := g.log.Applied() // before the facts: what is decided on older ones must not get a newer position
-	now := g.now()
-	holder, used, err := g.prove(ctx, p, from, now)
+	return g.ExchangeFor(ctx, p, auth.Ask{}, from)
+}
+
+// ExchangeFor is [Gate.Exchange] for a token that is asked to be of some sort. What its credential does not have is
+// [auth.ErrBadScope].
+func (g *Gate) ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, from auth.Caller) (auth.Grant, error) {
+	c, err := g.admit(ctx, p, from)
 	if err != nil {
 		return auth.Grant{}, err
 	}
-	about := auth.Subject{Account: holder.Account, Credential: holder.ID, Secret: used.Number}
-	if !g.facts.Allows(holder.Account, from.Address) {
-		return auth.Grant{}, g.offList(from, about)
+	scope, ok := auth.PickScope(auth.TokenScope(c.Scope), ask.Scope)
+	if !ok {
+		return auth.Grant{}, auth.ErrBadScope.Of(c.about).With(from.Limit)
 	}
-	found := g.limiter.Take(g.credentials, limit.Key{Text: string(holder.ID)})
-	if found.Refused {
-		return auth.Grant{}, auth.ErrRateLimited.Of(about).With(from.Limit).With(found)
+	found, err := g.chargeClient(c, from)
+	if err != nil {
+		return auth.Grant{}, err
 	}
 	grant := auth.Grant{
-		Account: holder.Account, Credential: holder.ID, Secret: used.Number,
-		Type: p.Kind.Contract().Type(), Limit: auth.Tighter(from.Limit, found),
+		Account: c.Account, Credential: c.ID, Secret: c.used.Number,
+		Type: p.Kind.Contract().Type(), Limit: found,
 	}
 	if p.Kind == auth.Login {
-		return g.login(ctx, grant, holder, used, from, now)
+		return g.login(ctx, grant, c.Holder, c.used, from, c.now)
 	}
 	var id string
-	grant.Session, id = secret.NewIDs(now)
-	grant.Scope = auth.TokenScope(holder.Scope)
-	grant.Expires = until(now, g.config.Lifetimes[p.Kind.Contract().Index()], holder.ExpiresAt)
+	grant.Session, id = secret.NewIDs(c.now)
+	grant.Scope = scope
+	grant.Expires = until(c.now, g.config.Lifetimes[p.Kind.Contract().Index()], c.ExpiresAt)
 	grant.Token, err = g.rings.Mint(token.Order{
 		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
-		Position: at, Scope: grant.Scope, AuthTime: now, Expires: grant.Expires, ID: id,
-	}, now)
+		Position: c.at, Scope: grant.Scope, AuthTime: c.now, Expires: grant.Expires, ID: id,
+	}, c.now)
 	return grant, err
+}
+
+// A client is a credential that has proved itself, from an address where it may.
+type client struct {
+	*auth.Holder
+	used  *auth.Secret
+	about auth.Subject
+	at    auth.Position // applied before the facts were read: what is decided on older ones must not get a newer position
+	now   time.Time
+}
+
+// admit says who presents p: its secret is right, and its account allows the address.
+func (g *Gate) admit(ctx context.Context, p auth.Presented, from auth.Caller) (client, error) {
+	if err := g.log.Fresh(); err != nil {
+		return client{}, err
+	}
+	c := client{at: g.log.Applied(), now: g.now()}
+	var err error
+	if c.Holder, c.used, err = g.prove(ctx, p, from, c.now); err != nil {
+		return client{}, err
+	}
+	c.about = auth.Subject{Account: c.Account, Credential: c.ID, Secret: c.used.Number}
+	if !g.facts.Allows(c.Account, from.Address) {
+		return client{}, g.offList(from, c.about)
+	}
+	return c, nil
+}
+
+// chargeClient takes one from the limit by credential, and returns what the caller is told of limits.
+func (g *Gate) chargeClient(c client, from auth.Caller) (auth.Limit, error) {
+	found := g.limiter.Take(g.credentials, limit.Key{Text: string(c.ID)})
+	if found.Refused {
+		return auth.Limit{}, auth.ErrRateLimited.Of(c.about).With(from.Limit).With(found)
+	}
+	return auth.Tighter(from.Limit, found), nil
 }
 
 // until is when a token ends: after its lifetime, and no later than its credential. Whole seconds, as tokens carry them.

@@ -47,21 +47,12 @@ func (w *world) exchange(h *holder) bool {
 		p, code := w.login(h.identifier, h.secret)
 		h.access, h.refresh = p.Access, p.Refresh
 		return code == http.StatusOK
-	case auth.OAuth: // no address of its own yet
-		grant, err := w.Gate().Exchange(context.Background(), mustUser(w.t, auth.OAuth, h.identifier, h.secret), auth.Caller{Address: netip.MustParseAddr("192.0.2.1")})
-		h.access = grant.Token
-		return err == nil
+	case auth.OAuth:
+		got, code := w.token(h.identifier, h.secret, "grant_type=client_credentials")
+		h.access = got.AccessToken
+		return code == http.StatusOK
 	}
 	return false
-}
-
-func mustUser(t testing.TB, kind auth.Kind, identifier, secret string) auth.Presented {
-	t.Helper()
-	p, err := auth.ParseUser(kind, auth.Live, identifier, secret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // holder makes one of a kind.

@@ -40,9 +40,12 @@ func TestNoCallerCanTellWhatIsWrongWithACredential(t *testing.T) {
 		auth.Login: func(user, password string) answer {
 			return w.ask("POST", "/auth/login", fmt.Sprintf(`{"username":%q,"password":%q}`, user, password))
 		},
+		auth.OAuth: func(id, secret string) answer {
+			return w.form("/oauth/token", id, secret, "grant_type=client_credentials")
+		},
 	}
-	want := map[auth.Kind]int{auth.APIKey: http.StatusBadRequest, auth.Basic: http.StatusUnauthorized, auth.Login: http.StatusUnauthorized}
-	for _, kind := range []auth.Kind{auth.APIKey, auth.Basic, auth.Login} {
+	want := map[auth.Kind]int{auth.APIKey: http.StatusBadRequest, auth.Basic: http.StatusUnauthorized, auth.Login: http.StatusUnauthorized, auth.OAuth: http.StatusUnauthorized}
+	for _, kind := range auth.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			unknown, wrong := "u_AAAAAAAAAAAA", "00000000000000000000000000000000"
 			if kind == auth.APIKey {

@@ -36,9 +36,13 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	if err != nil {
 		return nil, err
 	}
+	oauthContract, err := oauth.New(oauth.Config{Gate: u.gate, Environment: c.Environment, Realm: c.Realm, Now: s.opened.DB.Now})
+	if err != nil {
+		return nil, err
+	}
 	words := map[auth.Contract]web.Refuse{
 		auth.Liquid: liquidContract.Refuse, auth.Orders: liquidContract.Refuse,
-		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauth.New(c.Realm).Refuse,
+		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauthContract.Refuse,
 	}
 	own := []web.Address{
 		oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead)),
@@ -52,6 +56,9 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	}
 	if c.Contracts.B2B.Enabled {
 		own = append(own, b2bContract.Addresses()...)
+	}
+	if c.Contracts.OAuth.Enabled {
+		own = append(own, oauthContract.Addresses()...)
 	}
 	next, err := s.buildGateway(u, words)
 	if err != nil {

@@ -179,6 +179,39 @@ func (w *world) refresh(token, key string) (pair, int) {
 	return body.Data, a.Code
 }
 
+// form asks with a form, as a client that is known by Basic, or, without an id, by what the form says.
+func (w *world) form(path, id, secret, form string, headers ...string) answer {
+	r := httptest.NewRequest("POST", path, strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.RemoteAddr = from
+	if id != "" {
+		r.SetBasicAuth(id, secret)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Add(headers[i], headers[i+1])
+	}
+	rec := httptest.NewRecorder()
+	w.public.Handler.ServeHTTP(rec, r)
+	return answer{rec}
+}
+
+// A tokenAnswer is what POST /oauth/token answers.
+type tokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	RefreshToken string `json:"refresh_token"`
+	Scope        string
+}
+
+func (w *world) token(id, secret, form string) (tokenAnswer, int) {
+	w.t.Helper()
+	a := w.form("/oauth/token", id, secret, form)
+	var got tokenAnswer
+	if a.Code == http.StatusOK {
+		a.decode(w.t, &got)
+	}
+	return got, a.Code
+}
+
 func (w *world) logout(access string) int {
 	return w.ask("POST", "/auth/logout", "", "Authorization", "Bearer "+access).Code
 }

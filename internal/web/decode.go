@@ -28,7 +28,7 @@ func Decode[T any, P Body[T]](r *Request) (T, error) {
 	if err != nil {
 		return t, err
 	}
-	if !isJSON(r.Header) {
+	if !isMedia(r.Header, "application/json") {
 		return t, &StatusError{Status: http.StatusUnsupportedMediaType}
 	}
 	if !readObject(string(body), P(&t).Member) {
@@ -63,17 +63,17 @@ func readBody(r *Request) ([]byte, error) {
 	return body, nil
 }
 
-// isJSON says whether the body is application/json, as such and in UTF-8.
-func isJSON(h http.Header) bool {
+// isMedia says whether the body is of this media type, as such and in UTF-8.
+func isMedia(h http.Header, wanted string) bool {
 	types := h["Content-Type"]
 	if len(types) != 1 || len(h["Content-Encoding"]) != 0 {
 		return false
 	}
-	if types[0] == "application/json" {
+	if types[0] == wanted {
 		return true
 	}
 	media, parameters, err := mime.ParseMediaType(types[0])
-	if err != nil || media != "application/json" {
+	if err != nil || media != wanted {
 		return false
 	}
 	charset, given := parameters["charset"]

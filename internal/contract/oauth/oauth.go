@@ -1,103 +1,126 @@
-// Package oauth speaks contract 4, OAuth 2, as far as it goes yet: the key set that others verify our tokens with, and the
-// words for what goes wrong under /oauth/ and at routes that ask for them. It only translates; which keys there are is for
-// token to say.
+// Package oauth speaks contract 4, OAuth 2: client credentials to an access token, a refresh token of contract 3 to the next
+// pair, and what tells others how to work with our tokens: introspection, revocation, the key set, the metadata. It only
+// translates; what a client may have is for gate to say, and which keys there are for token.
 //
-// The invariant: an error has a code of the RFCs, and a description that is printable ASCII without quote and backslash
-// (RFC 6749, section 5.2).
+// The invariants: an error has a code of the RFCs, and a description that is printable ASCII without quote and backslash
+// (RFC 6749, section 5.2); nothing that comes out of here tells an unknown client from one that is revoked, expired or
+// suspended; nothing is read from a query.
 package oauth
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
-// KeySetPath is where the key set is (RFC 7517).
-const KeySetPath = "/.well-known/jwks.json"
+// Gate is what the contract needs of the core. Errors are of type [*auth.Error].
+type Gate interface {
+	// ExchangeFor turns client credentials into a token.
+	ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, from auth.Caller) (auth.Grant, error)
+	// Failed counts a credential that was no good before it could be asked about, and returns what becomes of the request.
+	Failed(from auth.Caller, err error) error
+}
+
+// The addresses.
+const (
+	TokenPath = "/oauth/token"
+)
+
+// Config says how the contract is spoken.
+type Config struct {
+	Gate        Gate
+	Environment auth.Environment
+	Realm       string           // in WWW-Authenticate
+	Now         func() time.Time // nil means time.Now
+}
 
 // A Contract speaks contract 4.
-type Contract struct{ bearer *web.Bearer }
-
-// New returns a Contract that names this realm in its challenges.
-func New(realm string) *Contract { return &Contract{bearer: web.NewBearer(realm)} }
-
-// KeySet is the address of the key set. body is the JSON of the keys there are now, and maxAge how long others may keep it:
-// no longer than a key is published before it is used. Errors there are told as where no route matches.
-func KeySet(body func() []byte, maxAge time.Duration) web.Address {
-	cacheControl := []string{"public, max-age=" + strconv.FormatInt(max(0, int64(maxAge/time.Second)), 10)}
-	get := func(w http.ResponseWriter, r *web.Request) error {
-		keys := body()
-		sum := sha256.Sum256(keys)
-		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-		h := w.Header()
-		h["Cache-Control"] = cacheControl
-		h["Etag"] = []string{tag}
-		if matches(r.Header["If-None-Match"], tag) {
-			w.WriteHeader(http.StatusNotModified)
-			return nil
-		}
-		return web.Reply(w, http.StatusOK, keys)
-	}
-	return web.Address{Path: KeySetPath, Methods: map[string]web.Handler{http.MethodGet: get}}
+type Contract struct {
+	gate   Gate
+	env    auth.Environment
+	basic  []string
+	bearer *web.Bearer
+	now    func() time.Time
 }
 
-// matches says whether one of the values of If-None-Match names tag (RFC 9110, section 13.1.2: weak comparison).
-func matches(values []string, tag string) bool {
-	for _, value := range values {
-		for one := range strings.SplitSeq(value, ",") {
-			one = strings.TrimSpace(one)
-			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
-				return true
-			}
-		}
+// New returns a Contract.
+func New(c Config) (*Contract, error) {
+	if c.Gate == nil {
+		return nil, errors.New("oauth: there is no gate")
 	}
-	return false
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Contract{
+		gate: c.Gate, env: c.Environment, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+	}, nil
 }
 
-// Refuse is the [web.Refuse] of protected calls, and of whatever is not found under /oauth/.
-func (c *Contract) Refuse(w http.ResponseWriter, r *web.Request, err error) {
-	f := web.Fail(w.Header(), r, err)
-	if f.Cause.Kind == auth.Unauthenticated {
-		c.bearer.Challenge(w.Header(), f.Cause)
+// Addresses are those that clients call.
+func (c *Contract) Addresses() []web.Address {
+	post := func(path, did string, handler web.Handler) web.Address {
+		return web.Address{
+			Path: path, Methods: map[string]web.Handler{http.MethodPost: handler},
+			Contract: auth.OAuth2, Refuse: c.refuseClient, Limited: true, Did: did,
+		}
 	}
-	code, description := say(f)
-	_ = web.Reply(w, f.Status, []byte(`{"error":"`+code+`","error_description":"`+description+`"}`))
+	return []web.Address{
+		post(TokenPath, auth.DidExchange, c.token),
+	}
 }
 
-func say(f web.Failure) (code, description string) {
-	switch f.Status {
-	case http.StatusUnauthorized:
-		return "invalid_token", "The access token is missing or not valid"
-	case http.StatusForbidden:
-		if f.Cause.Reason == auth.ReasonInsufficientScope {
-			return "insufficient_scope", "Insufficient scope"
-		}
-		return "access_denied", "IP address not authorized"
-	case http.StatusTooManyRequests:
-		return "temporarily_unavailable", "Too many requests"
-	case http.StatusServiceUnavailable:
-		return "temporarily_unavailable", "Service temporarily unavailable"
-	case http.StatusNotFound:
-		return "invalid_request", "Not found"
-	case http.StatusMethodNotAllowed:
-		return "invalid_request", "Method not allowed"
-	case http.StatusRequestEntityTooLarge:
-		return "invalid_request", "Request body too large"
-	case http.StatusUnsupportedMediaType:
-		return "invalid_request", "Unsupported media type"
-	case http.StatusBadGateway:
-		return "server_error", "Bad gateway"
-	case http.StatusGatewayTimeout:
-		return "server_error", "Gateway timeout"
+// token serves POST /oauth/token (RFC 6749, section 3.2).
+func (c *Contract) token(w http.ResponseWriter, r *web.Request) error {
+	form, err := web.DecodeForm(r)
+	if err != nil {
+		return err
 	}
-	if f.Status < http.StatusInternalServerError {
-		return "invalid_request", "Bad request"
+	switch form["grant_type"] {
+	case "client_credentials":
+		return c.clientCredentials(w, r, form)
+	case "":
+		return missing("grant_type")
 	}
-	return "server_error", "Internal server error"
+	return errGrantType
+}
+
+// clientCredentials is the grant of RFC 6749, section 4.4: what a client is to be known by in, an access token out.
+func (c *Contract) clientCredentials(w http.ResponseWriter, r *web.Request, form web.Form) error {
+	client, err := c.client(r, form)
+	if err != nil {
+		return err
+	}
+	grant, err := c.gate.ExchangeFor(r.Context(), client, auth.Ask{Scope: form["scope"]}, r.Caller)
+	if err != nil {
+		return err
+	}
+	return c.granted(w, r, &grant)
+}
+
+// noCache is what RFC 6749, section 5.1, asks for beside Cache-Control: no-store.
+var noCache = []string{"no-cache"}
+
+// granted answers with an [api.OAuthToken], written by hand: nothing in it needs escaping, for a scope has neither quote nor
+// backslash.
+func (c *Contract) granted(w http.ResponseWriter, r *web.Request, g *auth.Grant) error {
+	r.Granted(g)
+	b := make([]byte, 0, len(g.Token)+len(g.Refresh)+len(g.Scope)+128)
+	b = append(append(b, `{"access_token":"`...), g.Token...)
+	b = append(b, `","token_type":"Bearer","expires_in":`...)
+	// Rounded up: a fresh token has its whole life left, and exp is a whole second.
+	b = strconv.AppendInt(b, int64(max(0, g.Expires.Sub(c.now())+time.Second-1)/time.Second), 10)
+	if g.Scope != "" {
+		b = append(append(append(b, `,"scope":"`...), g.Scope...), '"')
+	}
+	if g.Refresh != "" {
+		b = append(append(append(b, `,"refresh_token":"`...), g.Refresh...), '"')
+	}
+	w.Header()["Pragma"] = noCache
+	web.WriteLimit(w.Header(), auth.Tighter(r.Caller.Limit, g.Limit))
+	return web.Reply(w, http.StatusOK, append(b, '}'))
 }

@@ -1,9 +1,13 @@
 package oauth_test
 
 import (
+	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,50 +18,353 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/oauth"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/internal/web/webtest"
+	"github.com/gatehouse/gatehouse/verify"
 )
 
-func serve(t *testing.T, keys func() []byte, next web.Handler) *webtest.Server {
+// The time of every answer, in the middle of a second.
+var now = time.UnixMilli(1731590739955)
+
+// gate is a core that answers what it is told to.
+type gate struct {
+	grant     auth.Grant
+	err       error // of every act
+	failed    error // of Failed; nil: what it is given
+	presented []auth.Presented
+	asks      []auth.Ask
+	failures  []error
+}
+
+func (g *gate) ExchangeFor(_ context.Context, p auth.Presented, ask auth.Ask, from auth.Caller) (auth.Grant, error) {
+	g.presented, g.asks = append(g.presented, p), append(g.asks, ask)
+	if from.Address != webtest.Address || from.RequestID == "" {
+		return auth.Grant{}, fmt.Errorf("the caller is %v", from)
+	}
+	return g.grant, g.err
+}
+
+func (g *gate) Failed(_ auth.Caller, err error) error {
+	g.failures = append(g.failures, err)
+	if g.failed != nil {
+		return g.failed
+	}
+	return err
+}
+
+func newContract(t *testing.T, g *gate) *oauth.Contract {
 	t.Helper()
+	c, err := oauth.New(oauth.Config{Gate: g, Environment: auth.Live, Realm: "gatehouse", Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type setup struct {
+	gate    *gate
+	attempt func(*auth.Caller) error
+	next    web.Handler
+}
+
+func serve(t *testing.T, s setup) *webtest.Server {
+	t.Helper()
+	c := newContract(t, s.gate)
 	return webtest.Serve(t, web.Config{
-		Own: []web.Address{oauth.KeySet(keys, time.Hour)}, Next: next,
-		Fallbacks: []web.Fallback{{Contract: auth.OAuth2, Refuse: oauth.New("gatehouse").Refuse}},
+		Own: c.Addresses(), Next: s.next, Attempt: s.attempt,
+		Fallbacks: []web.Fallback{{Contract: auth.OAuth2, Refuse: c.Refuse}},
 	})
 }
 
-func TestKeySet(t *testing.T) {
-	keys := `{"keys":[]}`
-	s := serve(t, func() []byte { return []byte(keys) }, nil)
-	a := s.Send(t, "GET /.well-known/jwks.json")
-	tag := a.Header.Get("ETag")
-	want := http.Header{
-		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"},
-		"Cache-Control": {"public, max-age=3600"}, "Etag": {tag},
-	}
-	if a.Status != 200 || a.Body != keys || cmp.Diff(want, a.Header) != "" || len(tag) != 24 {
-		t.Errorf("got %d %s\n%v", a.Status, a.Body, a.Header)
-	}
-	for value, status := range map[string]int{
-		tag: 304, "W/" + tag: 304, `"x", ` + tag: 304, `"x","y"` + "\nIf-None-Match: " + tag: 304, "*": 304,
-		`"x"`: 200, "": 200, tag[1 : len(tag)-1]: 200,
-	} {
-		a := s.Send(t, "GET /.well-known/jwks.json\nIf-None-Match: "+value)
-		if a.Status != status || (a.Body == "") != (status == 304) || a.Header.Get("ETag") != tag || a.Header.Get("Cache-Control") != "public, max-age=3600" {
-			t.Errorf("If-None-Match: %s: %d %s %v, want %d", value, a.Status, a.Body, a.Header, status)
-		}
-	}
+const formType = "application/x-www-form-urlencoded"
 
-	keys = `{"keys":[{}]}` // a key was published
-	if a := s.Send(t, "GET /.well-known/jwks.json\nIf-None-Match: "+tag); a.Status != 200 || a.Body != keys || a.Header.Get("ETag") == tag {
-		t.Errorf("after a change: %d %s %v", a.Status, a.Body, a.Header)
+// post is a request with a form.
+func post(path, form string, headers ...string) string { return as(formType, path, form, headers...) }
+
+func as(media, path, body string, headers ...string) string {
+	return fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: %d%s\n\n%s", path, media, len(body), strings.Join(append([]string{""}, headers...), "\n"), body)
+}
+
+func chunked(path, body string) string {
+	return fmt.Sprintf("POST %s\nContent-Type: %s\nTransfer-Encoding: chunked\n\n%x\r\n%s\r\n0\r\n\r\n", path, formType, len(body), body)
+}
+
+func basic(id, secret string) string {
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
+}
+
+func plain(more ...string) http.Header {
+	h := http.Header{
+		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
 	}
-	for _, method := range []string{"HEAD", "POST", "OPTIONS"} {
-		if a := s.Send(t, method+" /.well-known/jwks.json"); a.Status != 405 || a.Header.Get("Allow") != "GET" || a.Header.Get("Cache-Control") != "no-store" {
-			t.Errorf("%s: %d %v", method, a.Status, a.Header)
+	for i := 0; i < len(more); i += 2 {
+		h[http.CanonicalHeaderKey(more[i])] = []string{more[i+1]}
+	}
+	return h
+}
+
+func failure(code, description string) string {
+	return fmt.Sprintf(`{"error":"%s","error_description":"%s"}`, code, description)
+}
+
+const (
+	clientID  = "u_aB3dE5gH7jK9"
+	asPost    = "client_id=" + clientID + "&client_secret=secret"
+	wantToken = "grant_type=client_credentials"
+	challenge = `Basic realm="gatehouse", charset="UTF-8"`
+)
+
+var (
+	asBasic  = basic(clientID, "secret")
+	attempts = auth.Limit{Name: "exchange_per_address", Quota: 100, Window: 10 * time.Second, Remaining: 99, Reset: 100 * time.Millisecond}
+)
+
+// granted are the headers of every token.
+func granted() http.Header {
+	return plain("Pragma", "no-cache", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+}
+
+func newGrant() auth.Grant {
+	return auth.Grant{
+		Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s1", Type: verify.OAuthAccess, Token: "a.b.c",
+		Expires: now.Add(time.Hour).Truncate(time.Second), Scope: "orders:read orders:write", Limit: attempts,
+	}
+}
+
+func TestClientCredentials(t *testing.T) {
+	g := &gate{grant: newGrant()}
+	s := serve(t, setup{gate: g})
+	const want = `{"access_token":"a.b.c","token_type":"Bearer","expires_in":3600,"scope":"orders:read orders:write"}`
+	for _, request := range []string{
+		post("/oauth/token", wantToken, asBasic),
+		post("/oauth/token", wantToken, strings.Replace(asBasic, "Basic", "bAsIc", 1)),
+		post("/oauth/token", wantToken, basic("u%5FaB3dE5gH7j%4b9", "s%65cret")), // RFC 6749, section 2.3.1: each part is form-urlencoded
+		post("/oauth/token", wantToken+"&client_id="+clientID, asBasic),
+		post("/oauth/token", wantToken+"&client_secret=", asBasic), // without a value it was not sent
+		post("/oauth/token", wantToken+"&"+asPost),
+		post("/oauth/token", "client_secret=s%65cret&grant_typ%65=client%5fcredentials&client_id=u%5faB3dE5gH7jK9&what=ever"),
+		post("/oauth/token?grant_type=password&client_id=x&client_secret=y", wantToken, asBasic), // nobody reads that
+		chunked("/oauth/token", wantToken+"&"+asPost),
+		as(formType+"; charset=UTF-8", "/oauth/token", wantToken, asBasic),
+		as("Application/X-WWW-Form-Urlencoded", "/oauth/token", wantToken, asBasic),
+	} {
+		a := s.Send(t, request)
+		if a.Status != 200 || a.Body != want {
+			t.Errorf("%s\n%d %s\nwant 200 %s", request, a.Status, a.Body, want)
 		}
+		if diff := cmp.Diff(granted(), a.Header); diff != "" {
+			t.Errorf("headers (-want +got)\n%s", diff)
+		}
+		if a.Seen.Did != auth.DidExchange || a.Seen.Contract != auth.OAuth2 || a.Seen.Route != "/oauth/token" || a.Seen.Type != verify.OAuthAccess ||
+			a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s1"}) {
+			t.Errorf("observed %+v", a.Seen)
+		}
+	}
+	for i, p := range g.presented {
+		if p.Kind != auth.OAuth || p.ID != "aB3dE5gH7jK9" || p.Identifier != clientID || p.Reveal() != "secret" || g.asks[i] != (auth.Ask{}) {
+			t.Errorf("presented %v, asked for %+v", p, g.asks[i])
+		}
+	}
+	var answer api.OAuthToken
+	if err := json.Unmarshal([]byte(want), &answer); err != nil || answer != (api.OAuthToken{
+		AccessToken: "a.b.c", TokenType: "Bearer", ExpiresIn: 3600, Scope: "orders:read orders:write",
+	}) {
+		t.Errorf("the wire type: %+v, %v", answer, err)
+	}
+}
+
+func TestATokenWithoutScope(t *testing.T) {
+	grant := newGrant()
+	grant.Scope, grant.Expires = "", now.Add(45*time.Millisecond)
+	g := &gate{grant: grant}
+	a := serve(t, setup{gate: g}).Send(t, post("/oauth/token", wantToken+"&scope=orders%3Aread+x", asBasic))
+	if want := `{"access_token":"a.b.c","token_type":"Bearer","expires_in":1}`; a.Status != 200 || a.Body != want {
+		t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
+	}
+	if want := (auth.Ask{Scope: "orders:read x"}); len(g.asks) != 1 || g.asks[0] != want {
+		t.Errorf("the gate was asked for %+v, want %+v", g.asks, want)
+	}
+}
+
+// A row of the contract's table: what is sent, what the gate says, and what comes back.
+type row struct {
+	name    string
+	request string
+	err     error
+	asked   bool // the gate is asked
+	status  int
+	body    string
+	headers http.Header
+}
+
+func (row row) check(t *testing.T, s setup) webtest.Answer {
+	t.Helper()
+	a := serve(t, s).Send(t, row.request)
+	if a.Status != row.status || a.Body != row.body {
+		t.Errorf("%s: %d %s\nwant %d %s", row.name, a.Status, a.Body, row.status, row.body)
+	}
+	if diff := cmp.Diff(row.headers, a.Header); diff != "" {
+		t.Errorf("%s: headers (-want +got)\n%s", row.name, diff)
+	}
+	return a
+}
+
+var (
+	noForm      = failure("invalid_request", "The body is not a form, or names a parameter twice")
+	noGrantType = failure("invalid_request", "The parameter grant_type is missing")
+	mediaType   = failure("invalid_request", "Content-Type must be application/x-www-form-urlencoded")
+	tooLarge    = failure("invalid_request", "Request body too large")
+	badRequest  = failure("invalid_request", "Bad request")
+	methods     = failure("invalid_request", "The client is to be authenticated in one way, and once")
+	grantType   = failure("unsupported_grant_type", "This grant type is not supported")
+	badClient   = failure("invalid_client", "Client authentication failed")
+	badScope    = failure("invalid_scope", "The client does not have this scope")
+	address     = failure("access_denied", "IP address not authorized")
+	tooMany     = failure("temporarily_unavailable", "Too many requests")
+	unavailable = failure("temporarily_unavailable", "Service temporarily unavailable")
+	internal    = failure("server_error", "Internal server error")
+)
+
+// Bodies that cannot be read, or do not say what they must.
+func TestBodies(t *testing.T) {
+	const badChunks = "bad chunks" // where a request ends nobody knows then
+	for path, lacking := range map[string]string{"/oauth/token": noGrantType} {
+		var rows []row
+		for _, body := range []string{
+			"&", "=", "=x", "a=1&", "&a=1", "a=1&&b=2", "a=1&a=1", "a=1&%61=2", "a=&a=1", "a&a", "a=%", "a=%2", "a=%zz", "%=1", "a=%00", "%00=1",
+			"a=%ff", "a=%ed%a0%80", "a=\xff", "a=é", "a=b c", "a=b\tc", "a=1\r\n", "a=\x00", `{"grant_type": "client_credentials"}`,
+			"grant_type=client_credentials&scope=a&scope=b", strings.Repeat("a&", 100) + "b", numbered(101),
+		} {
+			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, noForm, plain()})
+		}
+		for _, body := range []string{"a=1", "a", "Grant_Type=client_credentials&TOKEN=x", "grant_type=&token=", "grant_type&token", "a=%26grant_type=x", numbered(100)} {
+			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, lacking, plain()})
+		}
+		for _, media := range []string{"text/plain", "application/json", "application/x-www-form-urlencodedx", "*/*", formType + "; charset=utf-16", formType + ", " + formType, ""} {
+			rows = append(rows, row{media, as(media, path, "a=1", asBasic), nil, false, 415, mediaType, plain()})
+		}
+		long := "a=" + strings.Repeat("x", 64<<10)
+		rows = append(
+			rows,
+			row{"no Content-Type", fmt.Sprintf("POST %s\nContent-Length: 3\n\na=1", path), nil, false, 415, mediaType, plain()},
+			row{"Content-Type twice", post(path, "a=1", "Content-Type: "+formType), nil, false, 415, mediaType, plain()},
+			row{"encoded", post(path, "a=1", "Content-Encoding: gzip"), nil, false, 415, mediaType, plain()},
+			row{"empty", fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: 0", path, formType), nil, false, 400, lacking, plain()},
+			row{"too large", post(path, long), nil, false, 413, tooLarge, plain()},
+			row{"too large in chunks", chunked(path, long), nil, false, 413, tooLarge, plain()},
+			row{"as large as can be", post(path, long[:64<<10]), nil, false, 400, lacking, plain()},
+			row{"size before type", as("text/plain", path, long), nil, false, 413, tooLarge, plain()},
+			row{badChunks, "POST " + path + "\nContent-Type: " + formType + "\nTransfer-Encoding: chunked\n\nzz\r\n", nil, false, 400, badRequest, plain()},
+			row{"by GET", "GET " + path, nil, false, 405, failure("invalid_request", "Method not allowed"), plain("Allow", "POST")},
+		)
+		for _, r := range rows {
+			g := &gate{}
+			a := r.check(t, setup{gate: g})
+			if len(g.presented)+len(g.failures) > 0 {
+				t.Errorf("%s: the gate was asked", r.name)
+			}
+			if a.Seen.Reason != auth.ReasonMalformed {
+				t.Errorf("%s: observed %q", r.name, a.Seen.Reason)
+			}
+			if r.name == badChunks && !a.Closed {
+				t.Errorf("%s: the connection lives on", r.name)
+			}
+		}
+	}
+}
+
+// numbered is a form of n parameters.
+func numbered(n int) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("p%d=1", i)
+	}
+	return strings.Join(all, "&")
+}
+
+// Clients that are known in no way, in two, or not well enough to be asked about.
+func TestClientAuthentication(t *testing.T) {
+	none := plain("WWW-Authenticate", challenge)
+	for path, form := range map[string]string{"/oauth/token": wantToken} {
+		for _, r := range []row{
+			{"both ways", post(path, form+"&"+asPost, asBasic), nil, false, 400, methods, plain()},
+			{"the same secret in both", post(path, form+"&client_secret=secret", asBasic), nil, false, 400, methods, plain()},
+			{"Basic twice", post(path, form, asBasic, asBasic), nil, false, 400, methods, plain()},
+			{"Basic and something else", post(path, form, asBasic, "Authorization: Bearer x"), nil, false, 400, methods, plain()},
+			{"two clients", post(path, form+"&client_id=u_AAAAAAAAAAAA", asBasic), nil, false, 400, methods, plain()},
+			{"a secret alone", post(path, form+"&client_secret=secret"), nil, false, 400, failure("invalid_request", "The parameter client_id is missing"), plain()},
+
+			{"none", post(path, form), nil, false, 401, badClient, none},
+			{"a name alone", post(path, form+"&client_id="+clientID), nil, false, 401, badClient, none},
+			{"in the query", post(path+"?"+asPost, form), nil, false, 401, badClient, none},
+			{"empty", post(path, form, "Authorization:"), nil, false, 401, badClient, none},
+			{"another scheme", post(path, form, "Authorization: Bearer x"), nil, false, 401, badClient, none},
+			{"the scheme alone", post(path, form, "Authorization: Basic"), nil, false, 401, badClient, none},
+			{"no base64", post(path, form, "Authorization: Basic !!!!"), nil, false, 401, badClient, none},
+			{"no colon", post(path, form, "Authorization: Basic dXNlcg=="), nil, false, 401, badClient, none},
+			{"no secret", post(path, form, basic(clientID, "")), nil, false, 401, badClient, none},
+			{"half an escape", post(path, form, basic(clientID, "secret%")), nil, false, 401, badClient, none},
+			{"an escaped NUL", post(path, form, basic(clientID, "secret%00")), nil, false, 401, badClient, none},
+			{"not UTF-8", post(path, form, basic(clientID, "secret%ff")), nil, false, 401, badClient, none},
+			{"long", post(path, form, basic(clientID, strings.Repeat("s", 1025))), nil, false, 401, badClient, none},
+			{"another environment", post(path, form, basic("test_"+clientID, "secret")), nil, false, 401, badClient, none},
+		} {
+			g := &gate{}
+			a := r.check(t, setup{gate: g})
+			if failed := len(g.failures) > 0; len(g.presented) > 0 || failed != (r.status == 401) {
+				t.Errorf("%s: the gate was asked: %v, and told of a failure: %v", r.name, len(g.presented) > 0, failed)
+			}
+			if r.status == 400 && a.Seen.Reason != auth.ReasonMalformed {
+				t.Errorf("%s: observed %q", r.name, a.Seen.Reason)
+			}
+		}
+		used := auth.ErrRateLimited.With(auth.Limit{Name: "failures_per_address", Quota: 30, Window: 30 * time.Second, Reset: 30 * time.Second, Refused: true, RetryAfter: time.Second})
+		row{
+			"too many failures", post(path, form), nil, false, 429, tooMany,
+			plain("Retry-After", "1", "RateLimit-Policy", `"failures_per_address";q=30;w=30`, "RateLimit", `"failures_per_address";r=0;t=30`),
+		}.check(t, setup{gate: &gate{failed: used}})
+		g := &gate{}
+		row{"too many attempts, before the body is looked at", as("text/plain", path, "x"), nil, false, 429, tooMany, plain("Retry-After", "1")}.
+			check(t, setup{gate: g, attempt: func(*auth.Caller) error { return auth.ErrRateLimited }})
 	}
 }
 
 func TestRefusals(t *testing.T) {
+	none := plain("WWW-Authenticate", challenge)
+	limit := auth.Limit{Name: "exchange_per_credential", Quota: 100, Window: 10 * time.Second, Reset: 10 * time.Second, Refused: true, RetryAfter: 3 * time.Second}
+	found := plain("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
+	token := post("/oauth/token", wantToken, asBasic)
+	rows := []row{
+		{"token: another grant", post("/oauth/token", "grant_type=password&username=u&password=p", asBasic), nil, false, 400, grantType, plain()},
+		{"token: another grant, whoever asks", post("/oauth/token", "grant_type=Client_Credentials"), nil, false, 400, grantType, plain()},
+		{"token: scope", token, auth.ErrBadScope, true, 400, badScope, plain()},
+	}
+	for name, request := range map[string]string{"token": token} {
+		for _, reason := range []auth.Reason{
+			auth.ReasonUnknown, auth.ReasonWrongSecret, auth.ReasonRevoked, auth.ReasonExpired, auth.ReasonAccountSuspended,
+		} {
+			rows = append(rows, row{name + ": " + string(reason), request, auth.ErrBadCredential.Because(reason), true, 401, badClient, none})
+		}
+		rows = append(
+			rows,
+			row{name + ": address", request, auth.ErrAddressNotAllowed, true, 403, address, plain()},
+			row{name + ": too many", request, auth.ErrRateLimited.With(limit), true, 429, tooMany, found},
+			row{name + ": not classified", request, errors.New("no"), true, 500, internal, plain()},
+			row{name + ": cannot be checked", request, auth.ErrOverloaded, true, 503, unavailable, plain("Retry-After", "1")},
+		)
+	}
+	for _, r := range rows {
+		g := &gate{err: r.err}
+		a := r.check(t, setup{gate: g})
+		if asked := len(g.presented) > 0; asked != r.asked || len(g.failures) > 0 {
+			t.Errorf("%s: the gate was asked: %v; failures %v", r.name, asked, g.failures)
+		}
+		if (a.Seen.Err != nil) != (r.status >= 500) {
+			t.Errorf("%s: observed %v", r.name, a.Seen.Err)
+		}
+	}
+}
+
+// At routes, and where nothing is found.
+func TestRefusalsElsewhere(t *testing.T) {
 	const realm = `Bearer realm="gatehouse"`
 	revoked := auth.ErrBadToken.Because(auth.ReasonTokenRevoked)
 	revoked.TokenSent = true
@@ -86,7 +393,8 @@ func TestRefusals(t *testing.T) {
 		{auth.ErrOverloaded, 503, `{"error":"temporarily_unavailable","error_description":"Service temporarily unavailable"}`, "Retry-After", "1"},
 		{&web.StatusError{Status: 504}, 504, `{"error":"server_error","error_description":"Gateway timeout"}`, "", ""},
 	} {
-		a := serve(t, func() []byte { return nil }, func(http.ResponseWriter, *web.Request) error { return c.err }).Send(t, "POST /oauth/token")
+		s := setup{gate: &gate{}, next: func(http.ResponseWriter, *web.Request) error { return c.err }}
+		a := serve(t, s).Send(t, "POST /oauth/elsewhere")
 		want := http.Header{
 			"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
 		}

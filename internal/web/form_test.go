@@ -1,0 +1,56 @@
+package web
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestForms(t *testing.T) {
+	for body, want := range map[string]Form{
+		"":                                {},
+		"a=1":                             {"a": "1"},
+		"a=1&b=2&c":                       {"a": "1", "b": "2"},
+		"a=":                              {},
+		"a=b=c":                           {"a": "b=c"},
+		"a=1+2%20%2B&%C3%A9=%f0%9f%94%91": {"a": "1 2 +", "é": "🔑"},
+		"a=!$'()*,-./:;?@[]^_`{|}~\"<>\\": {"a": "!$'()*,-./:;?@[]^_`{|}~\"<>\\"},
+		"A=1&a=2":                         {"A": "1", "a": "2"},
+	} {
+		got, ok := parseForm(body)
+		if !ok {
+			t.Errorf("parseForm(%q) is refused", body)
+		} else if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("parseForm(%q) (-want +got)\n%s", body, diff)
+		}
+	}
+}
+
+// What is taken is read as url.ParseQuery reads it, and survives being written again.
+func FuzzForm(f *testing.F) {
+	f.Add("grant_type=client_credentials&scope=a+b%2Fc")
+	f.Add("a=%ff&a&=")
+	f.Fuzz(func(t *testing.T, body string) {
+		form, ok := parseForm(body)
+		if !ok {
+			return
+		}
+		values := url.Values{}
+		for name, value := range form {
+			values.Set(name, value)
+		}
+		if again, ok := parseForm(values.Encode()); !ok || !cmp.Equal(form, again) {
+			t.Fatalf("%q: %v, then %v", body, form, again)
+		}
+		other, err := url.ParseQuery(body)
+		if err != nil {
+			return // a semicolon, which separates nothing here
+		}
+		for name, all := range other {
+			if len(all) != 1 || form[name] != all[0] {
+				t.Fatalf("%q: %s is %q here and %q there", body, name, form[name], all)
+			}
+		}
+	})
+}
