@@ -3,6 +3,8 @@
 // token with crypto/ed25519 under a header made ahead, and writes the same body; for a login or a refresh it also signs a
 // refresh token and commits one row, together with whatever other rows are waiting.
 //
+// Before an API it is a plain httputil.ReverseProxy with the gateway's transport, and it is that API too.
+//
 // What the server costs beyond it is the price of everything that makes it an authentication server.
 package main
 
@@ -22,19 +24,20 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("floor: ")
-	mode := flag.String("mode", "exchange", "exchange, login or refresh")
+	mode := flag.String("mode", "exchange", "exchange, login, refresh, api, proxy, minting-proxy or bare")
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
+	upstream := flag.String("upstream", "", "the API behind proxy and minting-proxy")
 	data := flag.String("data", "", "directory of the database, for login and refresh")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, *mode, *listen, *data); err != nil {
+	if err := run(ctx, *mode, *listen, *data, *upstream); err != nil {
 		log.Fatal(err)
 	}
 }
 
 // run serves until ctx is done. It says on standard output where, once it can be asked.
-func run(ctx context.Context, mode, listen, data string) error {
+func run(ctx context.Context, mode, listen, data, upstream string) error {
 	mint, err := newMint()
 	if err != nil {
 		return err
@@ -50,8 +53,19 @@ func run(ctx context.Context, mode, listen, data string) error {
 		}
 		defer sessions.Close()
 		handler = mint.pair(sessions)
+	case "api":
+		handler = api()
+	case "proxy":
+		handler, err = proxy(upstream, nil)
+	case "minting-proxy":
+		handler, err = proxy(upstream, mint)
+	case "bare":
+		handler = bare()
 	default:
-		return fmt.Errorf("no mode %q", mode)
+		err = fmt.Errorf("no mode %q", mode)
+	}
+	if err != nil {
+		return err
 	}
 	l, err := net.Listen("tcp", listen)
 	if err != nil {

@@ -52,6 +52,9 @@ func (c *conn) ask(request []byte) (status int, body []byte, err error) {
 		return 0, nil, err
 	}
 	head += len("\r\n\r\n")
+	if length == chunked {
+		return c.chunks(status, head, n)
+	}
 	if head+length > len(c.buf) {
 		return 0, nil, errors.New("an answer is too long")
 	}
@@ -65,7 +68,31 @@ func (c *conn) ask(request []byte) (status int, body []byte, err error) {
 	return status, c.buf[head : head+length], nil
 }
 
-var contentLength = []byte("\r\nContent-Length: ")
+// lastChunk ends a body in chunks. No chunk of our answers has it within.
+var lastChunk = []byte("\r\n0\r\n\r\n")
+
+// chunks reads a body in chunks, of which n bytes, the head among them, have come. It returns the chunks as they are.
+func (c *conn) chunks(status, head, n int) (int, []byte, error) {
+	for !bytes.HasSuffix(c.buf[head:n], lastChunk) {
+		if n == len(c.buf) {
+			return 0, nil, errors.New("an answer is too long")
+		}
+		m, err := c.Read(c.buf[n:])
+		if err != nil {
+			return 0, nil, err
+		}
+		n += m
+	}
+	return status, c.buf[head:n], nil
+}
+
+var (
+	contentLength = []byte("\r\nContent-Length: ")
+	inChunks      = []byte("\r\nTransfer-Encoding: chunked\r\n")
+)
+
+// chunked is the length of a body that says it at its end.
+const chunked = -1
 
 // parseHead reads the status and the length of the body, which is all that matters here.
 func parseHead(head []byte) (status, length int, err error) {
@@ -73,10 +100,13 @@ func parseHead(head []byte) (status, length int, err error) {
 		return 0, 0, fmt.Errorf("not an answer: %q", head)
 	}
 	status = int(head[9]-'0')*100 + int(head[10]-'0')*10 + int(head[11]-'0')
+	if bytes.Contains(head, inChunks) {
+		return status, chunked, nil
+	}
 	_, rest, ok := bytes.Cut(head, contentLength)
 	digits, _, end := bytes.Cut(rest, []byte("\r\n"))
 	if !ok || !end {
-		return 0, 0, fmt.Errorf("an answer without Content-Length: %q", head)
+		return 0, 0, fmt.Errorf("an answer with neither Content-Length nor chunks: %q", head)
 	}
 	length, err = strconv.Atoi(string(digits))
 	return status, length, err

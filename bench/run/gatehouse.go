@@ -50,6 +50,16 @@ func install(ctx context.Context, binary, dir string) (*installation, error) {
 	return in, in.command(ctx, nil, "migrate", "up")
 }
 
+// configure adds to the configuration.
+func (in *installation) configure(yaml string) error {
+	f, err := os.OpenFile(in.config(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(yaml)
+	return errors.Join(err, f.Close())
+}
+
 func (in *installation) config() string { return filepath.Join(in.dir, "gatehouse.yaml") }
 func (in *installation) data() string   { return filepath.Join(in.dir, "data") }
 

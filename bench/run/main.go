@@ -113,7 +113,7 @@ func (b *bench) run(ctx context.Context, chosen []scenario, results string) (mis
 		b.pairs, b.requests, connections, runtime.NumCPU(), runtime.Version())
 	var all []*result
 	for i, s := range chosen {
-		if b.self && s.sides[0] != "floor" {
+		if b.self && (s.sides[0] != "floor" || !s.alone) {
 			continue
 		}
 		r, err := b.scenario(ctx, s, filepath.Join(dir, fmt.Sprint(i)))
@@ -186,7 +186,7 @@ func itself(s scenario) scenario {
 			if err := os.Mkdir(sub, 0o700); err != nil {
 				return nil, nil, err
 			}
-			p, err := startFloor(ctx, b.floor, mode, sub)
+			p, err := startFloor(ctx, b.floor, mode, "-data", sub)
 			if err != nil {
 				return nil, nil, err
 			}

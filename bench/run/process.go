@@ -82,8 +82,8 @@ func (p *process) stop() error {
 }
 
 // startFloor starts the floor and waits until it can be asked.
-func startFloor(ctx context.Context, binary, mode, dir string) (*process, error) {
-	cmd := exec.CommandContext(ctx, binary, "-mode", mode, "-data", dir)
+func startFloor(ctx context.Context, binary, mode string, args ...string) (*process, error) {
+	cmd := exec.CommandContext(ctx, binary, append([]string{"-mode", mode}, args...)...)
 	cmd.Stderr = os.Stderr
 	// A pipe of our own: Wait would close that of StdoutPipe before all is read.
 	out, in, err := os.Pipe()

@@ -93,6 +93,28 @@ func TestRefreshesFollowTheChain(t *testing.T) {
 	}
 }
 
+// An answer may come with its length or in chunks, and in pieces either way.
+func TestAnswersInChunks(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, piece := range []string{`{"a":1`, `,"b":2`, `}`} {
+			io.WriteString(w, piece)
+			w.(http.Flusher).Flush()
+		}
+	}))
+	defer server.Close()
+	c, err := dial(t.Context(), strings.TrimPrefix(server.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for range 3 {
+		status, body, err := c.ask([]byte("GET / HTTP/1.1\r\nHost: a\r\n\r\n"))
+		if err != nil || status != 200 || !strings.Contains(string(body), `,"b":2`) || !strings.HasSuffix(string(body), "\r\n0\r\n\r\n") {
+			t.Fatalf("got %d %q, %v", status, body, err)
+		}
+	}
+}
+
 func TestParseHead(t *testing.T) {
 	for _, test := range []struct {
 		head           string
@@ -101,7 +123,8 @@ func TestParseHead(t *testing.T) {
 	}{
 		{"HTTP/1.1 201 Created\r\nContent-Type: x\r\nContent-Length: 17\r\n", 201, 17, true},
 		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nDate: x\r\n", 200, 0, true},
-		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", 200, 0, false},
+		{"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", 200, chunked, true},
+		{"HTTP/1.1 200 OK\r\nConnection: close\r\n", 200, 0, false},
 		{"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n", 0, 0, false},
 		{"", 0, 0, false},
 	} {

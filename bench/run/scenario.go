@@ -23,6 +23,7 @@ type scenario struct {
 	target float64 // the least ratio of the first side's time per request to the second's
 	memory int64   // the most memory that the second side may have had; 0: whatever it likes
 	warm   int     // requests to each side before anything is measured
+	alone  bool    // the floor needs nobody else to answer
 	start  func(ctx context.Context, b *bench, dir string) (floor, server *side, err error)
 }
 
@@ -40,6 +41,7 @@ var scenarios = []scenario{
 		sides:  [2]string{"floor", "server"},
 		target: 0.80,
 		warm:   10_000,
+		alone:  true,
 		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
 			in, err := install(ctx, b.server, dir)
 			if err != nil {
@@ -60,6 +62,7 @@ var scenarios = []scenario{
 		sides:  [2]string{"floor", "server"},
 		target: 0.60,
 		warm:   5_000,
+		alone:  true,
 		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
 			in, err := install(ctx, b.server, dir)
 			if err != nil {
@@ -79,6 +82,7 @@ var scenarios = []scenario{
 		sides:  [2]string{"floor", "server"},
 		target: 0.60,
 		warm:   5_000,
+		alone:  true,
 		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
 			in, err := install(ctx, b.server, dir)
 			if err != nil {
@@ -91,6 +95,33 @@ var scenarios = []scenario{
 			return b.againstFloor(ctx, in, "refresh", func(address string, i int) (traffic, error) {
 				return newRefreshes(ctx, address, users[i%len(users)])
 			})
+		},
+	},
+	{
+		name:   "verify",
+		sides:  [2]string{"plain proxy", "gateway"},
+		target: 0.85,
+		warm:   10_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			return b.beforeAPI(ctx, dir, "proxy", newCalls)
+		},
+	},
+	{
+		name:   "in-band refresh",
+		sides:  [2]string{"minting proxy", "gateway"},
+		target: 0.80,
+		warm:   10_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			return b.beforeAPI(ctx, dir, "minting-proxy", newRenewals)
+		},
+	},
+	{
+		name:   "forward-auth",
+		sides:  [2]string{"bare handler", "server"},
+		target: 0.60,
+		warm:   10_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			return b.beforeAPI(ctx, dir, "bare", newQuestions)
 		},
 	},
 	{
@@ -116,7 +147,7 @@ func newExchanges(keys keyring, i int) *exchanges {
 
 // againstFloor starts the floor in mode and the installation's server, with the same traffic to both.
 func (b *bench) againstFloor(ctx context.Context, in *installation, mode string, each func(address string, i int) (traffic, error)) (floor, server *side, err error) {
-	p, err := startFloor(ctx, b.floor, mode, in.dir)
+	p, err := startFloor(ctx, b.floor, mode, "-data", in.dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -127,6 +158,47 @@ func (b *bench) againstFloor(ctx context.Context, in *installation, mode string,
 		return nil, nil, err
 	}
 	server, err = b.join(p, each)
+	return floor, server, err
+}
+
+// beforeAPI starts an API, the floor in mode before it, and a server with a route to it, with the same traffic to both: calls
+// with tokens that the server handed out.
+func (b *bench) beforeAPI(ctx context.Context, dir, mode string, each func(token string, gateway bool) traffic) (floor, server *side, err error) {
+	api, err := startFloor(ctx, b.floor, "api")
+	if err != nil {
+		return nil, nil, err
+	}
+	b.started = append(b.started, api)
+	in, err := install(ctx, b.server, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := in.configure(fmt.Sprintf("trusted_proxies: [127.0.0.1]\nroutes: [{path: /api/, accepts: [ACCESS_TOKEN], upstream: 'http://%s'}]\n", api.address)); err != nil {
+		return nil, nil, err
+	}
+	keys, err := in.keys(ctx, accounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, err := in.serve(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.started = append(b.started, p)
+	tokens, err := exchangeAll(ctx, p.address, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	with := func(gateway bool) func(string, int) (traffic, error) {
+		return func(_ string, i int) (traffic, error) { return each(tokens[i%len(tokens)], gateway), nil }
+	}
+	if server, err = crowdFor(p, with(true)); err != nil {
+		return nil, nil, err
+	}
+	if p, err = startFloor(ctx, b.floor, mode, "-upstream", "http://"+api.address); err != nil {
+		return nil, nil, err
+	}
+	floor, err = b.join(p, with(false))
 	return floor, server, err
 }
 
@@ -154,6 +226,10 @@ func (b *bench) seeded(ctx context.Context, dir string, n int) (*side, error) {
 // join finds clients for a process that was just started.
 func (b *bench) join(p *process, each func(address string, i int) (traffic, error)) (*side, error) {
 	b.started = append(b.started, p)
+	return crowdFor(p, each)
+}
+
+func crowdFor(p *process, each func(address string, i int) (traffic, error)) (*side, error) {
 	c, err := newCrowd(p.address, func(i int) (traffic, error) { return each(p.address, i) })
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -97,6 +98,69 @@ func (r *refreshes) took(status int, body []byte) error {
 	}
 	r.token = append(r.token[:0], token...)
 	return nil
+}
+
+// exchangeAll exchanges each key for a token.
+func exchangeAll(ctx context.Context, address string, keys []string) ([]string, error) {
+	c, err := dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	var tokens []string
+	for _, key := range keys {
+		status, body, err := c.ask(newExchanges(newKeyring([]string{key}), 0).next(nil))
+		if err == nil {
+			err = want(201, status, body)
+		}
+		if err != nil {
+			return nil, err
+		}
+		var answer struct{ Data struct{ Token string } }
+		if err := json.Unmarshal(body, &answer); err != nil {
+			return nil, err
+		}
+		tokens = append(tokens, answer.Data.Token)
+	}
+	return tokens, nil
+}
+
+// calls send one request again and again, and look whether the answer has what it must.
+type calls struct {
+	request []byte
+	has     []byte // nil: anything
+}
+
+func (c *calls) next([]byte) []byte { return c.request }
+
+func (c *calls) took(status int, body []byte) error {
+	if err := want(200, status, body); err != nil {
+		return err
+	}
+	if !bytes.Contains(body, c.has) {
+		return fmt.Errorf("an answer without %s: %s", c.has, body)
+	}
+	return nil
+}
+
+// newCalls calls the API.
+func newCalls(token string, _ bool) traffic {
+	return &calls{fmt.Appendf(nil, "GET /api/things/4711 HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nAccept: application/json\r\n\r\n", token), []byte(`{"id":4711,`)}
+}
+
+// newRenewals calls the API and asks for a new token, which the gateway adds to its answer.
+func newRenewals(token string, gateway bool) traffic {
+	const body = `{"sku":"A-4711","quantity":3,"refresh":true}`
+	has := `{"id":4711,`
+	if gateway {
+		has = `,"auth":{"token":"`
+	}
+	return &calls{fmt.Appendf(nil, "POST /api/cart HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", token, len(body), body), []byte(has)}
+}
+
+// newQuestions ask as nginx does.
+func newQuestions(token string, _ bool) traffic {
+	return &calls{fmt.Appendf(nil, "GET /authz/nginx HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nX-Original-Method: GET\r\nX-Original-URI: /api/things/4711\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n", token), nil}
 }
 
 func want(want, status int, body []byte) error {
