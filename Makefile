@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 60s
 KILLS    ?= 500
 
-.PHONY: help demo run build test check lint fuzz fuzz-short bench kill golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign bench kill golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ fuzz: ## every fuzz target for FUZZTIME (60s) each
 
 fuzz-short: ## every fuzz target for some seconds
 	scripts/fuzz 3s
+
+campaign: ## the gateway's long tests at their full size, without the race detector
+	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 
 bench: ## what the server costs, against floor programs, as ratios
 	$(GO) run ./bench/run

@@ -35,7 +35,7 @@ func (h *house) eachProtocol(t *testing.T, test func(t *testing.T, send func(*ht
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	over2 := s.Client().Transport.(*http.Transport).Clone()
-	over1 := &http.Transport{DisableCompression: true}
+	over1 := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}
 	over2.DisableCompression = true
 	t.Cleanup(func() { over1.CloseIdleConnections(); over2.CloseIdleConnections() })
 	for _, p := range []struct {
