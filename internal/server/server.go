@@ -41,8 +41,13 @@ type Options struct {
 // A Server is the whole, ready to [Server.Run].
 type Server struct {
 	current   atomic.Pointer[setup]
-	reloading sync.Mutex // held while a setup is replaced
 	level     slog.LevelVar
+	reloading sync.Mutex // held while a setup is replaced, and for what follows
+	// background is the context of what runs beside requests; nil before [Server.Run].
+	background context.Context
+
+	running sync.WaitGroup // all that runs beside requests
+	failed  chan error     // why one of them ended by itself: the first
 
 	opened   *Opened
 	options  Options
@@ -78,7 +83,7 @@ func New(ctx context.Context, c *config.Config, o Options) (*Server, error) {
 	if o.Announce == nil {
 		o.Announce = io.Discard
 	}
-	s := &Server{options: o, ready: make(chan struct{})}
+	s := &Server{options: o, ready: make(chan struct{}), failed: make(chan error, 1)}
 	if err := s.build(ctx, c); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
@@ -217,30 +222,29 @@ func (s *Server) Gate() *gate.Gate { return s.current.Load().gate }
 func (s *Server) Run(ctx context.Context) error {
 	background, stopBackground := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBackground()
-	failed := make(chan error, 16)
-	var running sync.WaitGroup
-	start := func(name string, run func(context.Context) error) {
-		running.Go(func() {
-			if err := run(background); err != nil {
-				failed <- fmt.Errorf("%s: %w", name, err)
-			}
-		})
+	for _, p := range []part{
+		{"access log", s.access.Run},
+		{"change log", s.follower.Run},
+		{"signing keys", s.opened.Rings.Run},
+		{"facts", s.facts.Run},
+		{"limits", s.limiter.Run},
+		{"usage", s.usage.Run},
+		{"refusals", s.refusals.Run},
+		{"control", s.control.Run},
+		{"housekeeping", s.keepHouse},
+		{"configuration", s.watchConfig},
+	} {
+		s.start(background, p)
 	}
-	start("access log", s.access.Run)
-	start("change log", s.follower.Run)
-	start("signing keys", s.opened.Rings.Run)
-	start("facts", s.facts.Run)
-	start("limits", s.limiter.Run)
-	start("usage", s.usage.Run)
-	start("refusals", s.refusals.Run)
-	start("control", s.control.Run)
-	start("housekeeping", s.keepHouse)
-	start("configuration", s.watchConfig)
+	s.reloading.Lock()
+	s.background = background
+	s.begin(s.current.Load())
+	s.reloading.Unlock()
 
 	s.announce()
 	serve := func(server *http.Server, l net.Listener) {
 		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			failed <- fmt.Errorf("serve %s: %w", l.Addr(), err)
+			s.fail(fmt.Errorf("serve %s: %w", l.Addr(), err))
 		}
 	}
 	go serve(s.public, s.listener)
@@ -250,7 +254,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var err error
 	select {
 	case <-ctx.Done():
-	case err = <-failed:
+	case err = <-s.failed:
 		s.log.Error("the server stops: one of its parts failed", "error", err)
 	}
 	longest := s.config().ShutdownGrace
@@ -262,9 +266,29 @@ func (s *Server) Run(ctx context.Context) error {
 		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", longest.String())
 	}
 	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again
+	s.reloading.Lock()
+	s.background = nil // nothing begins any more
+	s.reloading.Unlock()
 	stopBackground()
-	running.Wait()
+	s.running.Wait()
 	return errors.Join(err, s.close())
+}
+
+// start lets a part run until ctx ends.
+func (s *Server) start(ctx context.Context, p part) {
+	s.running.Go(func() {
+		if err := p.run(ctx); err != nil {
+			s.fail(fmt.Errorf("%s: %w", p.name, err))
+		}
+	})
+}
+
+// fail has the server stop, for this reason unless there is one already.
+func (s *Server) fail(err error) {
+	select {
+	case s.failed <- err:
+	default:
+	}
 }
 
 // close gives everything back, however far [New] came.

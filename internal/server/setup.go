@@ -24,6 +24,15 @@ type setup struct {
 	gate    *gate.Gate
 	gateway *gateway.Gateway // nil: there are no routes
 	floor   *web.Floor
+
+	parts []part             // what runs while it is in force
+	end   context.CancelFunc // ends them; nil: they do not run
+}
+
+// A part runs until its context ends.
+type part struct {
+	name string
+	run  func(context.Context) error
 }
 
 // newSetup makes what follows from c. Nothing of it is in force yet.
@@ -54,6 +63,18 @@ func (s *Server) install(u *setup) (former *setup) {
 	former = s.current.Swap(u)
 	s.level.Set(u.level)
 	return former
+}
+
+// begin lets the parts of u run, if the server does. Whoever calls it holds reloading.
+func (s *Server) begin(u *setup) {
+	if s.background == nil {
+		return
+	}
+	var ctx context.Context
+	ctx, u.end = context.WithCancel(s.background)
+	for _, p := range u.parts {
+		s.start(ctx, p)
+	}
 }
 
 // config is the configuration in force.
@@ -114,6 +135,10 @@ func (s *Server) reload(ctx context.Context) (changed, waiting []string, err err
 		}
 	}
 	former := s.install(u)
+	s.begin(u)
+	if former.end != nil {
+		former.end()
+	}
 	if former.gateway != nil {
 		former.gateway.Close()
 	}
