@@ -40,7 +40,7 @@ const (
 )
 
 // A Store adds the counts to those it has, all of them or none. Of a secret's use it adds the count and keeps the latest
-// time, with the address and user agent that belong to it.
+// time, with the address and user agent that belong to it. After an error it may go on reading what it was given.
 type Store interface {
 	WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.SecretUse) error
 }
@@ -243,6 +243,7 @@ func (u *Counter) write(ctx context.Context, enough int) error {
 		r, s := rows[:min(len(rows), atOnce)], uses[:min(len(uses), atOnce)]
 		if err := u.store.WriteUsage(ctx, r, s); err != nil {
 			u.putBack(rows, uses)
+			u.rows, u.uses = nil, nil // the store's from now on
 			return fmt.Errorf("write usage: %w", err)
 		}
 		rows, uses = rows[len(r):], uses[len(s):]

@@ -237,6 +237,35 @@ func TestBigWritesAreCut(t *testing.T) {
 	}
 }
 
+// slow is a store that has not come to reading when its caller stops waiting.
+type slow struct {
+	rows []auth.UsageRow
+	uses []auth.SecretUse
+}
+
+func (s *slow) WriteUsage(_ context.Context, rows []auth.UsageRow, uses []auth.SecretUse) error {
+	s.rows, s.uses = rows, uses
+	return context.DeadlineExceeded
+}
+
+func TestWhatAStoreStillReadsStaysAsItIs(t *testing.T) {
+	s := &slow{}
+	u := newCounter(t, s)
+	u.Note(did(auth.DidExchange, 0, 201, ""))
+	if err := u.write(t.Context(), math.MaxInt); err == nil {
+		t.Fatal("it was written")
+	}
+	rows, uses := s.rows, s.uses
+	wantRows, wantUses := slices.Clone(rows), slices.Clone(uses)
+	u.Note(did(auth.DidExchange, 0, 201, ""))
+	if err := u.write(t.Context(), math.MaxInt); err == nil {
+		t.Fatal("it was written")
+	}
+	if !slices.Equal(rows, wantRows) || !slices.Equal(uses, wantUses) || len(rows) != 1 || len(uses) != 1 {
+		t.Errorf("the store now reads %v and %v, and was given %v and %v", rows, uses, wantRows, wantUses)
+	}
+}
+
 func TestQuietCredentialsAreForgotten(t *testing.T) {
 	l := newLedger()
 	u := newCounter(t, l)
