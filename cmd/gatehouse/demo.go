@@ -9,13 +9,17 @@ import (
 
 type demoC struct {
 	Listen string `placeholder:"ADDR" help:"The address for customers; 127.0.0.1:8000 unless you say otherwise. Port 0 takes a free one."`
+	Fixed  bool   `help:"A sandbox for tests: credentials that are the same in every one, and some that misbehave on purpose."`
 	Keep   string `placeholder:"DIR" help:"Keep everything in this new folder. Without it nothing is left behind."`
 }
 
 func (demoC) Help() string {
 	return `A server, a sample API behind its gateway, a sample account with a credential of each kind, and the curl lines to try it with, with real values in them. It needs no configuration, no network and no database, and looks at none. Ctrl-C ends it.
 
+With --fixed it is a sandbox that a customer's tests can rely on: its credentials are constant and published, in the test environment, and some expire in 5 s, come too often, come from the wrong address, are revoked, or meet a server that cannot answer. No other server takes them.
+
     gatehouse demo
+    gatehouse demo --fixed
     gatehouse demo --listen 127.0.0.1:0 --keep ./demo`
 }
 
@@ -30,6 +34,6 @@ func (c *demoC) Run(sh *shell) error {
 		program = "gatehouse"
 	}
 	return demo.Run(ctx, demo.Config{
-		Listen: c.Listen, Dir: c.Keep, Program: program, Version: thisVersion().Version, Out: sh.out,
+		Listen: c.Listen, Dir: c.Keep, Fixed: c.Fixed, Program: program, Version: thisVersion().Version, Out: sh.out,
 	})
 }

@@ -34,6 +34,7 @@ const defaultAdmin = "127.0.0.1:9000"
 type Config struct {
 	Listen  string    // "": DefaultListen
 	Dir     string    // a folder that is new or empty, and kept; "": a temporary one, removed at the end
+	Fixed   bool      // a sandbox: with credentials that are the same everywhere, and some that misbehave
 	Program string    // how the lines it prints call this program
 	Version string    // of the program
 	Out     io.Writer // what it prints
@@ -76,7 +77,11 @@ func Run(ctx context.Context, c Config) (err error) {
 	defer api.Close()
 	at.api = upstream.Addr().String()
 
-	loaded, err := configure(dir, at)
+	environment := auth.Live
+	if c.Fixed {
+		environment = auth.Test
+	}
+	loaded, err := configure(dir, at, environment)
 	if err != nil {
 		return err
 	}
@@ -85,32 +90,35 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	defer log.Close()
-	s, err := server.New(ctx, loaded, server.Options{Log: log, Version: c.Version})
+	options, fill := server.Options{Log: log, Version: c.Version}, seed
+	if c.Fixed {
+		options.Sandbox, fill = quirks(), seedFixed
+	}
+	s, err := server.New(ctx, loaded, options)
 	if err != nil {
 		return err
 	}
-	sample, err := seed(ctx, s.Registry())
-	if err != nil {
-		return errors.Join(err, stop(s))
-	}
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
 	told := make(chan error, 1)
 	go func() {
+		var err error
 		select {
 		case <-s.Ready():
-			told <- tell(c.Out, c, dir, at, sample)
+			var made sample
+			if made, err = fill(ctx, s.Registry()); err == nil {
+				err = tell(c.Out, c, dir, at, made)
+			}
+			if err != nil {
+				giveUp()
+			}
 		case <-ctx.Done():
-			told <- nil
 		}
+		told <- err
 	}()
 	err = s.Run(ctx)
+	giveUp() // if it was never ready
 	return errors.Join(err, <-told)
-}
-
-// stop ends a server that never ran.
-func stop(s *server.Server) error {
-	ended, cancel := context.WithCancel(context.Background())
-	cancel()
-	return s.Run(ended)
 }
 
 // addresses are where everything listens.
@@ -171,6 +179,7 @@ listen: "%[1]s"
 admin_listen: "%[2]s"
 public_url: "%[4]s"
 data_dir: data
+environment: %[5]s
 shutdown_grace: 2s
 
 # The sample API, which stands behind the gateway.
@@ -191,9 +200,9 @@ routes:
 
 // configure writes the configuration and reads it as any other. The environment is not looked at: what is set there is meant
 // for another server.
-func configure(dir string, at addresses) (*config.Config, error) {
+func configure(dir string, at addresses, environment auth.Environment) (*config.Config, error) {
 	path := filepath.Join(dir, configFile)
-	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, at.public, at.admin, at.api, url(at.public)), 0o600); err != nil {
+	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, at.public, at.admin, at.api, url(at.public), environment), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
 	return config.Load(config.Options{Path: path})
@@ -207,6 +216,20 @@ type sample struct {
 }
 
 type pair struct{ identifier, secret string }
+
+// take notes a credential.
+func (s *sample) take(kind auth.Kind, identifier, secret string) {
+	switch kind {
+	case auth.APIKey:
+		s.key = identifier
+	case auth.Basic:
+		s.basic = pair{identifier, secret}
+	case auth.Login:
+		s.login = pair{identifier, secret}
+	case auth.OAuth:
+		s.oauth = pair{identifier, secret}
+	}
+}
 
 // operator is who makes the sample account.
 var operator = registry.Actor{Name: "demo", Operator: true}
@@ -224,16 +247,7 @@ func seed(ctx context.Context, r *registry.Registry) (sample, error) {
 			return s, err
 		}
 		identifier, secret := issued.Reveal()
-		switch kind {
-		case auth.APIKey:
-			s.key = identifier
-		case auth.Basic:
-			s.basic = pair{identifier, secret}
-		case auth.Login:
-			s.login = pair{identifier, secret}
-		case auth.OAuth:
-			s.oauth = pair{identifier, secret}
-		}
+		s.take(kind, identifier, secret)
 	}
 	return s, nil
 }

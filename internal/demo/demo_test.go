@@ -97,7 +97,7 @@ func TestWordsForAShell(t *testing.T) {
 
 func TestTheConfigurationIsOneThatServeReads(t *testing.T) {
 	dir := t.TempDir()
-	c, err := configure(dir, addresses{public: "[::]:8000", admin: "127.0.0.1:9000", api: "127.0.0.1:9100"})
+	c, err := configure(dir, addresses{public: "[::]:8000", admin: "127.0.0.1:9000", api: "127.0.0.1:9100"}, auth.Live)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestAKeptFolderMustBeNew(t *testing.T) {
 	if got, discard, err := folder(dir); err != nil || got != dir || discard() != nil {
 		t.Errorf("an empty one: got %s, %v", got, err)
 	}
-	if _, err := configure(dir, addresses{"127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:9100"}); err != nil {
+	if _, err := configure(dir, addresses{"127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:9100"}, auth.Live); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := folder(dir); err == nil || !strings.Contains(err.Error(), "gatehouse serve --config") {

@@ -53,6 +53,10 @@ func chapters(c Config, dir string, at addresses, s sample) []chapter {
 			`REQUEST=$(curl -sSi ` + base + `/api/v1/products ` + bearer("ACCESS") + ` | sed -n 's/^[Xx]-[Rr]equest-[Ii]d: *\([a-z0-9_]*\).*/\1/p')`,
 			gatehouse + `explain "$REQUEST"`,
 		}},
+		{"An OAuth client gets a token for itself.", []string{
+			`GRANT=$(curl -sS -u '` + s.oauth.identifier + `:` + s.oauth.secret + `' ` + base + `/oauth/token -d grant_type=client_credentials | ` + member("access_token") + `)`,
+			`curl -sS ` + base + `/api/v1/products/1 ` + bearer("GRANT"),
+		}},
 		{"A token opens the routes for its type and no others: this one is refused.", []string{
 			`curl -sS ` + base + `/api/v1/products ` + bearer("ORDERS") + ` -w '\n'`,
 		}},
@@ -103,6 +107,9 @@ Paste these lines into another terminal.
 		for _, line := range chapter.lines {
 			fmt.Fprintf(&b, "  %s\n", line)
 		}
+	}
+	if c.Fixed {
+		fmt.Fprintf(&b, "\nThis is a sandbox: these credentials are the same in every one. What each does is in docs/sandbox.md.\n\n%s", fixedTable())
 	}
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -43,7 +43,7 @@ func (g *Gate) ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, 
 	var id string
 	grant.Session, id = secret.NewIDs(c.now)
 	grant.Scope = scope
-	grant.Expires = until(c.now, g.config.Lifetimes[p.Kind.Contract().Index()], c.ExpiresAt)
+	grant.Expires = until(c.now, g.lifetime(p.Kind.Contract(), c.ID), c.ExpiresAt)
 	grant.Token, err = g.rings.Mint(token.Order{
 		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
 		Position: c.at, Scope: grant.Scope, AuthTime: c.now, Expires: grant.Expires, ID: id,
@@ -73,6 +73,9 @@ func (g *Gate) admit(ctx context.Context, p auth.Presented, from auth.Caller) (c
 	c.about = auth.Subject{Account: c.Account, Credential: c.ID, Secret: c.used.Number}
 	if !g.facts.Allows(c.Account, from.Address) {
 		return client{}, g.offList(from, c.about)
+	}
+	if err := g.misbehaves(c.about, from); err != nil {
+		return client{}, err
 	}
 	return c, nil
 }
@@ -108,7 +111,7 @@ func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder,
 	row, err := g.store.StartSession(ctx, auth.NewSession{
 		ID: secret.NewSessionID(now), Credential: holder.ID, SecretDigest: used.Digest,
 		Expires:       until(now, g.config.Refresh, holder.ExpiresAt),
-		AccessExpires: until(now, g.config.Lifetimes[auth.B2B.Index()], holder.ExpiresAt),
+		AccessExpires: until(now, g.lifetime(auth.B2B, holder.ID), holder.ExpiresAt),
 		AccessKey:     access, RefreshKey: refresh, Address: from.Address, UserAgent: from.UserAgent,
 	})
 	if err != nil {
@@ -242,7 +245,7 @@ func (g *Gate) Renew(ctx context.Context, p verify.Principal) (auth.Grant, error
 	grant := auth.Grant{
 		Account: about.Account, Credential: about.Credential, Session: about.Session, Type: verify.AccessToken,
 		Scope:   verify.Intersect(p.Scope, auth.TokenScope(h.Scope)),
-		Expires: until(now, g.config.Lifetimes[auth.Liquid.Index()], h.ExpiresAt),
+		Expires: until(now, g.lifetime(auth.Liquid, h.ID), h.ExpiresAt),
 	}
 	// The revocations once more, and last: nothing that died since the call was let in is carried on.
 	standing, err := g.facts.Standing(p.Claims)

@@ -32,7 +32,7 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 	access, refresh := g.rings.Signers(now)
 	spend := auth.Spend{
 		Generation: parsed.Generation, Leeway: g.config.ReuseLeeway, OnReuse: g.config.OnReuse, MaxAge: g.config.MaxSessionAge,
-		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.config.Lifetimes[auth.B2B.Index()], time.Time{}),
+		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.lifetime(auth.B2B, parsed.Credential), time.Time{}),
 		AccessKey: access, RefreshKey: refresh, RevokedUntil: g.deadUntil(),
 		AddressRefused: !g.facts.Allows(parsed.Account, from.Address),
 		Act: auth.Act{

@@ -17,6 +17,13 @@ type NewCredential struct {
 	Name    string // "" for none
 	Scopes  []string
 	Expires time.Time // zero: never
+	Given   *Given    // nil: id and secret are drawn
+}
+
+// Given are the id and the secret of a credential of a sandbox, which everybody may know.
+type Given struct {
+	ID     auth.CredentialID // a published one
+	Secret string            // of the usual length
 }
 
 // Issued is a credential with its secret, which can be read this one time. It prints as its id.
@@ -57,11 +64,17 @@ func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCrede
 	if err != nil {
 		return Issued{}, err
 	}
+	if g := n.Given; g != nil && (!g.ID.Published() || len(g.ID) != auth.IDLength || len(g.Secret) != auth.SecretLength || !auth.Alphanumeric(string(g.ID)+g.Secret)) {
+		return Issued{}, auth.ErrInvalid.Saying("only credentials of a sandbox have an id and a secret that were given")
+	}
+	id, text := secret.NewCredentialID(), secret.NewSecret()
+	if n.Given != nil {
+		id, text = n.Given.ID, n.Given.Secret
+	}
 	c := auth.Credential{
-		ID: secret.NewCredentialID(), Account: n.Account, Kind: n.Kind, Name: n.Name, Scope: scope,
+		ID: id, Account: n.Account, Kind: n.Kind, Name: n.Name, Scope: scope,
 		CreatedAt: now, ExpiresAt: n.Expires,
 	}
-	text := secret.NewSecret()
 	pepper := r.config.Rings.Pepper()
 	digest := pepper.Digest(c.Kind, c.ID, text)
 	c.Secrets = []auth.Secret{{Number: 1, Digest: digest[:], Pepper: pepper.ID, CreatedAt: now}}

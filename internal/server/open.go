@@ -37,6 +37,7 @@ func MasterKeyPath(dataDir string) string { return filepath.Join(dataDir, "maste
 type OpenOptions struct {
 	Create  bool // make or migrate the database; only serve, demo and migrate up may
 	Serving bool // take the data directory for this process alone
+	Sandbox bool // serve published credentials too, which is an error otherwise
 	Now     func() time.Time
 	Log     *slog.Logger
 }
@@ -108,6 +109,11 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	}
 	if err := op.Masters.Fits(op.Meta.MasterKey, op.Meta.SealCheck); err != nil {
 		return err
+	}
+	if o.Serving && !o.Sandbox {
+		if published, err := op.DB.HasPublished(ctx); err != nil || published {
+			return errors.Join(err, fmt.Errorf("%s was made by gatehouse demo --fixed: its keys stand in the manual for everybody to read, so it is never served to anybody else; begin with an empty data_dir", c.DataDir))
+		}
 	}
 	if op.Masters.Current.ID != op.Meta.MasterKey {
 		o.Log.Warn("the database is still sealed under the previous master key: run gatehouse master-key rotate", "sealed_under", op.Meta.MasterKey, "current", op.Masters.Current.ID)

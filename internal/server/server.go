@@ -34,6 +34,8 @@ type Options struct {
 	Announce io.Writer        // where a first start says what a person should know; nil: nowhere
 	Now      func() time.Time // the time of everything; nil: the process's clock
 	Version  string           // of the program
+	// Sandbox says how credentials misbehave on purpose, and that published ones are served; nil: this is no sandbox.
+	Sandbox map[auth.CredentialID]gate.Quirk
 	// Load reads the configuration anew, for [Server.Reload]. nil: it cannot be, and the file is not watched.
 	Load func() (*config.Config, error)
 }
@@ -96,7 +98,7 @@ func (s *Server) build(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	s.log = s.access.Logger()
-	if s.opened, err = Open(ctx, c, OpenOptions{Create: true, Serving: true, Now: s.options.Now, Log: s.log}); err != nil {
+	if s.opened, err = Open(ctx, c, OpenOptions{Create: true, Serving: true, Sandbox: s.options.Sandbox != nil, Now: s.options.Now, Log: s.log}); err != nil {
 		return err
 	}
 	if err := s.buildCore(ctx, c); err != nil {
@@ -168,7 +170,7 @@ func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error
 			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
 			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
 		},
-		Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
+		Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
 	})
 }
 

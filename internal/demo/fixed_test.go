@@ -1,0 +1,144 @@
+package demo
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/server"
+)
+
+// A paper is written to by one goroutine and read by another.
+type paper struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (p *paper) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all.Write(b)
+}
+
+func (p *paper) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all.String()
+}
+
+// sandbox runs one in dir and returns its address.
+func sandbox(t *testing.T, dir string) (base string, stop func()) {
+	t.Helper()
+	out := new(paper)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, Config{Listen: "127.0.0.1:0", Dir: dir, Fixed: true, Program: "gatehouse", Out: out}) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the sandbox ended with %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	at := regexp.MustCompile(`customers +(http://\S+)`)
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if found := at.FindStringSubmatch(out.String()); found != nil {
+			return found[1], stop
+		}
+	}
+	t.Fatal("the sandbox is not up")
+	return "", nil
+}
+
+// present shows a credential at its contract's address.
+func (f Fixed) present(t *testing.T, base string) *http.Response {
+	t.Helper()
+	method, path, body := http.MethodGet, "/authentication", ""
+	switch f.Kind {
+	case auth.Basic:
+		path = "/order-authentication"
+	case auth.Login:
+		method, path, body = http.MethodPost, "/auth/login", fmt.Sprintf(`{"username":%q,"password":%q}`, f.Identifier, f.Secret)
+	case auth.OAuth:
+		method, path, body = http.MethodPost, "/oauth/token", "grant_type=client_credentials"
+	}
+	r, err := http.NewRequestWithContext(t.Context(), method, base+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch f.Kind {
+	case auth.APIKey:
+		r.Header.Set("X-LIQUID-API-KEY", f.Identifier)
+	case auth.Login:
+		r.Header.Set("Content-Type", "application/json")
+	case auth.OAuth:
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.SetBasicAuth(f.Identifier, f.Secret)
+	case auth.Basic:
+		r.SetBasicAuth(f.Identifier, f.Secret)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	return res
+}
+
+func TestTheSandbox(t *testing.T) {
+	dir := t.TempDir()
+	base, stop := sandbox(t, dir)
+	for _, f := range FixedCredentials() {
+		good := map[auth.Kind]int{auth.APIKey: 201}[f.Kind]
+		if good == 0 {
+			good = 200
+		}
+		dead := map[auth.Kind]int{auth.APIKey: 400}[f.Kind]
+		if dead == 0 {
+			dead = 401
+		}
+		want := map[string]int{"good": good, "expires": good, "limited": 429, "address": 403, "revoked": dead, "unavailable": 503}[f.Case]
+		res := f.present(t, base)
+		if res.StatusCode != want {
+			t.Errorf("%s of kind %s: got %d, want %d", f.Case, f.Kind, res.StatusCode, want)
+		}
+		if retry := res.Header.Get("Retry-After"); (retry != "") != (want == 429 || want == 503) {
+			t.Errorf("%s of kind %s: Retry-After %q", f.Case, f.Kind, retry)
+		}
+	}
+	stop()
+	c, err := config.Load(config.Options{Path: dir + "/" + configFile})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.New(t.Context(), c, server.Options{}); err == nil || !strings.Contains(err.Error(), "gatehouse demo --fixed") {
+		t.Errorf("a server takes what a sandbox left: %v", err)
+	}
+}
+
+// The manual lists what there is, letter by letter.
+func TestTheManualOfTheSandbox(t *testing.T) {
+	page, err := os.ReadFile("../../docs/sandbox.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(fixedTable()) {
+		f := strings.Fields(line)
+		row := "| `" + f[0] + "` | " + f[1] + " | `" + strings.Join(f[2:], "` | `") + "` |"
+		if f[1] == string(auth.APIKey) {
+			row = "| `" + f[0] + "` | " + f[1] + " | `" + f[2] + "` | |"
+		}
+		if !strings.Contains(string(page), row+"\n") {
+			t.Errorf("docs/sandbox.md lacks the row\n%s", row)
+		}
+	}
+}
