@@ -5,7 +5,7 @@ GO       ?= go
 FUZZTIME ?= 60s
 KILLS    ?= 500
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign bench kill golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,10 @@ bench: ## what the server costs, against floor programs, as ratios
 
 kill: ## kill -9 under load, KILLS (500) times
 	GATEHOUSE_KILLS=$(KILLS) $(GO) test -count=1 -timeout 120m -run TestKill -v ./e2e
+
+client-typescript: ## the package @gatehouse/client, built and tested without a server
+	@scripts/need node:nodejs npm:npm
+	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund && npm run build && npm test
 
 golden: ## write the expected outputs of tests anew
 	UPDATE_GOLDEN=1 $(GO) test ./...
