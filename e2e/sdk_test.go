@@ -235,21 +235,8 @@ type sdk struct {
 
 func startSDK(t *testing.T) *sdk {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip("no Node here; install it with: sudo apt-get install --no-install-recommends nodejs npm")
-		}
-	}
-	if _, err := os.Stat(filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk")); err != nil {
-		npm := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-		npm.Dir = "sdk"
-		if out, err := npm.CombinedOutput(); err != nil {
-			t.Fatalf("npm ci in e2e/sdk: %v\n%s", err, out)
-		}
-	}
+	needNode(t)
+	npmCI(t, "sdk")
 	version, err := os.ReadFile(filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk", "package.json"))
 	if err != nil || !strings.Contains(string(version), `"version": "1.18.0"`) {
 		t.Fatalf("e2e/sdk/node_modules does not hold the SDK 1.18.0 (%v); remove it and try again", err)

@@ -202,12 +202,14 @@ func decode(out []byte, answer any) error {
 
 // A credential is what `credential create` prints: its id, and of the rest what belongs to its kind.
 type credential struct {
-	ID       string
-	Account  json.Number
-	Key      string // api-key
-	UserID   string `json:"user_id"` // basic
-	Username string // login
-	Password string // basic, login
+	ID           string
+	Account      json.Number
+	Key          string // api-key
+	UserID       string `json:"user_id"` // basic
+	Username     string // login
+	Password     string // basic, login
+	ClientID     string `json:"client_id"`     // oauth
+	ClientSecret string `json:"client_secret"` // oauth
 }
 
 // newAccount makes an account and returns its number.
@@ -220,11 +222,12 @@ func (in *installation) newAccount(t *testing.T, name string) string {
 	return made.ID.String()
 }
 
-// newCredential makes a credential for an account.
-func (in *installation) newCredential(t *testing.T, account, kind string) credential {
+// newCredential makes a credential for an account, with more flags of the command, if any.
+func (in *installation) newCredential(t *testing.T, account, kind string, more ...string) credential {
 	t.Helper()
 	var made credential
-	if err := in.run(&made, "credential", "create", "--account", account, "--kind", kind, "--json"); err != nil {
+	args := []string{"credential", "create", "--account", account, "--kind", kind, "--json"}
+	if err := in.run(&made, append(args, more...)...); err != nil {
 		t.Fatal(err)
 	}
 	return made

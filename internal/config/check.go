@@ -20,7 +20,6 @@ func (l *loader) check() {
 	l.checkAddresses()
 	l.checkNames()
 	l.checkContracts()
-	l.checkCORS()
 	l.checkTokens()
 	l.checkTimes()
 	l.checkLimits()
