@@ -210,9 +210,9 @@ var Explanations = []Explanation{
 	{
 		Reason:   auth.ReasonUpstream,
 		Meaning:  "The call was let in, and the API behind the route did not answer, broke off, or took too long.",
-		Sees:     []string{"calls through a route: 502, `Bad Gateway` (`BAD_GATEWAY`), or 504, `Gateway Timeout` (`GATEWAY_TIMEOUT`)"},
+		Sees:     []string{"calls through a route: 502, `Bad Gateway` (`BAD_GATEWAY`), or 504, `Gateway Timeout` (`GATEWAY_TIMEOUT`); 503 with `Retry-After`, `Service Unavailable` (`SERVICE_UNAVAILABLE`), while it is not asked because it failed too often in a row"},
 		Retry:    "Yes, later. A call that changes something may have done so all the same.",
-		Mend:     "Look whether the API at the route's upstream runs and can be reached from here, and whether the route's timeouts fit what it does.",
+		Mend:     "Look whether the API at the route's upstream runs and can be reached from here, and whether the route's timeouts fit what it does. gatehouse_upstream_healthy says which of its servers fail.",
 		Commands: []string{"gatehouse config check"},
 	},
 }

@@ -315,6 +315,11 @@ type Route struct {
 	// The API: http://host:port, with a path that is put before the request's if you like; or a list of these, if it runs
 	// on several servers that can each take every call. Empty: the route is for forward-auth only, and 404 at the gateway.
 	Upstream URLs `yaml:"upstream"`
+	// How each upstream is asked whether it is well. One that fails twice in a row gets no calls, unless no other is left,
+	// until it answers again.
+	Health Health `yaml:"health"`
+	// An upstream that fails so often in a row gets no calls for a while; then one, to see whether it is back.
+	Breaker Breaker `yaml:"breaker"`
 	// The types of tokens that open the route: ACCESS_TOKEN, ORDER_API, B2B_ACCESS, OAUTH_ACCESS.
 	Accepts []verify.Type `yaml:"accepts"`
 	// The scopes that a token needs, all of them.
@@ -343,6 +348,22 @@ type Route struct {
 
 // URLs are one URL, or a list of them.
 type URLs []string
+
+// Health is how an upstream is asked whether it is well.
+type Health struct {
+	// A GET for this path on the upstream's host, which it is to answer with 2xx or 3xx: /healthz. Empty: it is not asked.
+	Path     string        `yaml:"path"`
+	Interval time.Duration `yaml:"interval"`
+	Timeout  time.Duration `yaml:"timeout"`
+}
+
+// Breaker is when an upstream gets no calls for a while.
+type Breaker struct {
+	// Calls in a row that it accepted no connection for, did not answer in time, or broke off. Its own errors are answers. 0:
+	// it gets calls come what may.
+	Failures int           `yaml:"failures"`
+	OpenFor  time.Duration `yaml:"open_for"`
+}
 
 // Timeouts is how long an API may take.
 type Timeouts struct {
@@ -429,5 +450,9 @@ func Default() *Config {
 
 // defaultRoute is what a route is where the file says nothing.
 func defaultRoute() Route {
-	return Route{Timeouts: Timeouts{Connect: 5 * time.Second, Header: 30 * time.Second}}
+	return Route{
+		Health:   Health{Interval: 10 * time.Second, Timeout: 2 * time.Second},
+		Breaker:  Breaker{Failures: 5, OpenFor: 10 * time.Second},
+		Timeouts: Timeouts{Connect: 5 * time.Second, Header: 30 * time.Second},
+	}
 }

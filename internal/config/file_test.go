@@ -31,6 +31,8 @@ routes:
     scopes: [orders:read, "orders:write"]
     limits: {rate: 100/s, burst: 5}
     timeouts: {header: 2m}
+    health: {path: /healthz, timeout: 500ms}
+    breaker: {failures: 0}
     strip_prefix: true
     headers:
       X-Customer: ref
@@ -59,6 +61,10 @@ routes:
 		},
 		{Path: "/", Public: true, Upstream: URLs{"http://[::1]:9100/"}, Errors: auth.Liquid, Timeouts: usual},
 	}
+	for i := range want {
+		want[i].Health, want[i].Breaker = defaultRoute().Health, defaultRoute().Breaker
+	}
+	want[1].Health.Path, want[1].Health.Timeout, want[1].Breaker.Failures = "/healthz", 500*time.Millisecond, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -201,6 +207,13 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"routes:\n- {path: /a, public: true, upstream: {url: http://a}}\n", "gatehouse.yaml:2: routes[0].upstream: takes a list: write [one, another]"},
 		{"routes:\n- {path: /a, public: true, upstream: ''}\n", ""},
 		{"routes:\n- {path: /a, public: true, upstream: []}\n", ""},
+
+		{route("health: {path: healthz, interval: 0, timeout: 2m}"), "gatehouse.yaml:5: routes[0].health.interval: 0 is out of bounds: write 1s to 1h\n" +
+			"gatehouse.yaml:5: routes[0].health.path: \"healthz\" has no slash at its beginning: write /api/v1\n" +
+			"gatehouse.yaml:5: routes[0].health.timeout: 2m is out of bounds: write 10ms to 60s"},
+		{route("breaker: {failures: -1, open_for: 0}"), "gatehouse.yaml:5: routes[0].breaker.failures: -1 is out of bounds: write 0 to 1000\n" +
+			"gatehouse.yaml:5: routes[0].breaker.open_for: 0 is out of bounds: write 100ms to 1h"},
+		{"routes:\n- {path: /a, public: true, health: {path: /healthz}}\n", "gatehouse.yaml:2: routes[0].health: is of no use without an upstream"},
 
 		// All at once, in the order of the file.
 		{"shutdown_grace: soon\nlisen: x\nlog:\n  level: loud\nroutes:\n- path: /auth/login\n  public: maybe\n", `gatehouse.yaml:1: shutdown_grace: "soon" is not a duration: write 90s, 15m, 24h or 30d

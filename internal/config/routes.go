@@ -94,6 +94,7 @@ func (l *loader) checkRoute(key string, r Route) {
 		}
 	}
 	l.checkUpstream(key+".upstream", r.Upstream)
+	l.checkHealth(key, r)
 	l.checkAccess(key, r)
 	l.checkLimit(key+".limits", r.Limits)
 	l.between(key+".timeouts.connect", r.Timeouts.Connect, 10*time.Millisecond, 10*time.Minute)
@@ -121,6 +122,21 @@ func (l *loader) checkUpstream(key string, urls URLs) {
 			l.problem(at, "%s is there twice", u)
 		}
 	}
+}
+
+// checkHealth looks at how it is found out whether the API is well.
+func (l *loader) checkHealth(key string, r Route) {
+	if r.Health.Path != "" {
+		if err := checkPath(r.Health.Path); err != nil {
+			l.problem(key+".health.path", "%s has %w", quote(r.Health.Path), err)
+		} else if len(r.Upstream) == 0 {
+			l.problem(key+".health", "is of no use without an upstream")
+		}
+	}
+	l.between(key+".health.interval", r.Health.Interval, time.Second, time.Hour)
+	l.between(key+".health.timeout", r.Health.Timeout, 10*time.Millisecond, time.Minute)
+	l.count(key+".breaker.failures", int64(r.Breaker.Failures), 0, 1000)
+	l.between(key+".breaker.open_for", r.Breaker.OpenFor, 100*time.Millisecond, time.Hour)
 }
 
 // checkAccess looks at who may come in: nobody by mistake.

@@ -147,6 +147,10 @@ func (c *call) answered(res *http.Response) error {
 // headCame notes how long the API took, and says what we say in every answer.
 func (c *call) headCame() {
 	c.r.Seen.Upstream = max(1, c.g.now().Sub(c.sent)) // 0 would mean that it was not asked
+	c.sayOurs()
+}
+
+func (c *call) sayOurs() {
 	h := c.w.Header()
 	h[headerRequestID] = []string{c.r.Caller.RequestID} // again, for when ReverseProxy passes on a 1xx it empties the map
 	web.WriteLimit(h, c.r.Seen.Limit)
@@ -154,6 +158,15 @@ func (c *call) headCame() {
 
 // unanswered notes why there is no answer to pass on.
 func (c *call) unanswered(_ http.ResponseWriter, _ *http.Request, err error) {
+	var resting *upstream.Unavailable
+	if errors.As(err, &resting) { // it was not asked
+		c.sayOurs()
+		c.failed = &auth.Error{
+			Kind: auth.Unavailable, Reason: auth.ReasonUpstream, Msg: http.StatusText(http.StatusServiceUnavailable),
+			RetryAfter: resting.RetryAfter, Err: err,
+		}
+		return
+	}
 	c.headCame()
 	sending := c.up.err()
 	var timeout net.Error

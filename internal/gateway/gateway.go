@@ -110,7 +110,9 @@ func New(c Config) (*Gateway, error) {
 			remove = append(remove, i.name)
 		}
 		if len(r.servers) > 0 {
-			g.pools[r] = g.servers.Add(upstream.Options{Route: r.Path, Servers: r.servers, Timeouts: r.Timeouts, TLS: r.TLS})
+			g.pools[r] = g.servers.Add(upstream.Options{
+				Route: r.Path, Servers: r.servers, Timeouts: r.Timeouts, TLS: r.TLS, Breaking: r.Breaking, Health: r.Health,
+			})
 		}
 	}
 	g.strip = newStripSet(remove...)
@@ -147,6 +149,12 @@ func (g *Gateway) find(r *web.Request, host, method string) (*route, error) {
 	}
 	return route, err
 }
+
+// Run watches over the APIs until ctx ends. Calls go through without it too, by what was known last.
+func (g *Gateway) Run(ctx context.Context) error { return g.servers.Run(ctx) }
+
+// Standings say how the servers of each route stand.
+func (g *Gateway) Standings() []upstream.Standing { return g.servers.Standings() }
 
 // Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on.
 func (g *Gateway) Close() { g.servers.Close() }

@@ -32,6 +32,8 @@ type Route struct {
 	StripPrefix string
 	Timeouts    upstream.Timeouts // Connect 0: 5 s
 	TLS         upstream.TLS
+	Breaking    upstream.Breaking
+	Health      upstream.Health
 
 	// Accepts are the types of tokens that open the route; at least one, unless it is Public.
 	Accepts []verify.Type

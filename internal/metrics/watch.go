@@ -15,8 +15,16 @@ type Sources struct {
 	CredentialsExpiring func() int64         // credentials that expire within the next 14 days
 	LogLinesDropped     func() int64         // of the access log
 	RefusalsUnwritten   func() int64         // that were counted and not stored
+	Upstreams           func() []Upstream
 	Caches              []Cache
 	Queues              []Queue
+}
+
+// An Upstream is how the servers of a route's API stand. No two are of the same route.
+type Upstream struct {
+	Route   string
+	Retries int64           // calls that went on to another server
+	Healthy map[string]bool // by the server's URL
 }
 
 // A Cache is one of the server's.
@@ -83,6 +91,20 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.RefusalsUnwritten != nil {
 		send(prometheus.CounterValue, float64(s.RefusalsUnwritten()), described("gatehouse_refusals_unwritten_total",
 			"Refusals that were counted and not stored, because there were too many."))
+	}
+	if s.Upstreams != nil {
+		for _, u := range s.Upstreams() {
+			send(prometheus.CounterValue, float64(u.Retries), described("gatehouse_upstream_retries_total",
+				"Calls that went on to another upstream of their route, because the first was no use.", "route"), u.Route)
+			for url, healthy := range u.Healthy {
+				value := 0.0
+				if healthy {
+					value = 1
+				}
+				send(prometheus.GaugeValue, value, described("gatehouse_upstream_healthy",
+					"1 while an upstream gets calls, 0 while its health checks fail or too many calls in a row have failed.", "route", "upstream"), u.Route, url)
+			}
+		}
 	}
 	for _, q := range s.Queues {
 		send(prometheus.GaugeValue, float64(q.Length()), described("gatehouse_queue_length",

@@ -111,12 +111,24 @@ func (s *Server) watch(c *config.Config) {
 		CredentialsExpiring: s.expiring.Load,
 		LogLinesDropped:     s.access.Dropped,
 		RefusalsUnwritten:   s.refusals.Unwritten,
+		Upstreams:           s.upstreams,
 		Caches: []metrics.Cache{{Name: "credentials", Stats: func() metrics.CacheStats {
 			hits, misses, size := s.facts.CacheStats()
 			return metrics.CacheStats{Entries: int64(size), Bound: int64(c.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
 		}}},
 		Queues: []metrics.Queue{{Name: "writes", Length: s.opened.DB.Waiting}},
 	})
+}
+
+// upstreams are how the APIs of the configuration in force stand.
+func (s *Server) upstreams() []metrics.Upstream {
+	var all []metrics.Upstream
+	if u := s.current.Load(); u != nil && u.gateway != nil {
+		for _, one := range u.gateway.Standings() {
+			all = append(all, metrics.Upstream(one))
+		}
+	}
+	return all
 }
 
 // expiringWithin is how long before its end a credential is counted as one that expires.

@@ -114,6 +114,7 @@ func (s *Server) buildGateway(u *setup, words map[auth.Contract]web.Refuse) (web
 	if err != nil {
 		return nil, err
 	}
+	u.parts = append(u.parts, part{"upstreams", u.gateway.Run})
 	return u.gateway.Serve, nil
 }
 
@@ -131,6 +132,8 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 	route := gateway.Route{
 		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Public: r.Public,
 		Timeouts:     upstream.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
+		Breaking:     upstream.Breaking{Failures: r.Breaker.Failures, OpenFor: r.Breaker.OpenFor},
+		Health:       upstream.Health{Path: r.Health.Path, Interval: r.Health.Interval, Timeout: r.Health.Timeout},
 		ObserveUntil: r.ObserveUntil, Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
 	}
 	if route.Contract == "" && len(r.Accepts) > 0 {

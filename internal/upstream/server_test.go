@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -86,7 +87,11 @@ func (f *fake) under(path string) Server {
 func says(status string) behaviour {
 	return func(c net.Conn, req *http.Request) bool {
 		_, _ = io.Copy(io.Discard, req.Body)
-		_, err := io.WriteString(c, "HTTP/1.1 "+status+"\r\nContent-Length: 2\r\n\r\nhi")
+		answer := "HTTP/1.1 " + status + "\r\nContent-Length: 2\r\n\r\nhi"
+		if req.Method == http.MethodHead || status[:3] == "204" {
+			answer = "HTTP/1.1 " + status + "\r\n\r\n"
+		}
+		_, err := io.WriteString(c, answer)
 		return err == nil
 	}
 }
@@ -136,21 +141,24 @@ func (p *Pool) first(i int) { p.next.Store(uint32(i + len(p.members) - 1)) }
 
 // A text is a body that says how far it was read.
 type text struct {
-	strings.Reader
-	progress Progress
+	io.Reader
+	progress atomic.Uint32
 }
 
 func (b *text) Read(p []byte) (int, error) {
-	b.progress = Underway
+	b.progress.Store(uint32(Underway))
 	n, err := b.Reader.Read(p)
-	if err == io.EOF {
-		b.progress = Ended
+	switch {
+	case err == io.EOF:
+		b.progress.Store(uint32(Ended))
+	case err != nil:
+		b.progress.Store(uint32(Failed))
 	}
 	return n, err
 }
 
 func (b *text) Close() error       { return nil }
-func (b *text) Progress() Progress { return b.progress }
+func (b *text) Progress() Progress { return Progress(b.progress.Load()) }
 
 func newCall(ctx context.Context, method, path, body string, header ...string) *http.Request {
 	req := &http.Request{Method: method, URL: &url.URL{Path: path, RawPath: path}, Header: make(http.Header)}
@@ -158,9 +166,7 @@ func newCall(ctx context.Context, method, path, body string, header ...string) *
 		req.Header[header[i]] = []string{header[i+1]}
 	}
 	if body != "" {
-		b := &text{}
-		b.Reset(body)
-		req.Body, req.ContentLength = b, int64(len(body))
+		req.Body, req.ContentLength = &text{Reader: strings.NewReader(body)}, int64(len(body))
 	}
 	return req.WithContext(ctx)
 }

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ const mostTries = 3
 type Trip struct {
 	Pool     *Pool
 	at       *member // where the call is; nil: nowhere
+	trial    int64   // not 0: the call tries whether the server is back
 	tried    [mostTries]*member
 	tries    int
 	answered atomic.Bool // a byte of an answer has come, as far as that is looked at
@@ -64,24 +66,39 @@ func (t *Trip) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	var failure error
 	for {
-		m := t.Pool.pick(t)
-		if m == nil {
-			return nil, failure
+		m, trial, err := t.Pool.pick(t)
+		if err != nil {
+			return nil, cmp.Or(failure, err)
 		}
-		t.tried[t.tries], t.at = m, m
+		t.tried[t.tries], t.at, t.trial = m, m, trial
 		t.tries++
 		m.direct(req.URL, path, raw)
 		res, err := m.transport.RoundTrip(req)
 		if err == nil {
+			t.Pool.answered(m)
 			return res, nil
 		}
 		t.End()
 		failure = fmt.Errorf("%s: %w", m.name, err)
+		t.note(m, req, err)
 		if !t.mayGoOn(req, err) {
 			return nil, failure
 		}
 		t.Pool.retries.Add(1)
 		req = again(req)
+	}
+}
+
+// note tells the breaker of m that a call failed, if that is the server's fault as far as one can know. A client that left or
+// did not send its body has no say in whether others are served; nor has one whose body the server would not read to its
+// end, for a server that refuses it and hangs up is well.
+func (t *Trip) note(m *member, req *http.Request, err error) {
+	var none noConnection
+	switch p := progress(req.Body); {
+	case req.Context().Err() != nil, p == Failed, p == Underway && !errors.As(err, &none):
+		m.breaker.undecided(t.trial)
+	default:
+		t.Pool.failed(m, t.trial, err)
 	}
 }
 
@@ -95,7 +112,7 @@ func (t *Trip) mayGoOn(req *http.Request, err error) bool {
 	}
 	var none noConnection
 	if errors.As(err, &none) { // nothing was sent, whatever it is
-		return req.Body == nil || progress(req.Body) == Untouched
+		return progress(req.Body) == Untouched
 	}
 	var wait net.Error
 	if errors.As(err, &wait) && wait.Timeout() { // the server may well be at it, and the next could take as long
@@ -105,7 +122,10 @@ func (t *Trip) mayGoOn(req *http.Request, err error) bool {
 }
 
 func progress(b io.ReadCloser) Progress {
-	if b, ok := b.(Body); ok {
+	switch b := b.(type) {
+	case nil:
+		return Untouched
+	case Body:
 		return b.Progress()
 	}
 	return Underway

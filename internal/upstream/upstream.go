@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -51,6 +52,7 @@ type Set struct {
 	log        *slog.Logger
 	now        func() time.Time
 	transports map[way]http.RoundTripper
+	checks     map[question]*check
 	pools      []*Pool
 }
 
@@ -63,7 +65,7 @@ type way struct {
 
 // New returns a set with nothing in it.
 func New(c Config) *Set {
-	s := &Set{given: c.Transport, log: c.Log, now: c.Now, transports: make(map[way]http.RoundTripper)}
+	s := &Set{given: c.Transport, log: c.Log, now: c.Now, transports: make(map[way]http.RoundTripper), checks: make(map[question]*check)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -79,6 +81,8 @@ type Options struct {
 	Servers  []Server // at least one, and none twice
 	Timeouts Timeouts
 	TLS      TLS
+	Breaking Breaking
+	Health   Health
 }
 
 // Add makes a pool.
@@ -86,8 +90,10 @@ func (s *Set) Add(o Options) *Pool {
 	p := &Pool{route: o.Route, set: s}
 	for _, server := range o.Servers {
 		path, _ := url.PathUnescape(server.Path) // it passed the path check
+		transport := s.transport(server, o)
 		p.members = append(p.members, &member{
-			server: server, name: server.String(), path: path, transport: s.transport(server, o),
+			server: server, name: server.String(), path: path, transport: transport,
+			check: s.check(server, o, transport), breaker: breaker{Breaking: o.Breaking, now: s.now},
 		})
 	}
 	s.pools = append(s.pools, p)
@@ -117,4 +123,32 @@ func closeIdle(t http.RoundTripper) {
 	if c, ok := t.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
 	}
+}
+
+// A Standing is how the servers of a route stand.
+type Standing struct {
+	Route   string
+	Retries int64           // calls that went on to another server
+	Healthy map[string]bool // by the server's URL: whether it is well, and its breaker closed
+}
+
+// Standings returns those of all routes, in the order they were added. Routes of one name are one: a server is then healthy
+// if it is for all of them.
+func (s *Set) Standings() []Standing {
+	var all []Standing
+	for _, p := range s.pools {
+		i := slices.IndexFunc(all, func(other Standing) bool { return other.Route == p.route })
+		if i < 0 {
+			i, all = len(all), append(all, Standing{Route: p.route, Healthy: make(map[string]bool)})
+		}
+		all[i].Retries += p.retries.Load()
+		for _, m := range p.members {
+			healthy := m.well() && m.breaker.until.Load() == 0
+			if before, ok := all[i].Healthy[m.name]; ok {
+				healthy = healthy && before
+			}
+			all[i].Healthy[m.name] = healthy
+		}
+	}
+	return all
 }
