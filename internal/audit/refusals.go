@@ -225,7 +225,7 @@ func (r *Refusals) add(k key, o *auth.Observation, folded bool) *row {
 		n.Detail = "it was let through, without identity headers: the route is only observed (observe_until)"
 	case folded:
 		n.Detail = "one of many different requests of this address, which are counted together"
-	case o.Err != nil && (o.Reason == auth.ReasonOverloaded || o.Reason == auth.ReasonUpstream):
+	case o.Err != nil: // what went wrong on our side, or with a proxy of ours
 		n.Detail = shown(o.Err.Error(), mostPath)
 	}
 	size := uint64(len(r.rows))

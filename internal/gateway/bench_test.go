@@ -69,6 +69,76 @@ func proxies(b *testing.B, upstream string, transport http.RoundTripper, gate Ga
 	return map[string]http.Handler{"bare": bare, "gateway": floor}
 }
 
+// deciders are what another proxy may ask about a call: the least handler that says yes with as many headers, and ours.
+func deciders(b *testing.B) map[string]http.Handler {
+	b.Helper()
+	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if len(r.Header["X-Original-Method"]) != 1 || len(r.Header["X-Original-Uri"]) != 1 || len(r.Header["Authorization"]) != 1 {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		for _, name := range []string{"X-Auth-Account", "X-Auth-Account-Ref", "X-Auth-Credential", "X-Auth-Type", "X-Auth-Scope", "X-Tenant", "X-Request-Id", "Cache-Control"} {
+			h[name] = []string{name}
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+	r := protected("/api/v1/")
+	r.Identity = map[string]Fact{"X-Tenant": Account}
+	g, err := New(Config{Routes: newTable(b, open("/"), r), Gate: somebody})
+	if err != nil {
+		b.Fatal(err)
+	}
+	floor, err := web.New(web.Config{
+		Own: g.Authz(netip.Addr.IsValid, nil), Next: g.Serve, Fallbacks: []web.Fallback{{Refuse: refuseAs("liquid")}}, Observe: func(*auth.Observation) {},
+		Resolve: func(r *http.Request) (netip.Addr, netip.Addr, string) {
+			a, _ := netip.ParseAddrPort(r.RemoteAddr)
+			return a.Addr(), a.Addr(), ""
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return map[string]http.Handler{"bare": bare, "authz": floor}
+}
+
+func typicalQuestion(b *testing.B, base string) *http.Request {
+	b.Helper()
+	r := typicalCall(b, base)
+	r.URL.Path, r.URL.RawQuery = "/authz/nginx", ""
+	r.Header["X-Original-Method"], r.Header["X-Original-Uri"] = []string{"POST"}, []string{"/api/v1/orders/7?full=1"}
+	return r
+}
+
+// What forward-auth costs. Compare "bare" and "authz", from socket to socket and without any.
+func BenchmarkAuthz(b *testing.B) {
+	for name, handler := range deciders(b) {
+		b.Run("sockets/"+name, func(b *testing.B) {
+			s := httptest.NewServer(handler)
+			defer s.Close()
+			r := typicalQuestion(b, s.URL)
+			b.ReportAllocs()
+			for b.Loop() {
+				res, err := s.Client().Transport.RoundTrip(r)
+				if err != nil || res.StatusCode != http.StatusOK {
+					b.Fatal(res, err)
+				}
+				_ = res.Body.Close()
+			}
+		})
+		b.Run("work/"+name, func(b *testing.B) {
+			r := typicalQuestion(b, "http://gateway")
+			r.RequestURI, r.RemoteAddr = r.URL.RequestURI(), "203.0.113.7:1234"
+			w := &discard{h: make(http.Header)}
+			b.ReportAllocs()
+			for b.Loop() {
+				clear(w.h)
+				handler.ServeHTTP(w, r)
+			}
+		})
+	}
+}
+
 func typicalCall(b *testing.B, base string) *http.Request {
 	b.Helper()
 	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, base+"/api/v1/orders/7?full=1", nil)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/verify"
 )
 
 // The headers that the gateway sets, spelled as header maps spell them.
@@ -121,6 +122,11 @@ func (s *stripSet) from(h http.Header) {
 	}
 }
 
+// onEveryRoute are the headers that tell who is calling on every route that looks at a token.
+var onEveryRoute = []identityHeader{
+	{headerAccount, Account}, {headerAccountRef, Ref}, {headerCredential, Credential}, {headerType, Type}, {headerScope, Scope},
+}
+
 // identityHeaders checks and sorts what Route.Identity asks for.
 func identityHeaders(wanted map[string]Fact) ([]identityHeader, error) {
 	fixed := newStripSet()
@@ -175,13 +181,11 @@ func (c *call) setOurs(h http.Header) {
 	if c.who.Claims == nil {
 		return
 	}
-	c.set(h, headerAccount, c.who.Subject)
-	c.set(h, headerAccountRef, c.ref())
-	c.set(h, headerCredential, c.who.Credential)
-	c.set(h, headerType, string(c.who.Type))
-	c.set(h, headerScope, c.who.Scope)
+	for _, i := range onEveryRoute {
+		c.set(h, i.name, c.g.fact(c.who, i.fact))
+	}
 	for _, i := range c.route.identity {
-		c.set(h, i.name, c.fact(i.fact))
+		c.set(h, i.name, c.g.fact(c.who, i.fact))
 	}
 }
 
@@ -196,26 +200,30 @@ func (c *call) set(h http.Header, name, value string) {
 	h[name] = c.values[n-1 : n : n]
 }
 
-func (c *call) fact(f Fact) string {
+// fact is what there is to say of a caller, "" if that is nothing. Nobody has none, and f may be none.
+func (g *Gateway) fact(who verify.Principal, f Fact) string {
+	if who.Claims == nil {
+		return ""
+	}
 	switch f {
 	case Account:
-		return c.who.Subject
+		return who.Subject
 	case Ref:
-		return c.ref()
+		return g.refOf(who)
 	case Credential:
-		return c.who.Credential
+		return who.Credential
 	case Type:
-		return string(c.who.Type)
+		return string(who.Type)
 	case Scope:
-		return c.who.Scope
+		return who.Scope
 	}
 	return ""
 }
 
-// ref is the operator's reference of the caller's account. One that cannot stand in a header is left out: the API sees
+// refOf is the operator's reference of the caller's account. One that cannot stand in a header is left out: the API sees
 // the account's number in any case.
-func (c *call) ref() string {
-	ref := c.g.ref(auth.AccountID(c.who.Account))
+func (g *Gateway) refOf(who verify.Principal) string {
+	ref := g.ref(auth.AccountID(who.Account))
 	for i := range len(ref) {
 		if ref[i] < ' ' || ref[i] == 0x7f {
 			return ""

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,8 @@ type house struct {
 	api  *api
 	gate *fakeGate
 
-	handler http.Handler // the floor and all that is on it
+	handler  http.Handler // the floor and all that is on it
+	stranger atomic.Bool  // whoever asks is no proxy of ours
 
 	seen chan auth.Observation
 }
@@ -164,6 +166,7 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 	}
 	t.Cleanup(g.Close)
 	floor, err := web.New(web.Config{
+		Own:       g.Authz(func(peer netip.Addr) bool { return peer.IsLoopback() && !h.stranger.Load() }, h.first),
 		Next:      g.Serve,
 		Fallbacks: []web.Fallback{{Prefix: "/auth/", Contract: auth.B2B, Refuse: refuseAs("b2b")}, {Contract: auth.Liquid, Refuse: refuseAs("liquid")}},
 		Resolve: func(*http.Request) (netip.Addr, netip.Addr, string) {
@@ -181,6 +184,14 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 	t.Cleanup(s.Close)
 	h.URL, h.addr = s.URL, s.Listener.Addr().String()
 	return h
+}
+
+// first refuses what says that it came in clear text.
+func (h *house) first(r *web.Request) error {
+	if r.Header.Get("X-Forwarded-Proto") == "http" {
+		return &web.StatusError{Status: http.StatusBadRequest}
+	}
+	return nil
 }
 
 func parse(t testing.TB, s string) *url.URL {

@@ -74,6 +74,7 @@ type route struct {
 	servers  []upstream.Server // Upstreams, their paths likewise
 	want     auth.Want
 	identity []identityHeader
+	told     []identityHeader // what a proxy that asks about a call is told
 }
 
 type identityHeader struct {

@@ -54,6 +54,7 @@ func NewTable(routes []Route) (*Table, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	tell(t.routes)
 	t.anyHost.finish()
 	for host, p := range t.hosts {
 		p.finish()

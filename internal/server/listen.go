@@ -63,22 +63,30 @@ func refuseAdmin(_, _, _ string, why *listen.Refusal) []byte {
 
 var errClearText = errors.New("it came in clear text, and require_https is set")
 
-// encrypted refuses what came in clear text, on whichever part of its way we know of. Of a proxy's word for it, each has to
-// be good: what stands there may be a list, to which the client wrote the first.
+// encrypted refuses what came in clear text.
 func encrypted(proxies limit.Proxies, next web.Handler) web.Handler {
 	if next == nil {
 		return nil
 	}
 	return func(w http.ResponseWriter, r *web.Request) error {
-		good := r.TLS != nil
-		if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && proxies.Trusts(r.Caller.Peer) {
-			good = !slices.ContainsFunc(strings.Split(strings.Join(said, ","), ","), func(one string) bool {
-				return !strings.EqualFold(strings.TrimSpace(one), "https")
-			})
-		}
-		if !good {
-			return &web.StatusError{Status: http.StatusBadRequest, Err: errClearText}
+		if err := inClearText(proxies, r); err != nil {
+			return err
 		}
 		return next(w, r)
 	}
+}
+
+// inClearText is an error if a request came so, on whichever part of its way we know of. Of a proxy's word for it, each has
+// to be good: what stands there may be a list, to which the client wrote the first.
+func inClearText(proxies limit.Proxies, r *web.Request) error {
+	good := r.TLS != nil
+	if said := r.Header["X-Forwarded-Proto"]; len(said) > 0 && proxies.Trusts(r.Caller.Peer) {
+		good = !slices.ContainsFunc(strings.Split(strings.Join(said, ","), ","), func(one string) bool {
+			return !strings.EqualFold(strings.TrimSpace(one), "https")
+		})
+	}
+	if !good {
+		return &web.StatusError{Status: http.StatusBadRequest, Err: errClearText}
+	}
+	return nil
 }

@@ -64,7 +64,9 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	if err != nil {
 		return nil, err
 	}
+	var first func(*web.Request) error
 	if c.RequireHTTPS {
+		first = func(r *web.Request) error { return inClearText(u.proxies, r) }
 		for _, a := range own {
 			if a.Refuse != nil { // an address of a contract: the others take and give no credential
 				for method, handler := range a.Methods {
@@ -73,6 +75,9 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 			}
 		}
 		next = encrypted(u.proxies, next)
+	}
+	if u.gateway != nil {
+		own = append(own, u.gateway.Authz(u.proxies.Trusts, first)...)
 	}
 	return web.New(web.Config{
 		Own: own, Next: next, Attempt: u.gate.Attempt, Look: u.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,
