@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -99,24 +100,55 @@ type spending struct {
 	now              time.Time
 }
 
-// spendWithCare reads everything, decides, and does what was decided.
-func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, now time.Time) (s auth.Session, replayed bool, refused, err error) {
-	p := spending{maxAge: spend.MaxAge, now: now}
+// PeekSession returns the session as a refresh of this generation would find it now, and changes nothing: its scope is that of
+// the pair that there would be. What could not be spent is the error that [DB.RotateSession] has for it; a generation that was
+// spent is [auth.ErrReused], however lately.
+func (db *DB) PeekSession(ctx context.Context, id auth.SessionID, generation int64, maxAge time.Duration) (auth.Session, error) {
+	p := spending{maxAge: maxAge, now: db.Now()}
+	err := db.read(ctx, func(c *conn) error { return p.read(c.one, id) })
+	if err == nil {
+		_, why := p.judge(auth.Spend{Generation: generation})
+		if why != nil {
+			err = why.Of(p.about())
+		}
+	}
+	if err != nil {
+		return auth.Session{}, wrap(err, "look at a session")
+	}
+	p.Scope = verify.Intersect(p.Scope, p.scope)
+	return p.Session, nil
+}
+
+// read reads everything. A session that does not exist is [auth.ErrBadRefresh].
+func (p *spending) read(one func(query string, args in, to out) error, id auth.SessionID) error {
 	var accountBelow, credentialBelow auth.Position
 	var suspended int64
-	err = t.one(`SELECT `+sessionColumns+`, a.suspended_at IS NOT NULL, a.b2b_dead_below, c.revoked_at, c.expires_at, c.dead_below, c.token_scope
+	err := one(`SELECT `+sessionColumns+`, a.suspended_at IS NOT NULL, a.b2b_dead_below, c.revoked_at, c.expires_at, c.dead_below, c.token_scope
 		FROM sessions s JOIN credentials c ON c.id = s.credential JOIN accounts a ON a.id = s.account WHERE s.id = $1`, in{string(id)},
 		append(scanSession(&p.Session), &suspended, (*int64)(&accountBelow), (*stamp)(&p.revoked), (*stamp)(&p.expires),
 			(*int64)(&credentialBelow), &p.scope))
 	if isNoRow(err) {
-		return s, false, auth.ErrBadRefresh.Because(auth.ReasonUnknown).Of(auth.Subject{Session: id}), nil
+		return auth.ErrBadRefresh.Because(auth.ReasonUnknown).Of(auth.Subject{Session: id})
+	}
+	p.suspended, p.deadBelow = suspended != 0, max(accountBelow, credentialBelow)
+	return err
+}
+
+func (p *spending) about() auth.Subject {
+	return auth.Subject{Account: p.Account, Credential: p.Credential, Secret: p.Secret, Session: p.ID}
+}
+
+// spendWithCare reads everything, decides, and does what was decided.
+func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, now time.Time) (s auth.Session, replayed bool, refused, err error) {
+	p := spending{maxAge: spend.MaxAge, now: now}
+	err = p.read(t.one, id)
+	if errors.Is(err, auth.ErrBadRefresh) {
+		return s, false, err, nil
 	}
 	if err != nil {
 		return s, false, nil, err
 	}
-	p.suspended, p.deadBelow = suspended != 0, max(accountBelow, credentialBelow)
-	about := auth.Subject{Account: p.Account, Credential: p.Credential, Secret: p.Secret, Session: id}
-
+	about := p.about()
 	verdict, why := p.judge(spend)
 	switch {
 	case verdict == reuse && spend.OnReuse != auth.RefuseOnly:

@@ -95,7 +95,22 @@ func refreshModel(t *testing.T, w *World) {
 				key := rapid.SampledFrom([]string{"", "key 1", "key 2"}).Draw(r, "key")
 				spend := w.spend(generation, key)
 				spend.MaxAge, spend.AddressRefused = m.maxAge, rapid.IntRange(0, 9).Draw(r, "address") == 0
+				peeked, peekErr := w.PeekSession(ctx, m.id, generation, m.maxAge)
 				want, wantReplayed := m.refresh(w.Now(), generation, key, spend.AddressRefused)
+				switch {
+				case want == nil && !wantReplayed:
+					if peekErr != nil || peeked.Generation != generation || peeked.Scope != m.scope {
+						r.Fatalf("before it was spent: got %+v, %v; want generation %d, scope %q", peeked, peekErr, generation, m.scope)
+					}
+				case want == nil || want == auth.ErrSpent:
+					if !errors.Is(peekErr, auth.ErrReused) {
+						r.Fatalf("a generation that is spent: got %v, want %v", peekErr, auth.ErrReused)
+					}
+				case want != auth.ErrAddressNotAllowed && generation == m.generation:
+					if !errors.Is(peekErr, want) {
+						r.Fatalf("one that cannot be spent: got %v, want %v", peekErr, want)
+					}
+				}
 				got, replayed, err := w.RotateSession(ctx, m.id, spend)
 				if want != nil {
 					if !errors.Is(err, want) {

@@ -209,6 +209,41 @@ func refreshEnds(t *testing.T, w *World) {
 	}
 }
 
+// peek looks at what a refresh would find, and leaves it.
+func peek(t *testing.T, w *World) {
+	ctx := t.Context()
+	c := w.credential(t, w.account(t).ID, func(c *auth.Credential) { c.Scope = "a b" })
+	s := w.login(t, c.ID)
+	_, err := w.refresh(t, s.ID, 0, "")
+	no(t, err)
+	scope := "b c"
+	_, err = w.UpdateCredential(ctx, c.ID, auth.CredentialUpdate{Scope: &scope}, act)
+	no(t, err)
+	before, err := w.Session(ctx, s.ID)
+	no(t, err)
+	got, err := w.PeekSession(ctx, s.ID, 1, 0)
+	no(t, err)
+	want := before
+	want.Scope = "b"
+	if diff := cmp.Diff(want, got, same); diff != "" {
+		t.Errorf("the session (-want +got):\n%s", diff)
+	}
+	for generation, want := range map[int64]error{0: auth.ErrReused, 2: auth.ErrBadRefresh, -1: auth.ErrBadRefresh} {
+		_, err := w.PeekSession(ctx, s.ID, generation, 0)
+		is(t, "another generation", err, want)
+	}
+	_, err = w.PeekSession(ctx, "nobody's", 0, 0)
+	because(t, "nobody's session", err, auth.ErrBadRefresh, auth.ReasonUnknown)
+	w.wait(time.Hour)
+	_, err = w.PeekSession(ctx, s.ID, 1, time.Hour)
+	because(t, "a session that is too old", err, auth.ErrBadRefresh, auth.ReasonExpired)
+	after, err := w.Session(ctx, s.ID)
+	no(t, err)
+	if diff := cmp.Diff(before, after, same); diff != "" {
+		t.Errorf("looking must change nothing (-before +after):\n%s", diff)
+	}
+}
+
 // replay: a client that did not get the answer asks again with the same key.
 func replay(t *testing.T, w *World) {
 	ctx := t.Context()

@@ -42,6 +42,7 @@ func Run(t *testing.T, open Open) {
 		{"a login that comes too late", lateLogin},
 		{"refresh", refresh},
 		{"what ends a refresh", refreshEnds},
+		{"look at a session", peek},
 		{"refresh once more under the same key", replay},
 		{"a refresh from a bad address", badAddress},
 		{"a reuse is told and remembered", reuse},
