@@ -8,3 +8,18 @@ type OAuthToken struct {
 	Scope        string `json:"scope,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 }
+
+// OAuthIntrospection is the success of POST /oauth/introspect (RFC 7662, section 2.2). Of a token that is not alive, or not for
+// the client to know, it is Active alone. Times are in seconds of Unix time, as in the token.
+type OAuthIntrospection struct {
+	Active    bool   `json:"active"`
+	Issuer    string `json:"iss,omitempty"`
+	Subject   string `json:"sub,omitempty"` // the account's number
+	Audience  string `json:"aud,omitempty"`
+	Scope     string `json:"scope,omitempty"` // what the token may do now
+	IssuedAt  int64  `json:"iat,omitempty"`
+	NotBefore int64  `json:"nbf,omitempty"`
+	Expires   int64  `json:"exp,omitempty"`
+	ID        string `json:"jti,omitempty"`
+	TokenType string `json:"token_type,omitempty"` // "Bearer"; "N_A" for a refresh token, which opens no API
+}

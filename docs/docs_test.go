@@ -189,7 +189,7 @@ func fieldsOf(of reflect.Type) map[string]bool {
 var otherWords = []string{
 	"client_id", "access_token", "refresh_token", "access_expires_at", "error_description", "invalid_token",
 	"insufficient_scope", "access_denied", "temporarily_unavailable", "server_error", "invalid_request",
-	"invalid_client", "invalid_scope", "unsupported_grant_type", "grant_type", "client_credentials", "client_secret_basic",
+	"invalid_client", "invalid_grant", "token_type", "invalid_scope", "unsupported_grant_type", "grant_type", "client_credentials", "client_secret_basic",
 	"client_secret_post",
 	"file_get_contents", "default_socket_timeout", "revoke_session", "gk_live_", "gk_test_",
 }

@@ -18,8 +18,8 @@ const (
 	keyRefused    = "`GET /authentication`: 400 with `statusCode` 5000, `API Key not found`"
 	basicRefused  = "`GET /order-authentication`: 401, `Invalid credentials`"
 	loginRefused  = "`POST /auth/login`: 401 `UNAUTHORIZED`, `Invalid credentials`"
-	clientRefused = "`POST /oauth/token`: 401, `invalid_client`"
-	refreshRefuse = "`POST /auth/refresh`: 401 `UNAUTHORIZED`, `Invalid refresh token`"
+	clientRefused = "`POST /oauth/…`: 401, `invalid_client`"
+	refreshRefuse = "`POST /auth/refresh`: 401 `UNAUTHORIZED`, `Invalid refresh token`; a refresh at `POST /oauth/token`: 400 `invalid_grant`"
 	callRefused   = "calls with a token: 401, `Unauthorized` or `Authentication required`, with `WWW-Authenticate: Bearer`"
 	tokenRefused  = "calls with a token: 401, `Unauthorized` or `Authentication required`, with `error=\"invalid_token\"` in `WWW-Authenticate` and the description "
 )
@@ -153,7 +153,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenForeign,
-		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience.",
+		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience. Or an OAuth client presented a refresh token of another account than its own.",
 		Sees:     []string{tokenRefused + "`The access token is not valid`", refreshRefuse},
 		Retry:    "No. The same token fails again.",
 		Mend:     "The caller sends a token of this server. If the issuer was renamed, put the former name into accept_issuers until the last token with it has expired.",
@@ -169,7 +169,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonInsufficientScope,
-		Meaning:  "The token is good and lacks a scope that the route asks for: it never had it, or its credential has lost it since. Or a client asked for a scope that its credential does not have.",
+		Meaning:  "The token is good and lacks a scope that the route asks for: it never had it, or its credential has lost it since. Or a client asked for a scope that its credential does not have, or the session that it refreshes.",
 		Sees:     []string{"calls with a token: 403, `Insufficient scope`; in contract 3 `FORBIDDEN`, in contract 4 `insufficient_scope`", "`POST /oauth/token`, for a scope that the client does not have: 400 `invalid_scope`"},
 		Retry:    "No. The same token fails again.",
 		Mend:     "Compare the credential's scopes with those of the route. If the customer is to have it, he gets a credential with that scope.",

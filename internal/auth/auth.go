@@ -252,8 +252,8 @@ type Ask struct {
 // A Grant is what an exchange, a renewal or a refresh hands out: one token, or a pair.
 type Grant struct {
 	Account        AccountID
-	Credential     CredentialID
-	Secret         int // the number of the secret that was presented; 0: none was
+	Credential     CredentialID // that was presented, or that the token came from
+	Secret         int          // the number of the secret that was presented; 0: none was
 	Session        SessionID
 	Type           verify.Type
 	Token          string
@@ -376,8 +376,20 @@ type RouteLimit struct {
 	Rate Rate
 }
 
+// Served is what an act that hands out nothing leaves for the answer: who asked for it, and what the limiter found.
+type Served struct {
+	Client Subject
+	Limit  Limit
+}
+
 // OperatorScopes begin so: they are given by operators only, are put into no token and open no route.
 const OperatorScopes = "gatehouse:"
+
+// What an OAuth client may do with tokens of accounts that are not its own.
+const (
+	ScopeIntrospect = OperatorScopes + "introspect"
+	ScopeRevoke     = OperatorScopes + "revoke"
+)
 
 // TokenScope is the part of a credential's scope that goes into tokens.
 func TokenScope(scope string) string {

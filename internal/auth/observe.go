@@ -9,13 +9,15 @@ import (
 
 // What a request did, for logs, metrics, usage and refusals.
 const (
-	DidExchange = "exchange" // API key, Basic or client credentials to a token
-	DidLogin    = "login"    // username and password to a pair
-	DidRefresh  = "refresh"
-	DidLogout   = "logout"
-	DidVerify   = "verify" // a call through a route
-	DidRenew    = "renew"
-	DidOther    = "other" // anything else: key sets, health, what was not found
+	DidExchange   = "exchange" // API key, Basic or client credentials to a token
+	DidLogin      = "login"    // username and password to a pair
+	DidRefresh    = "refresh"
+	DidLogout     = "logout"
+	DidVerify     = "verify" // a call through a route
+	DidRenew      = "renew"
+	DidIntrospect = "introspect"
+	DidRevoke     = "revoke"
+	DidOther      = "other" // anything else: key sets, health, what was not found
 )
 
 // An Observation is one request as it went, told once when it is over. It holds no secret.

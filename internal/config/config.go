@@ -246,7 +246,7 @@ type Cache struct {
 type Limits struct {
 	// Attempts at the contracts' own addresses, by the caller's address (the /64 for IPv6).
 	ExchangePerAddress Limit `yaml:"exchange_per_address"`
-	// Exchanges of one credential, charged only when its secret was right.
+	// Exchanges of one credential, and what else a client of OAuth 2 asks for; charged only when its secret was right.
 	ExchangePerCredential Limit `yaml:"exchange_per_credential"`
 	// Wrong credentials, by the caller's address.
 	FailuresPerAddress Limit `yaml:"failures_per_address"`

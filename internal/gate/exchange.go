@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/verify"
@@ -49,44 +48,6 @@ func (g *Gate) ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, 
 		Position: c.at, Scope: grant.Scope, AuthTime: c.now, Expires: grant.Expires, ID: id,
 	}, c.now)
 	return grant, err
-}
-
-// A client is a credential that has proved itself, from an address where it may.
-type client struct {
-	*auth.Holder
-	used  *auth.Secret
-	about auth.Subject
-	at    auth.Position // applied before the facts were read: what is decided on older ones must not get a newer position
-	now   time.Time
-}
-
-// admit says who presents p: its secret is right, and its account allows the address.
-func (g *Gate) admit(ctx context.Context, p auth.Presented, from auth.Caller) (client, error) {
-	if err := g.log.Fresh(); err != nil {
-		return client{}, err
-	}
-	c := client{at: g.log.Applied(), now: g.now()}
-	var err error
-	if c.Holder, c.used, err = g.prove(ctx, p, from, c.now); err != nil {
-		return client{}, err
-	}
-	c.about = auth.Subject{Account: c.Account, Credential: c.ID, Secret: c.used.Number}
-	if !g.facts.Allows(c.Account, from.Address) {
-		return client{}, g.offList(from, c.about)
-	}
-	if err := g.misbehaves(c.about, from); err != nil {
-		return client{}, err
-	}
-	return c, nil
-}
-
-// chargeClient takes one from the limit by credential, and returns what the caller is told of limits.
-func (g *Gate) chargeClient(c client, from auth.Caller) (auth.Limit, error) {
-	found := g.limiter.Take(g.credentials, limit.Key{Text: string(c.ID)})
-	if found.Refused {
-		return auth.Limit{}, auth.ErrRateLimited.Of(c.about).With(from.Limit).With(found)
-	}
-	return auth.Tighter(from.Limit, found), nil
 }
 
 // until is when a token ends: after its lifetime, and no later than its credential. Whole seconds, as tokens carry them.

@@ -23,6 +23,7 @@ import (
 // Store keeps sessions and revocations.
 type Store interface {
 	StartSession(ctx context.Context, s auth.NewSession) (auth.Session, error)
+	PeekSession(ctx context.Context, id auth.SessionID, generation int64, maxAge time.Duration) (auth.Session, error)
 	RotateSession(ctx context.Context, id auth.SessionID, spend auth.Spend) (row auth.Session, replayed bool, err error)
 	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
 	RevokeContract(ctx context.Context, account auth.AccountID, contract auth.Contract, act auth.Act) (auth.Revoked, error)
@@ -205,10 +206,7 @@ func (g *Gate) Verify(_ context.Context, raw string, from auth.Caller, want auth
 
 // verify is all of [Gate.Verify] but the limits.
 func (g *Gate) verify(raw string, from auth.Caller, want auth.Want) (verify.Principal, error) {
-	p, err := g.verifier.Verify(raw, want.Types)
-	if err == nil && g.config.Quirks != nil && g.expired(p.Claims) {
-		err = &verify.Error{Err: verify.ErrExpired, Claims: p.Claims}
-	}
+	p, err := g.judge(raw, want.Types)
 	if err != nil {
 		return p, g.tokenError(err)
 	}
@@ -219,6 +217,15 @@ func (g *Gate) verify(raw string, from auth.Caller, want auth.Want) (verify.Prin
 		return p, auth.ErrInsufficientScope.Of(subject(p.Claims))
 	}
 	return p, nil
+}
+
+// judge says whether a token is good as such, whoever presents it. Its errors are of verify.
+func (g *Gate) judge(raw string, types []verify.Type) (verify.Principal, error) {
+	p, err := g.verifier.Verify(raw, types)
+	if err == nil && g.config.Quirks != nil && g.expired(p.Claims) {
+		err = &verify.Error{Err: verify.ErrExpired, Claims: p.Claims}
+	}
+	return p, err
 }
 
 func subject(c *verify.Claims) auth.Subject {

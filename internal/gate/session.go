@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/verify"
 )
 
@@ -21,9 +22,54 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 	if err != nil {
 		return auth.Grant{}, g.Failed(from, err)
 	}
-	about := auth.Subject{Account: parsed.Account, Credential: parsed.Credential, Session: parsed.Session}
+	return g.refresh(ctx, refresh{Refresh: parsed, by: parsed.Credential, key: idempotencyKey}, from)
+}
+
+// RefreshFor is [Gate.Refresh] at the hand of an OAuth client, which proves itself first. It takes tokens of the client's own
+// account only; those of others are [auth.ErrBadRefresh], unspent. The scope that is asked for narrows the access token, and
+// no later one; asking for more than the session has is [auth.ErrBadScope], and spends nothing either.
+func (g *Gate) RefreshFor(ctx context.Context, p auth.Presented, raw, idempotencyKey string, ask auth.Ask, from auth.Caller) (auth.Grant, error) {
+	c, err := g.admit(ctx, p, from)
+	if err != nil {
+		return auth.Grant{}, err
+	}
+	parsed, err := g.rings.ParseRefresh(raw, g.config.Issuers)
+	if err != nil {
+		return auth.Grant{}, g.Failed(from, auth.AsError(err).Of(c.about))
+	}
+	if parsed.Account != c.Account {
+		return auth.Grant{}, auth.ErrBadRefresh.Because(auth.ReasonTokenForeign).Of(c.about).With(from.Limit)
+	}
+	if ask.Scope != "" {
+		// What cannot be spent is for the spending to say: it may be a replay, or theft.
+		row, err := g.store.PeekSession(ctx, parsed.Session, parsed.Generation, g.config.MaxSessionAge)
+		if err == nil {
+			if _, ok := auth.PickScope(row.Scope, ask.Scope); !ok {
+				return auth.Grant{}, auth.ErrBadScope.Of(c.about).With(from.Limit)
+			}
+		} else if auth.AsError(err).Kind != auth.Unauthenticated {
+			return auth.Grant{}, err
+		}
+	}
+	grant, err := g.refresh(ctx, refresh{Refresh: parsed, by: c.ID, key: idempotencyKey, scope: ask.Scope}, from)
+	if err == nil {
+		grant.Credential, grant.Secret = c.ID, c.used.Number
+	}
+	return grant, err
+}
+
+// A refresh is a refresh token about to be spent.
+type refresh struct {
+	token.Refresh
+	by    auth.CredentialID // who spends it
+	key   string            // under which it can be repeated; "": it cannot
+	scope string            // that the access token is narrowed to; "": not at all
+}
+
+func (g *Gate) refresh(ctx context.Context, r refresh, from auth.Caller) (auth.Grant, error) {
+	about := auth.Subject{Account: r.Account, Credential: r.Credential, Session: r.Session}
 	// Looked at before, charged after: racers of one token, all but one of which are refused, must not use up the limit.
-	key := limit.Key{Text: string(parsed.Credential)}
+	key := limit.Key{Text: string(r.Credential)}
 	found := g.limiter.Peek(g.credentials, key)
 	if found.Refused {
 		return auth.Grant{}, auth.ErrRateLimited.Of(about).With(from.Limit).With(found)
@@ -31,19 +77,23 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 	now := g.now()
 	access, refresh := g.rings.Signers(now)
 	spend := auth.Spend{
-		Generation: parsed.Generation, Leeway: g.config.ReuseLeeway, OnReuse: g.config.OnReuse, MaxAge: g.config.MaxSessionAge,
-		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.lifetime(auth.B2B, parsed.Credential), time.Time{}),
+		Generation: r.Generation, Leeway: g.config.ReuseLeeway, OnReuse: g.config.OnReuse, MaxAge: g.config.MaxSessionAge,
+		Until: until(now, g.config.Refresh, time.Time{}), AccessUntil: until(now, g.lifetime(auth.B2B, r.Credential), time.Time{}),
 		AccessKey: access, RefreshKey: refresh, RevokedUntil: g.deadUntil(),
-		AddressRefused: !g.facts.Allows(parsed.Account, from.Address),
+		AddressRefused: !g.facts.Allows(r.Account, from.Address),
 		Act: auth.Act{
-			Actor: "credential " + string(parsed.Credential), Action: "session.refresh",
+			Actor: "credential " + string(r.by), Action: "session.refresh",
 			RequestID: from.RequestID, Address: from.Address,
 		},
 	}
-	if idempotencyKey != "" {
-		spend.IdempotencyDigest = g.rings.IdempotencyDigest(parsed.Session, idempotencyKey)
+	if r.key != "" {
+		same := r.key
+		if r.scope != "" {
+			same += " " + r.scope // no key has a space: only the same request is a repetition
+		}
+		spend.IdempotencyDigest = g.rings.IdempotencyDigest(r.Session, same)
 	}
-	row, replayed, err := g.store.RotateSession(ctx, parsed.Session, spend)
+	row, replayed, err := g.store.RotateSession(ctx, r.Session, spend)
 	switch {
 	case errors.Is(err, auth.ErrAddressNotAllowed):
 		return auth.Grant{}, g.offList(from, about)
@@ -57,12 +107,15 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 			g.config.Acknowledge(ctx, e.Position)
 		}
 		return auth.Grant{}, e.Of(about).With(from.Limit)
-	case row.ID != parsed.Session || row.Account != parsed.Account:
+	case row.ID != r.Session || row.Account != r.Account:
 		return auth.Grant{}, errors.New("the store answered with another session than was asked for")
 	}
 	if !replayed {
 		found = g.limiter.Take(g.credentials, key)
 		found.Refused = false
+	}
+	if r.scope != "" {
+		row.Scope = verify.Intersect(row.Scope, r.scope)
 	}
 	grant := auth.Grant{
 		Account: row.Account, Credential: row.Credential, Type: verify.B2BAccess,

@@ -128,6 +128,17 @@ type Refresh struct {
 	Session    auth.SessionID
 	Generation int64
 	Expires    time.Time
+
+	claims refreshClaims
+}
+
+// Claims are what the token says, as far as access tokens say it too. Its type, [RefreshType], is none of theirs.
+func (r Refresh) Claims() *verify.Claims {
+	c := r.claims
+	return &verify.Claims{
+		Issuer: c.Issuer, Subject: c.Subject, Audience: c.Audience, IssuedAt: c.IssuedAt, NotBefore: c.IssuedAt - notBefore, Expires: c.Expires,
+		ID: c.ID, Type: RefreshType, Credential: string(c.Credential), Session: string(c.Session), Account: int64(r.Account),
+	}
 }
 
 // ParseRefresh reads a refresh token of one of the issuers. It sees the refresh ring alone: an access token is no refresh
@@ -170,7 +181,7 @@ func (r *Rings) ParseRefresh(token string, issuers []string) (Refresh, error) {
 		if c.Issuer == issuer && c.Audience == issuer+refreshPath {
 			return Refresh{
 				Account: auth.AccountID(account), Credential: c.Credential, Session: c.Session,
-				Generation: c.Generation, Expires: time.Unix(c.Expires, 0),
+				Generation: c.Generation, Expires: time.Unix(c.Expires, 0), claims: c,
 			}, nil
 		}
 	}

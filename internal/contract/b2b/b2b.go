@@ -39,9 +39,6 @@ const (
 	LogoutPath  = "/auth/logout"
 )
 
-// IdempotencyKey is the header under which a refresh can be repeated.
-const IdempotencyKey = "Idempotency-Key"
-
 // Config says how the contract is spoken.
 type Config struct {
 	Gate        Gate
@@ -108,7 +105,7 @@ func (c *Contract) refresh(w http.ResponseWriter, r *web.Request) error {
 	if body.RefreshToken == "" {
 		return errNoRefreshToken
 	}
-	key, ok := idempotencyKey(r.Header)
+	key, ok := web.IdempotencyKey(r.Header)
 	if !ok {
 		return errIdempotencyKey
 	}
@@ -117,25 +114,6 @@ func (c *Contract) refresh(w http.ResponseWriter, r *web.Request) error {
 		return err
 	}
 	return pair(w, r, &grant)
-}
-
-// idempotencyKey returns the key that a refresh may be repeated under, "" if there is none, and whether it is good: given
-// once, 16 to 128 visible characters of ASCII. A shorter one could be guessed by whoever holds a spent token.
-func idempotencyKey(h http.Header) (string, bool) {
-	values := h[IdempotencyKey]
-	if len(values) == 0 {
-		return "", true
-	}
-	key := values[0]
-	if len(values) > 1 || len(key) < 16 || len(key) > 128 {
-		return "", false
-	}
-	for i := range len(key) {
-		if key[i] <= ' ' || key[i] > '~' {
-			return "", false
-		}
-	}
-	return key, true
 }
 
 // logout serves POST /auth/logout: an access token in, and all that the account has of this contract is dead when the answer

@@ -16,19 +16,28 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/verify"
 )
 
 // Gate is what the contract needs of the core. Errors are of type [*auth.Error].
 type Gate interface {
 	// ExchangeFor turns client credentials into a token.
 	ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, from auth.Caller) (auth.Grant, error)
+	// RefreshFor spends a refresh token of the client's account for the next pair. idempotencyKey is "" for none.
+	RefreshFor(ctx context.Context, p auth.Presented, raw, idempotencyKey string, ask auth.Ask, from auth.Caller) (auth.Grant, error)
+	// Introspect says what a token is. Claims is nil if it is not alive, or not for this client to know.
+	Introspect(ctx context.Context, p auth.Presented, raw string, from auth.Caller) (verify.Principal, auth.Served, error)
+	// RevokeFor ends the session of a token, if it is for this client to end.
+	RevokeFor(ctx context.Context, p auth.Presented, raw string, from auth.Caller) (auth.Served, error)
 	// Failed counts a credential that was no good before it could be asked about, and returns what becomes of the request.
 	Failed(from auth.Caller, err error) error
 }
 
 // The addresses.
 const (
-	TokenPath = "/oauth/token"
+	TokenPath      = "/oauth/token"
+	IntrospectPath = "/oauth/introspect"
+	RevokePath     = "/oauth/revoke"
 )
 
 // Config says how the contract is spoken.
@@ -36,6 +45,7 @@ type Config struct {
 	Gate        Gate
 	Environment auth.Environment
 	Realm       string           // in WWW-Authenticate
+	Pairs       bool             // contract 3 is spoken too, so that there are refresh tokens
 	Now         func() time.Time // nil means time.Now
 }
 
@@ -43,6 +53,7 @@ type Config struct {
 type Contract struct {
 	gate   Gate
 	env    auth.Environment
+	pairs  bool
 	basic  []string
 	bearer *web.Bearer
 	now    func() time.Time
@@ -57,7 +68,7 @@ func New(c Config) (*Contract, error) {
 		c.Now = time.Now
 	}
 	return &Contract{
-		gate: c.Gate, env: c.Environment, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+		gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
 	}, nil
 }
 
@@ -71,6 +82,8 @@ func (c *Contract) Addresses() []web.Address {
 	}
 	return []web.Address{
 		post(TokenPath, auth.DidExchange, c.token),
+		post(IntrospectPath, auth.DidIntrospect, c.introspect),
+		post(RevokePath, auth.DidRevoke, c.revoke),
 	}
 }
 
@@ -83,6 +96,10 @@ func (c *Contract) token(w http.ResponseWriter, r *web.Request) error {
 	switch form["grant_type"] {
 	case "client_credentials":
 		return c.clientCredentials(w, r, form)
+	case "refresh_token":
+		if c.pairs {
+			return c.refresh(w, r, form)
+		}
 	case "":
 		return missing("grant_type")
 	}
@@ -96,6 +113,28 @@ func (c *Contract) clientCredentials(w http.ResponseWriter, r *web.Request, form
 		return err
 	}
 	grant, err := c.gate.ExchangeFor(r.Context(), client, auth.Ask{Scope: form["scope"]}, r.Caller)
+	if err != nil {
+		return err
+	}
+	return c.granted(w, r, &grant)
+}
+
+// refresh is the grant of RFC 6749, section 6: a refresh token of contract 3 in, a completely new pair of contract 3 out.
+func (c *Contract) refresh(w http.ResponseWriter, r *web.Request, form web.Form) error {
+	r.Seen.Did = auth.DidRefresh
+	token := form["refresh_token"]
+	if token == "" {
+		return missing("refresh_token")
+	}
+	key, ok := web.IdempotencyKey(r.Header)
+	if !ok {
+		return errIdempotencyKey
+	}
+	client, err := c.client(r, form)
+	if err != nil {
+		return err
+	}
+	grant, err := c.gate.RefreshFor(r.Context(), client, token, key, auth.Ask{Scope: form["scope"]}, r.Caller)
 	if err != nil {
 		return err
 	}

@@ -27,11 +27,31 @@ var now = time.UnixMilli(1731590739955)
 // gate is a core that answers what it is told to.
 type gate struct {
 	grant     auth.Grant
-	err       error // of every act
-	failed    error // of Failed; nil: what it is given
+	alone     bool             // contract 3 is not spoken
+	err       error            // of every act
+	failed    error            // of Failed; nil: what it is given
+	who       verify.Principal // of Introspect
 	presented []auth.Presented
 	asks      []auth.Ask
+	tokens    []string // that were refreshed (and the idempotency key), looked at or revoked
 	failures  []error
+}
+
+var client = auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2}
+
+func (g *gate) RefreshFor(_ context.Context, p auth.Presented, token, key string, ask auth.Ask, _ auth.Caller) (auth.Grant, error) {
+	g.presented, g.asks, g.tokens = append(g.presented, p), append(g.asks, ask), append(g.tokens, token, key)
+	return g.grant, g.err
+}
+
+func (g *gate) Introspect(_ context.Context, p auth.Presented, token string, _ auth.Caller) (verify.Principal, auth.Served, error) {
+	g.presented, g.tokens = append(g.presented, p), append(g.tokens, token)
+	return g.who, auth.Served{Client: client, Limit: attempts}, g.err
+}
+
+func (g *gate) RevokeFor(_ context.Context, p auth.Presented, token string, _ auth.Caller) (auth.Served, error) {
+	g.presented, g.tokens = append(g.presented, p), append(g.tokens, token)
+	return auth.Served{Client: client, Limit: attempts}, g.err
 }
 
 func (g *gate) ExchangeFor(_ context.Context, p auth.Presented, ask auth.Ask, from auth.Caller) (auth.Grant, error) {
@@ -52,7 +72,7 @@ func (g *gate) Failed(_ auth.Caller, err error) error {
 
 func newContract(t *testing.T, g *gate) *oauth.Contract {
 	t.Helper()
-	c, err := oauth.New(oauth.Config{Gate: g, Environment: auth.Live, Realm: "gatehouse", Now: func() time.Time { return now }})
+	c, err := oauth.New(oauth.Config{Gate: g, Environment: auth.Live, Realm: "gatehouse", Pairs: !g.alone, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +129,8 @@ const (
 	clientID  = "u_aB3dE5gH7jK9"
 	asPost    = "client_id=" + clientID + "&client_secret=secret"
 	wantToken = "grant_type=client_credentials"
+	wantPair  = "grant_type=refresh_token&refresh_token=r.r.r"
+	ofToken   = "token=a.b.c"
 	challenge = `Basic realm="gatehouse", charset="UTF-8"`
 )
 
@@ -184,6 +206,117 @@ func TestATokenWithoutScope(t *testing.T) {
 	}
 }
 
+func TestRefresh(t *testing.T) {
+	grant := newGrant()
+	grant.Type, grant.Session, grant.Refresh, grant.Replayed = verify.B2BAccess, "s7", "r2.r2.r2", true
+	g := &gate{grant: grant}
+	s := serve(t, setup{gate: g})
+	const key = "Idempotency-Key: 0123456789abcdef"
+	const want = `{"access_token":"a.b.c","token_type":"Bearer","expires_in":3600,"scope":"orders:read orders:write","refresh_token":"r2.r2.r2"}`
+	for _, request := range []string{
+		post("/oauth/token", wantPair, asBasic),
+		post("/oauth/token", wantPair+"&scope=orders:read", asBasic, key),
+		chunked("/oauth/token", wantPair+"&"+asPost),
+	} {
+		a := s.Send(t, request)
+		if a.Status != 200 || a.Body != want {
+			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
+		}
+		if diff := cmp.Diff(granted(), a.Header); diff != "" {
+			t.Errorf("headers (-want +got)\n%s", diff)
+		}
+		if a.Seen.Did != auth.DidRefresh || a.Seen.Contract != auth.OAuth2 || !a.Seen.Replayed || a.Seen.Type != verify.B2BAccess ||
+			a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s7"}) {
+			t.Errorf("observed %+v", a.Seen)
+		}
+	}
+	if diff := cmp.Diff([]string{"r.r.r", "", "r.r.r", "0123456789abcdef", "r.r.r", ""}, g.tokens); diff != "" {
+		t.Errorf("the gate got (-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff([]auth.Ask{{}, {Scope: "orders:read"}, {}}, g.asks); diff != "" {
+		t.Errorf("the gate was asked for (-want +got)\n%s", diff)
+	}
+}
+
+func TestIntrospect(t *testing.T) {
+	headers := plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	claims := verify.Claims{
+		Issuer: "https://auth.example.com", Subject: "100001", Audience: "https://api.example.com", IssuedAt: 1731590739, NotBefore: 1731590709,
+		Expires: 1731594339, AuthTime: 1731590739, ID: "j1", Type: verify.B2BAccess, Credential: "c", Session: "s", Position: 7,
+		Granted: "orders:read orders:write", Account: 100001,
+	}
+	refresh := claims
+	refresh.Type, refresh.Audience = "B2B_REFRESH", "https://auth.example.com/auth/refresh"
+	for _, c := range []struct {
+		who  verify.Principal
+		want string
+	}{
+		{verify.Principal{}, `{"active":false}`},
+		{
+			verify.Principal{Claims: &claims, Scope: "orders:read"},
+			`{"active":true,"iss":"https://auth.example.com","sub":"100001","aud":"https://api.example.com","scope":"orders:read","iat":1731590739,` +
+				`"nbf":1731590709,"exp":1731594339,"jti":"j1","token_type":"Bearer"}`,
+		},
+		{
+			verify.Principal{Claims: &refresh},
+			`{"active":true,"iss":"https://auth.example.com","sub":"100001","aud":"https://auth.example.com/auth/refresh","iat":1731590739,` +
+				`"nbf":1731590709,"exp":1731594339,"jti":"j1","token_type":"N_A"}`,
+		},
+	} {
+		g := &gate{who: c.who}
+		s := serve(t, setup{gate: g})
+		for _, request := range []string{
+			post("/oauth/introspect", ofToken, asBasic),
+			post("/oauth/introspect", ofToken+"&token_type_hint=refresh_token&"+asPost),
+			chunked("/oauth/introspect", "token_type_hint=nothing&"+ofToken+"&"+asPost),
+		} {
+			a := s.Send(t, request)
+			if a.Status != 200 || a.Body != c.want {
+				t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, c.want)
+			}
+			if diff := cmp.Diff(headers, a.Header); diff != "" {
+				t.Errorf("headers (-want +got)\n%s", diff)
+			}
+			if a.Seen.Did != auth.DidIntrospect || a.Seen.Subject != client || a.Seen.Reason != auth.ReasonNone {
+				t.Errorf("observed %+v", a.Seen)
+			}
+			var answer api.OAuthIntrospection
+			if err := json.Unmarshal([]byte(a.Body), &answer); err != nil || answer.Active != (c.who.Claims != nil) {
+				t.Errorf("the wire type: %+v, %v", answer, err)
+			}
+		}
+		if diff := cmp.Diff([]string{"a.b.c", "a.b.c", "a.b.c"}, g.tokens); diff != "" {
+			t.Errorf("the gate got (-want +got)\n%s", diff)
+		}
+	}
+}
+
+func TestRevoke(t *testing.T) {
+	g := &gate{}
+	s := serve(t, setup{gate: g})
+	for _, request := range []string{
+		post("/oauth/revoke", ofToken, asBasic),
+		post("/oauth/revoke", ofToken+"&token_type_hint=refresh_token&"+asPost),
+		chunked("/oauth/revoke", "token_type_hint=nothing&"+ofToken+"&"+asPost),
+	} {
+		a := s.Send(t, request)
+		if a.Status != 200 || a.Body != "" {
+			t.Errorf("%d %s\nwant 200 and nothing more", a.Status, a.Body)
+		}
+		if diff := cmp.Diff(http.Header{
+			"Cache-Control": {"no-store"}, "Ratelimit-Policy": {`"exchange_per_address";q=100;w=10`}, "Ratelimit": {`"exchange_per_address";r=99;t=1`},
+		}, a.Header); diff != "" {
+			t.Errorf("headers (-want +got)\n%s", diff)
+		}
+		if a.Seen.Did != auth.DidRevoke || a.Seen.Subject != client || a.Seen.Reason != auth.ReasonNone {
+			t.Errorf("observed %+v", a.Seen)
+		}
+	}
+	if diff := cmp.Diff([]string{"a.b.c", "a.b.c", "a.b.c"}, g.tokens); diff != "" {
+		t.Errorf("the gate got (-want +got)\n%s", diff)
+	}
+}
+
 // A row of the contract's table: what is sent, what the gate says, and what comes back.
 type row struct {
 	name    string
@@ -210,12 +343,16 @@ func (row row) check(t *testing.T, s setup) webtest.Answer {
 var (
 	noForm      = failure("invalid_request", "The body is not a form, or names a parameter twice")
 	noGrantType = failure("invalid_request", "The parameter grant_type is missing")
+	noRefresh   = failure("invalid_request", "The parameter refresh_token is missing")
+	noToken     = failure("invalid_request", "The parameter token is missing")
+	badKey      = failure("invalid_request", "Invalid Idempotency-Key")
 	mediaType   = failure("invalid_request", "Content-Type must be application/x-www-form-urlencoded")
 	tooLarge    = failure("invalid_request", "Request body too large")
 	badRequest  = failure("invalid_request", "Bad request")
 	methods     = failure("invalid_request", "The client is to be authenticated in one way, and once")
 	grantType   = failure("unsupported_grant_type", "This grant type is not supported")
 	badClient   = failure("invalid_client", "Client authentication failed")
+	badGrant    = failure("invalid_grant", "The refresh token is not valid")
 	badScope    = failure("invalid_scope", "The client does not have this scope")
 	address     = failure("access_denied", "IP address not authorized")
 	tooMany     = failure("temporarily_unavailable", "Too many requests")
@@ -226,7 +363,7 @@ var (
 // Bodies that cannot be read, or do not say what they must.
 func TestBodies(t *testing.T) {
 	const badChunks = "bad chunks" // where a request ends nobody knows then
-	for path, lacking := range map[string]string{"/oauth/token": noGrantType} {
+	for path, lacking := range map[string]string{"/oauth/token": noGrantType, "/oauth/introspect": noToken, "/oauth/revoke": noToken} {
 		var rows []row
 		for _, body := range []string{
 			"&", "=", "=x", "a=1&", "&a=1", "a=1&&b=2", "a=1&a=1", "a=1&%61=2", "a=&a=1", "a&a", "a=%", "a=%2", "a=%zz", "%=1", "a=%00", "%00=1",
@@ -283,7 +420,8 @@ func numbered(n int) string {
 // Clients that are known in no way, in two, or not well enough to be asked about.
 func TestClientAuthentication(t *testing.T) {
 	none := plain("WWW-Authenticate", challenge)
-	for path, form := range map[string]string{"/oauth/token": wantToken} {
+	for _, of := range [][2]string{{"/oauth/token", wantToken}, {"/oauth/token", wantPair}, {"/oauth/introspect", ofToken}, {"/oauth/revoke", ofToken}} {
+		path, form := of[0], of[1]
 		for _, r := range []row{
 			{"both ways", post(path, form+"&"+asPost, asBasic), nil, false, 400, methods, plain()},
 			{"the same secret in both", post(path, form+"&client_secret=secret", asBasic), nil, false, 400, methods, plain()},
@@ -331,13 +469,29 @@ func TestRefusals(t *testing.T) {
 	none := plain("WWW-Authenticate", challenge)
 	limit := auth.Limit{Name: "exchange_per_credential", Quota: 100, Window: 10 * time.Second, Reset: 10 * time.Second, Refused: true, RetryAfter: 3 * time.Second}
 	found := plain("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
-	token := post("/oauth/token", wantToken, asBasic)
+	token, pair := post("/oauth/token", wantToken, asBasic), post("/oauth/token", wantPair, asBasic)
+	noPair := post("/oauth/token", "grant_type=refresh_token&refresh_token=", asBasic)
+	const header = "Idempotency-Key: "
 	rows := []row{
 		{"token: another grant", post("/oauth/token", "grant_type=password&username=u&password=p", asBasic), nil, false, 400, grantType, plain()},
 		{"token: another grant, whoever asks", post("/oauth/token", "grant_type=Client_Credentials"), nil, false, 400, grantType, plain()},
 		{"token: scope", token, auth.ErrBadScope, true, 400, badScope, plain()},
+
+		{"refresh: no token", noPair, nil, false, 400, noRefresh, plain()},
+		{"refresh: a short key", post("/oauth/token", wantPair, asBasic, header+"short"), nil, false, 400, badKey, plain()},
+		{"refresh: two keys", post("/oauth/token", wantPair, asBasic, header+"0123456789abcdef", header+"0123456789abcdef"), nil, false, 400, badKey, plain()},
+		{"refresh: none of ours", pair, auth.ErrBadRefresh, true, 400, badGrant, plain()},
+		{"refresh: another account's", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenForeign), true, 400, badGrant, plain()},
+		{"refresh: an access token", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenWrongType), true, 400, badGrant, plain()},
+		{"refresh: spent", pair, auth.ErrSpent, true, 400, badGrant, plain()},
+		{"refresh: reused", pair, auth.ErrReused, true, 400, badGrant, plain()},
+		{"refresh: ended", pair, auth.ErrEnded, true, 400, badGrant, plain()},
+		{"refresh: scope", pair, auth.ErrBadScope, true, 400, badScope, plain()},
 	}
-	for name, request := range map[string]string{"token": token} {
+	for name, request := range map[string]string{
+		"token": token, "refresh": pair,
+		"introspect": post("/oauth/introspect", ofToken, asBasic), "revoke": post("/oauth/revoke", ofToken, asBasic),
+	} {
 		for _, reason := range []auth.Reason{
 			auth.ReasonUnknown, auth.ReasonWrongSecret, auth.ReasonRevoked, auth.ReasonExpired, auth.ReasonAccountSuspended,
 		} {
@@ -360,6 +514,11 @@ func TestRefusals(t *testing.T) {
 		if (a.Seen.Err != nil) != (r.status >= 500) {
 			t.Errorf("%s: observed %v", r.name, a.Seen.Err)
 		}
+	}
+	g := &gate{alone: true}
+	row{"refresh: without contract 3", pair, nil, false, 400, grantType, plain()}.check(t, setup{gate: g})
+	if len(g.presented) > 0 {
+		t.Error("the gate was asked for a pair where there are none")
 	}
 }
 

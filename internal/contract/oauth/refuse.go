@@ -10,8 +10,9 @@ import (
 
 // What is wrong with a form that could be read.
 var (
-	errMethods   = request("The client is to be authenticated in one way, and once")
-	errGrantType = invalid("This grant type is not supported")
+	errMethods        = request("The client is to be authenticated in one way, and once")
+	errIdempotencyKey = request("Invalid Idempotency-Key")
+	errGrantType      = invalid("This grant type is not supported")
 )
 
 // errRequest is the RFC's invalid_request: whoever gets it has built the request wrongly.
@@ -50,6 +51,8 @@ func (c *Contract) refuseClient(w http.ResponseWriter, r *web.Request, err error
 	case errors.Is(err, auth.ErrBadCredential):
 		w.Header()["Www-Authenticate"] = c.basic
 		said = words{"invalid_client", "Client authentication failed"}
+	case f.Cause.Kind == auth.Unauthenticated: // the other secret that a client can send: its refresh token
+		f.Status, said = http.StatusBadRequest, words{"invalid_grant", "The refresh token is not valid"}
 	case errors.Is(err, errRequest):
 		said.description = f.Cause.Msg
 	case errors.Is(err, web.ErrSyntax):
