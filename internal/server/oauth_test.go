@@ -61,6 +61,9 @@ func TestADisabledContractHasNoAddresses(t *testing.T) {
 			t.Errorf("%s: %d %s", path, a.Code, a.Body)
 		}
 	}
+	if a := w.ask("GET", "/.well-known/oauth-authorization-server", ""); a.Code != http.StatusNotFound {
+		t.Errorf("the metadata: %d", a.Code)
+	}
 	if a := w.ask("GET", "/.well-known/jwks.json", ""); a.Code != http.StatusOK {
 		t.Errorf("the key set: %d", a.Code)
 	}

@@ -36,7 +36,10 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	if err != nil {
 		return nil, err
 	}
-	oauthContract, err := oauth.New(oauth.Config{Gate: u.gate, Environment: c.Environment, Realm: c.Realm, Pairs: c.Contracts.B2B.Enabled, Now: s.opened.DB.Now})
+	oauthContract, err := oauth.New(oauth.Config{
+		Gate: u.gate, Environment: c.Environment, Realm: c.Realm, Issuer: c.Issuer, PublicURL: c.PublicURL,
+		Pairs: c.Contracts.B2B.Enabled, Now: s.opened.DB.Now,
+	})
 	if err != nil {
 		return nil, err
 	}

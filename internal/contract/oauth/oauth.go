@@ -45,6 +45,8 @@ type Config struct {
 	Gate        Gate
 	Environment auth.Environment
 	Realm       string           // in WWW-Authenticate
+	Issuer      string           // of our tokens
+	PublicURL   string           // how clients reach us
 	Pairs       bool             // contract 3 is spoken too, so that there are refresh tokens
 	Now         func() time.Time // nil means time.Now
 }
@@ -54,6 +56,7 @@ type Contract struct {
 	gate   Gate
 	env    auth.Environment
 	pairs  bool
+	public []web.Address
 	basic  []string
 	bearer *web.Bearer
 	now    func() time.Time
@@ -67,12 +70,16 @@ func New(c Config) (*Contract, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	public, err := metadata(c)
+	if err != nil {
+		return nil, err
+	}
 	return &Contract{
-		gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+		public: public, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
 	}, nil
 }
 
-// Addresses are those that clients call.
+// Addresses are those that clients call, and where they find them.
 func (c *Contract) Addresses() []web.Address {
 	post := func(path, did string, handler web.Handler) web.Address {
 		return web.Address{
@@ -80,11 +87,11 @@ func (c *Contract) Addresses() []web.Address {
 			Contract: auth.OAuth2, Refuse: c.refuseClient, Limited: true, Did: did,
 		}
 	}
-	return []web.Address{
+	return append([]web.Address{
 		post(TokenPath, auth.DidExchange, c.token),
 		post(IntrospectPath, auth.DidIntrospect, c.introspect),
 		post(RevokePath, auth.DidRevoke, c.revoke),
-	}
+	}, c.public...)
 }
 
 // token serves POST /oauth/token (RFC 6749, section 3.2).

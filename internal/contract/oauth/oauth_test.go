@@ -26,6 +26,7 @@ var now = time.UnixMilli(1731590739955)
 
 // gate is a core that answers what it is told to.
 type gate struct {
+	issuer    string
 	grant     auth.Grant
 	alone     bool             // contract 3 is not spoken
 	err       error            // of every act
@@ -72,7 +73,10 @@ func (g *gate) Failed(_ auth.Caller, err error) error {
 
 func newContract(t *testing.T, g *gate) *oauth.Contract {
 	t.Helper()
-	c, err := oauth.New(oauth.Config{Gate: g, Environment: auth.Live, Realm: "gatehouse", Pairs: !g.alone, Now: func() time.Time { return now }})
+	c, err := oauth.New(oauth.Config{
+		Issuer: g.issuer, PublicURL: "https://auth.example.com",
+		Gate: g, Environment: auth.Live, Realm: "gatehouse", Pairs: !g.alone, Now: func() time.Time { return now },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
