@@ -45,6 +45,8 @@ type Principal struct {
 	*Claims
 	// Scope is what the token may do now, space-separated: what it was given, less what its credential has lost since.
 	Scope string
+
+	key *Key // that signed the token; nil where no Verifier has seen it
 }
 
 // HasScopes says whether the principal has every one of wanted.
@@ -168,10 +170,27 @@ func New(c Config) (*Verifier, error) {
 // that wraps, in this order of checking, [ErrMalformed], [ErrSignature], [ErrForeign], [ErrNotYetValid], [ErrExpired],
 // [ErrUnknown], [ErrRevoked] or [ErrWrongType].
 func (v *Verifier) Verify(token string, accepted []Type) (Principal, error) {
-	claims, err := v.authentic(token)
+	claims, key, err := v.authentic(token)
 	if err != nil {
 		return Principal{}, &Error{Err: err}
 	}
+	return v.judge(claims, key, accepted)
+}
+
+// Again judges once more a principal that Verify returned, as Verify would judge its token now. It does without the token:
+// that a key signed it stays true, that the key is alive need not. A principal that no Verifier made is not good.
+func (v *Verifier) Again(p Principal, accepted []Type) (Principal, error) {
+	if p.key == nil {
+		return Principal{}, &Error{Err: ErrSignature}
+	}
+	if key, _ := v.keys.Key(p.key.header); key != p.key { // another of that name does not inherit what this one signed
+		return Principal{}, &Error{Err: ErrSignature, Claims: p.Claims}
+	}
+	return v.judge(p.Claims, p.key, accepted)
+}
+
+// judge decides on the claims of a token that key signed.
+func (v *Verifier) judge(claims *Claims, key *Key, accepted []Type) (Principal, error) {
 	if !slices.Contains(v.issuers, claims.Issuer) || !slices.Contains(v.audiences, claims.Audience) {
 		return Principal{}, &Error{Err: ErrForeign, Claims: claims}
 	}
@@ -192,48 +211,49 @@ func (v *Verifier) Verify(token string, accepted []Type) (Principal, error) {
 	if standing.Narrowed {
 		scope = Intersect(scope, standing.Scope)
 	}
-	return Principal{Claims: claims, Scope: scope}, nil
+	return Principal{Claims: claims, Scope: scope, key: key}, nil
 }
 
-// authentic returns the claims of a token that a live key of ours signed. It says nothing of their being good now.
-func (v *Verifier) authentic(token string) (*Claims, error) {
+// authentic returns the claims of a token that a live key of ours signed, and the key. It says nothing of their being good
+// now.
+func (v *Verifier) authentic(token string) (*Claims, *Key, error) {
 	if len(token) > MaxLength {
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
 	header, rest, ok := strings.Cut(token, ".")
 	if !ok {
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
 	// The header is never parsed: a key has one header, and whoever writes another has no key of ours. So alg, crit, jwk,
 	// jku and their kin (RFC 8725, section 3) have nobody to speak to. Asked anew each time, for a key can be revoked.
 	key, known := v.keys.Key(header)
 	if v.seen != nil && known {
 		if claims, ok := v.seen.get(token, key); ok {
-			return claims, nil
+			return claims, key, nil
 		}
 	}
 	payload, signature, ok := strings.Cut(rest, ".")
 	if !ok || !spelled(header) || !spelled(payload) || !spelled(signature) {
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
 	if !known {
-		return nil, ErrSignature
+		return nil, nil, ErrSignature
 	}
 	sig, err := decodeSegment(signature)
 	if err != nil {
-		return nil, ErrMalformed
+		return nil, nil, ErrMalformed
 	}
 	if !key.Verify(token[:len(header)+1+len(payload)], sig) {
-		return nil, ErrSignature
+		return nil, nil, ErrSignature
 	}
 	claims, err := decodePayload(payload)
 	if err != nil {
-		return nil, ErrMalformed // signed by us and yet not ours: a token of another kind, or of a later version
+		return nil, nil, ErrMalformed // signed by us and yet not ours: a token of another kind, or of a later version
 	}
 	if v.seen != nil {
 		v.seen.put(token, key, claims)
 	}
-	return claims, nil
+	return claims, key, nil
 }
 
 // spelled says whether s has only the letters of base64url. Go's decoder would skip line breaks, and the same token would

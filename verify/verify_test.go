@@ -377,23 +377,49 @@ func TestEveryDecisionIsTakenAnew(t *testing.T) {
 	h := newHouse(t, 10)
 	token := h.mint(claims())
 	h.wants(t, token, nil)
+	opened, err := h.Verify(token, Types)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// wants asks of the token, and again of what it opened.
+	wants := func(want error) {
+		t.Helper()
+		h.wants(t, token, want)
+		if p, err := h.Again(opened, Types); !errors.Is(err, want) || want == nil && (err != nil || p.Scope != opened.Scope) {
+			t.Errorf("Again = %v, want %v", err, want)
+		}
+	}
 
 	h.revoked["sid1"] = Standing{Revoked: true}
-	h.wants(t, token, ErrRevoked)
+	wants(ErrRevoked)
 	h.revoked["sid1"] = Standing{Narrowed: true, Scope: "orders:write other"}
 	if p, err := h.Verify(token, Types); err != nil || p.Scope != "orders:write" || p.HasScopes([]string{"orders:read"}) || !p.HasScopes([]string{"orders:write"}) {
 		t.Errorf("narrowed: %+v, %v", p, err)
 	}
+	if p, err := h.Again(opened, Types); err != nil || p.Scope != "orders:write" {
+		t.Errorf("narrowed since: %+v, %v", p, err)
+	}
+	if _, err := h.Again(opened, []Type{OrderAPI}); !errors.Is(err, ErrWrongType) {
+		t.Errorf("for another type: %v", err)
+	}
 	delete(h.revoked, "sid1")
 	h.broken = errors.New("cut off")
-	h.wants(t, token, ErrUnknown)
+	wants(ErrUnknown)
 	h.broken = nil
-	h.wants(t, token, nil)
+	wants(nil)
+
+	h.now = start.Add(time.Hour + Leeway)
+	wants(ErrExpired)
+	h.now = start
 
 	delete(h.keys, h.key.Header()) // the key was revoked
-	h.wants(t, token, ErrSignature)
+	wants(ErrSignature)
 	h.keys[h.key.Header()] = mustKey(t, "key1", EdDSA, func() ed25519.PublicKey { k, _, _ := ed25519.GenerateKey(rand.Reader); return k }())
-	h.wants(t, token, ErrSignature) // another key of that name does not inherit what was seen
+	wants(ErrSignature) // another key of that name does not inherit what was seen
+
+	if _, err := h.Again(Principal{Claims: opened.Claims, Scope: opened.Scope}, Types); !errors.Is(err, ErrSignature) {
+		t.Errorf("a principal that nobody verified: %v", err)
+	}
 }
 
 func TestARefusalTellsTheLogWhoseTokenItWas(t *testing.T) {

@@ -285,3 +285,34 @@ func TestAnAnswerOfAnotherRowIsNoAnswer(t *testing.T) {
 		t.Errorf("another's row let somebody in: %v", err)
 	}
 }
+
+// What Verify let in is judged once more by the same rules, and as often as one likes: nothing is charged.
+func TestStill(t *testing.T) {
+	w := newWorld(t, Limits{RequestsPerAccount: auth.Rate{Count: 1, Per: time.Hour, Burst: 1}})
+	grant, err := w.Exchange(t.Context(), auth.NewPresented(auth.APIKey, "good", "good", right), auth.Caller{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := auth.Want{Types: verify.Types, Limits: []auth.RouteLimit{{Name: "route", Rate: auth.Rate{Count: 1, Per: time.Hour, Burst: 1}}}}
+	who, _, err := w.Verify(t.Context(), grant.Token, auth.Caller{}, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := w.Still(t.Context(), who, auth.Caller{}, want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Still(t.Context(), who, auth.Caller{}, auth.Want{Types: verify.Types, Scopes: []string{"more"}}); !errors.Is(err, auth.ErrInsufficientScope) {
+		t.Errorf("for a scope that it never had: %v", err)
+	}
+	w.log.stale = auth.ErrOverloaded
+	if err := w.Still(t.Context(), who, auth.Caller{}, want); !errors.Is(err, auth.ErrOverloaded) {
+		t.Errorf("on old knowledge: %v", err)
+	}
+	w.log.stale = nil
+	w.now = start.Add(time.Hour + verify.Leeway)
+	if err := w.Still(t.Context(), who, auth.Caller{}, want); auth.AsError(err).Reason != auth.ReasonTokenExpired {
+		t.Errorf("when its time is over: %v", err)
+	}
+}

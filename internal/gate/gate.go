@@ -210,13 +210,28 @@ func (g *Gate) verify(raw string, from auth.Caller, want auth.Want) (verify.Prin
 	if err != nil {
 		return p, g.tokenError(err)
 	}
+	return p, g.admits(p, from, want)
+}
+
+// Still says whether a caller whom Verify let in would be let in now: nil, or why not. It charges nothing and touches memory
+// only, so it can be asked over and over for as long as something lasts that Verify let begin.
+func (g *Gate) Still(_ context.Context, who verify.Principal, from auth.Caller, want auth.Want) error {
+	p, err := g.verifier.Again(who, want.Types)
+	if err != nil {
+		return g.tokenError(err)
+	}
+	return g.admits(p, from, want)
+}
+
+// admits says whether a holder of a good token may come from there and do what is wanted.
+func (g *Gate) admits(p verify.Principal, from auth.Caller, want auth.Want) error {
 	if !g.facts.Allows(auth.AccountID(p.Account), from.Address) {
-		return p, auth.ErrAddressNotAllowed.Of(subject(p.Claims))
+		return auth.ErrAddressNotAllowed.Of(subject(p.Claims))
 	}
 	if !p.HasScopes(want.Scopes) {
-		return p, auth.ErrInsufficientScope.Of(subject(p.Claims))
+		return auth.ErrInsufficientScope.Of(subject(p.Claims))
 	}
-	return p, nil
+	return nil
 }
 
 // judge says whether a token is good as such, whoever presents it. Its errors are of verify.
