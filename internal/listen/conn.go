@@ -21,11 +21,14 @@ const (
 	passing // a head that was judged and lies in the buffer
 	inBody
 	inChunks
+	asking  // behind a request for another protocol: nobody knows until it is answered
+	tunnel  // that protocol's
 	refused // what stands for the refused request
 	over    // nothing any more
 )
 
-// A conn hands net/http one request at a time, and no byte of one whose head it has not read whole.
+// A conn hands net/http one request at a time, and no byte of one whose head it has not read whole. Once [conn.Tunnel] was
+// called, it passes on what comes.
 //
 // net/http reads a connection from one goroutine at a time, which is all that Read allows. Deadlines may come from others.
 type conn struct {
@@ -98,6 +101,18 @@ func (c *conn) Read(p []byte) (int, error) {
 			return n, err
 		case inChunks:
 			return c.readChunks(p)
+		case asking:
+			if len(p) == 1 {
+				return 0, c.gather()
+			}
+			c.state = inHead // net/http asks for the next request: the answer to this one is another
+		case tunnel:
+			if c.from < c.to {
+				n := copy(p, c.buf[c.from:c.to])
+				c.consume(n)
+				return n, nil
+			}
+			return c.Conn.Read(p)
 		case refused:
 			n := copy(p, c.instead)
 			if c.instead = c.instead[n:]; len(c.instead) == 0 {
@@ -200,11 +215,47 @@ func (c *conn) begin() {
 		c.state = inChunks
 	case h.length > 0:
 		c.state, c.left = inBody, h.length
+	case h.upgrade:
+		c.state = asking
 	default:
 		c.state = inHead
 	}
 	c.head, c.headBy = head{}, time.Time{}
 	c.heads++
+}
+
+// gather keeps what comes before a request for another protocol is answered, for nobody knows whose it is. It serves the one
+// byte that net/http reads while a handler runs, to see whether the client leaves, and returns when it does, or when net/http
+// has the read end. RFC 6455, section 4.1, has the client wait for the answer: one that has sent as much as a head may hold is
+// not waited for.
+func (c *conn) gather() error {
+	c.setOwn(time.Time{})
+	for c.to-c.from < maxHead {
+		c.room()
+		n, err := c.Conn.Read(c.buf[c.to:])
+		if c.to += n; err != nil {
+			return err
+		}
+	}
+	return errEager
+}
+
+// errEager ends a connection whose client does not wait.
+var errEager = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("too much came before the answer to an Upgrade")}
+
+// Tunnel says that whoever took the connection over from net/http answers 101: what came behind the request, and all that
+// comes, passes as it is, for as long as both sides like. Only a write that does not move is still given up. A connection
+// whose last request did not ask for it cannot be a tunnel, and is as it was.
+func (c *conn) Tunnel() error {
+	if c.state != asking {
+		return errors.New("listen: a tunnel that no request asked for")
+	}
+	c.state = tunnel
+	c.setOwn(time.Time{})
+	if c.from == c.to {
+		c.release()
+	}
+	return nil
 }
 
 // refuse keeps what is known of a request that is not let through, and lets something stand in for it.

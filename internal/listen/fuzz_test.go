@@ -39,6 +39,7 @@ func FuzzFraming(f *testing.F) {
 		"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n0\r\nA: b\r\n\r\n\r\n",
 		"POST /x HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n.",
 		"POST /%41?%zz HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+		"GET /x HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\nGET /y HTTP/1.1\r\nHost: a\r\n\r\n",
 		"GET /x HTTP/1.1\nHost: a\n\n", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
 	} {
 		f.Add([]byte(raw), 1<<16)
@@ -78,8 +79,13 @@ func follow(t *testing.T, raw []byte, piece int) (found, passed int64) {
 			// Cut off, refused in its middle, or with more about its chunks than net/http puts up with. It closes then.
 			return found, c.heads
 		}
-		if c.state != inHead && c.state != refused && c.state != over || br.Buffered() != 0 {
+		if c.state != inHead && c.state != asking && c.state != refused && c.state != over || br.Buffered() != 0 {
 			t.Fatalf("behind request %d: state %d, and net/http has %d bytes of what follows", found, c.state, br.Buffered())
+		}
+		if c.state == asking { // net/http looks whether the client leaves; the answer is no 101
+			if n, err := c.Read(make([]byte, 1)); n > 0 || err == nil {
+				t.Fatalf("before the answer to request %d, net/http is handed %d bytes, %v", found, n, err)
+			}
 		}
 	}
 }

@@ -95,7 +95,8 @@ type head struct {
 	fields                int
 	begun, old            bool // the request line was read; it said HTTP/1.0
 	hosts, lengths, codes uint8
-	methodEnd, targetEnd  int // both 0 where the request line is malformed
+	upgrade               bool // it asks for another protocol
+	methodEnd, targetEnd  int  // both 0 where the request line is malformed
 	length                int64
 }
 
@@ -210,10 +211,11 @@ func (h *head) field(line []byte) *Refusal {
 		if is(name, "expect") && !is(value, "100-continue") {
 			return errExpect
 		}
-	case len("trailer"):
+	case len("trailer"): // and of upgrade
 		if is(name, "trailer") && !trailers(value) {
 			return errTrailer
 		}
+		h.upgrade = h.upgrade || is(name, "upgrade")
 	case len("content-length"):
 		if is(name, "content-length") {
 			h.lengths++

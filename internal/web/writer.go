@@ -54,10 +54,19 @@ func (w *writer) FlushError() error {
 // Hijack takes the connection over: an upgrade, which [httputil.ReverseProxy] answers past WriteHeader.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	conn, buffered, err := http.NewResponseController(w.ResponseWriter).Hijack()
-	if err == nil && w.status == 0 {
+	if err != nil {
+		return nil, nil, err
+	}
+	if t, ok := conn.(interface{ Tunnel() error }); ok { // a listener that reads HTTP itself must be told that it is over
+		if err := t.Tunnel(); err != nil {
+			_ = conn.Close()
+			return nil, nil, err
+		}
+	}
+	if w.status == 0 {
 		w.status = http.StatusSwitchingProtocols
 	}
-	return conn, buffered, err
+	return conn, buffered, nil
 }
 
 // Unwrap is for [http.ResponseController].
