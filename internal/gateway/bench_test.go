@@ -29,6 +29,8 @@ func (y yes) Verify(context.Context, string, auth.Caller, auth.Want) (verify.Pri
 	return y.who, auth.Limit{}, nil
 }
 
+func (y yes) Still(context.Context, verify.Principal, auth.Caller, auth.Want) error { return nil }
+
 func (y yes) Renew(context.Context, verify.Principal) (auth.Grant, error) {
 	return auth.Grant{}, auth.ErrOverloaded
 }

@@ -38,7 +38,8 @@ type call struct {
 	down   download
 	failed error // why there was no answer
 
-	renewal *renewal // nil: the call cannot ask for a new token
+	upgrades bool     // it asks to become a WebSocket
+	renewal  *renewal // nil: the call cannot ask for a new token
 
 	values []string // of the headers that we set, in room unless there are many
 	room   [12]string
@@ -46,24 +47,19 @@ type call struct {
 
 // admit says whether the call may pass, and notes who calls. methodErr is what the table said of its method.
 func (c *call) admit(methodErr error) error {
-	switch {
-	case len(c.route.servers) == 0:
+	if len(c.route.servers) == 0 {
 		return &web.StatusError{Status: http.StatusNotFound}
-	case c.r.Header.Get("Upgrade") != "":
-		// Another protocol on this connection would be calls that nobody judges.
-		return &web.StatusError{Status: http.StatusBadRequest, Err: errUpgrade}
-	case methodErr != nil:
-		return methodErr
 	}
 	var err error
+	if c.upgrades, err = c.asksUpgrade(); err != nil {
+		return err
+	}
+	if methodErr != nil {
+		return methodErr
+	}
 	c.who, err = c.g.judge(c.r, c.route)
 	return err
 }
-
-var (
-	errUpgrade  = errors.New("the request asks for another protocol (Upgrade)")
-	errSwitched = errors.New("the API switches to another protocol, which nobody asked for")
-)
 
 // forward sends the call to its API and the answer to the client.
 func (c *call) forward() error {
@@ -86,7 +82,11 @@ func (c *call) forward() error {
 	}
 	defer c.ended()
 	c.sent = c.g.now()
-	c.proxy.ServeHTTP(c.w, c.r.Request)
+	if c.upgrades {
+		c.upgraded()
+	} else {
+		c.proxy.ServeHTTP(c.w, c.r.Request)
+	}
 	return c.failed
 }
 
@@ -126,13 +126,17 @@ func (c *call) direct(u *url.URL) {
 
 // answered sees the head of the answer before the client does.
 func (c *call) answered(res *http.Response) error {
-	if res.StatusCode == http.StatusSwitchingProtocols {
+	switched := res.StatusCode == http.StatusSwitchingProtocols
+	if switched && !c.upgrades {
 		return errSwitched
 	}
 	c.headCame()
 	h := c.w.Header()
 	for name := range h {
 		delete(res.Header, name) // ReverseProxy adds the API's values to ours
+	}
+	if switched {
+		return nil // its body is the connection
 	}
 	if _, ok := res.Header["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http would guess one

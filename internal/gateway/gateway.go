@@ -1,7 +1,8 @@
 // Package gateway stands in front of the APIs: it finds the route that a call belongs to, has its token judged, and
 // forwards it with the caller's identity in headers that only it can set. A call that asks for a new token in its body gets
-// it in the answer's. Whether a token is good, and whether there is to be a new one, it leaves to gate, the path check and
-// the framing to web, and the words of a refusal to whoever gives it a route: it knows no contract.
+// it in the answer's. A call that becomes a WebSocket lasts for as long as it would be let in anew. Whether a token is good,
+// and whether there is to be a new one, it leaves to gate, the path check and the framing to web, and the words of a refusal
+// to whoever gives it a route: it knows no contract.
 //
 // The invariant: what reaches an API is exactly what was judged (one host and path, one method, one token, or a public
 // route), no credential is passed on, and every header that tells the API who is calling has one value, ours, or none. Bodies
@@ -30,6 +31,8 @@ import (
 // A Gate judges tokens. Its errors are of type [*auth.Error].
 type Gate interface {
 	Verify(ctx context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error)
+	// Still says whether who was let in would be let in now; nil: yes. It charges nothing and answers from memory.
+	Still(ctx context.Context, who verify.Principal, from auth.Caller, want auth.Want) error
 	// Renew gives the holder of a verified ACCESS_TOKEN a new one.
 	Renew(ctx context.Context, who verify.Principal) (auth.Grant, error)
 }
@@ -47,6 +50,8 @@ type Config struct {
 	// Renewed is told what the gate said to each call that asked for a new token in its body: Renewed and nil, or
 	// RenewalRefused or RenewalUnavailable and why. nil: nobody listens.
 	Renewed func(outcome string, err error)
+	// Upgraded keeps the connections that become WebSockets, for whoever stops the server. nil: nobody can.
+	Upgraded *Upgraded
 	// KeyHeader is the header that API keys come in, which is not passed on; "": there is none.
 	KeyHeader string
 	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us; nil: http.
@@ -64,6 +69,7 @@ type Gateway struct {
 	reserved func(path string) bool
 	ref      func(auth.AccountID) string
 	renewed  func(outcome string, err error)
+	upgraded *Upgraded
 	scheme   string
 	strip    *stripSet
 	servers  *upstream.Set
@@ -82,7 +88,7 @@ func New(c Config) (*Gateway, error) {
 		return nil, fmt.Errorf("gateway: the header of API keys has a name of more than %d bytes", longestName)
 	}
 	g := &Gateway{
-		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, now: c.Now, scheme: "http",
+		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, upgraded: c.Upgraded, now: c.Now, scheme: "http",
 		servers: upstream.New(upstream.Config{Transport: c.Transport, Log: c.Log, Now: c.Now}),
 		pools:   make(map[*route]*upstream.Pool),
 		// ReverseProxy would log what the observation of the call says already.
@@ -96,6 +102,9 @@ func New(c Config) (*Gateway, error) {
 	}
 	if g.ref == nil {
 		g.ref = func(auth.AccountID) string { return "" }
+	}
+	if g.upgraded == nil {
+		g.upgraded = new(Upgraded)
 	}
 	if g.renewed == nil {
 		g.renewed = func(string, error) {}
@@ -156,7 +165,8 @@ func (g *Gateway) Run(ctx context.Context) error { return g.servers.Run(ctx) }
 // Standings say how the servers of each route stand.
 func (g *Gateway) Standings() []upstream.Standing { return g.servers.Standings() }
 
-// Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on.
+// Close closes the connections to APIs that wait for a next call, if they are our own. Calls under way go on, and so do
+// WebSockets.
 func (g *Gateway) Close() { g.servers.Close() }
 
 // buffers are what answers are copied through.

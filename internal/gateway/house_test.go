@@ -100,6 +100,8 @@ type fakeGate struct {
 	limit auth.Limit
 	err   error
 	kind  verify.Type // of the good token
+	exp   time.Time   // its end; zero: in an hour
+	still error       // what becomes of what was let in
 
 	renewals int // how often a new token was asked for
 	renewErr error
@@ -120,7 +122,14 @@ func (g *fakeGate) Verify(_ context.Context, token string, from auth.Caller, wan
 	g.let = append(g.let, from)
 	return verify.Principal{Scope: g.scope, Claims: &verify.Claims{
 		Subject: "100001", Account: 100001, Credential: "cred00000001", Session: "session1", Type: cmp.Or(g.kind, verify.B2BAccess),
+		Expires: cmp.Or(max(0, g.exp.Unix()), time.Now().Add(time.Hour).Unix()),
 	}}, g.limit, nil
+}
+
+func (g *fakeGate) Still(context.Context, verify.Principal, auth.Caller, auth.Want) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.still
 }
 
 func (g *fakeGate) Renew(_ context.Context, who verify.Principal) (auth.Grant, error) {

@@ -155,6 +155,8 @@ func (namesake) Verify(_ context.Context, token string, _ auth.Caller, _ auth.Wa
 	return verify.Principal{Claims: &verify.Claims{Subject: token, Credential: token, Type: verify.AccessToken}}, auth.Limit{}, nil
 }
 
+func (namesake) Still(context.Context, verify.Principal, auth.Caller, auth.Want) error { return nil }
+
 func (namesake) Renew(_ context.Context, who verify.Principal) (auth.Grant, error) {
 	return auth.Grant{Token: "new-for-" + who.Credential, Type: who.Type, Expires: renewedUntil}, nil
 }

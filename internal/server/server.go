@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/facts"
 	"github.com/gatehouse/gatehouse/internal/gate"
+	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
@@ -59,6 +60,7 @@ type Server struct {
 	facts    *facts.Facts
 	follower *changes.Follower
 	limiter  *limit.Limiter
+	upgraded gateway.Upgraded
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
@@ -267,6 +269,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if stopped := s.public.Shutdown(grace); stopped != nil {
 		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", longest.String())
 	}
+	s.upgraded.Close()
 	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again
 	s.reloading.Lock()
 	s.background = nil // nothing begins any more
