@@ -31,8 +31,8 @@ func switching(to string) http.HandlerFunc {
 	}
 }
 
-// ask sends a call that asks to become a WebSocket, and returns the connection and the head of the answer.
-func (h *house) ask(target string, headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
+// handshake sends a call that asks to become a WebSocket, and returns the connection and the head of the answer.
+func (h *house) handshake(target string, headers ...string) (net.Conn, *bufio.Reader, *http.Response) {
 	h.t.Helper()
 	conn := h.dial()
 	if _, err := io.WriteString(conn, "GET "+target+" HTTP/1.1\r\nHost: api.example.com\r\n"+strings.Join(headers, "\r\n")+"\r\n\r\n"); err != nil {
@@ -49,7 +49,7 @@ func (h *house) ask(target string, headers ...string) (net.Conn, *bufio.Reader, 
 // socket is an open WebSocket through the route "/".
 func (h *house) socket() (net.Conn, *bufio.Reader) {
 	h.t.Helper()
-	conn, br, res := h.ask("/", append(asWebSocket, withToken)...)
+	conn, br, res := h.handshake("/", append(asWebSocket, withToken)...)
 	if res.StatusCode != http.StatusSwitchingProtocols {
 		h.t.Fatalf("got %s", res.Status)
 	}
@@ -70,7 +70,7 @@ func (h *house) echoes(conn net.Conn, br *bufio.Reader) {
 
 func TestACallBecomesAWebSocket(t *testing.T) {
 	h := newHouse(t, newAPI(t, switching("WebSocket")), []Route{protected("/ws")})
-	conn, br, res := h.ask("/ws/chat?room=7", append(asWebSocket, withToken, "X-Auth-Account: 1", "Origin: https://shop.example.com")...)
+	conn, br, res := h.handshake("/ws/chat?room=7", append(asWebSocket, withToken, "X-Auth-Account: 1", "Origin: https://shop.example.com")...)
 	id := res.Header["X-Request-Id"]
 	if res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("X-From") != "API" || len(id) != 1 || id[0] == "mine" {
 		t.Errorf("got %s %v", res.Status, res.Header)
@@ -123,7 +123,7 @@ func TestWhatIsNoWebSocket(t *testing.T) {
 	if n := len(h.api.arrivals()); n != 0 {
 		t.Errorf("%d arrived", n)
 	}
-	_, _, res := h.ask("/", asWebSocket...)
+	_, _, res := h.handshake("/", asWebSocket...)
 	if res.StatusCode != http.StatusUnauthorized || len(h.api.arrivals()) != 0 {
 		t.Errorf("without a token: %s, %d arrived", res.Status, len(h.api.arrivals()))
 	}
@@ -136,7 +136,7 @@ func TestAnAPIThatDoesNotSwitch(t *testing.T) {
 			w.WriteHeader(status)
 			_, _ = io.WriteString(w, "no")
 		}), []Route{protected("/")})
-		conn, br, res := h.ask("/", append(asWebSocket, withToken)...)
+		conn, br, res := h.handshake("/", append(asWebSocket, withToken)...)
 		if body, _ := io.ReadAll(res.Body); res.StatusCode != status || string(body) != "no" {
 			t.Errorf("got %s %s, want %d", res.Status, body, status)
 		}
@@ -150,7 +150,7 @@ func TestAnAPIThatDoesNotSwitch(t *testing.T) {
 
 func TestAnAPIThatSwitchesToSomethingElse(t *testing.T) {
 	h := newHouse(t, newAPI(t, switching("h2c")), []Route{protected("/")})
-	_, _, res := h.ask("/", append(asWebSocket, withToken)...)
+	_, _, res := h.handshake("/", append(asWebSocket, withToken)...)
 	if o := h.observed(); res.StatusCode != http.StatusBadGateway || o.Reason != auth.ReasonUpstream {
 		t.Errorf("got %s, observed %+v", res.Status, o)
 	}
@@ -223,7 +223,7 @@ func TestAWebSocketThatIsOnlyObserved(t *testing.T) {
 	})
 	h.gate.exp = time.Now().Add(time.Hour)
 	conn, br := h.socket()
-	stranger, sbr, _ := h.ask("/", asWebSocket...)
+	stranger, sbr, _ := h.handshake("/", asWebSocket...)
 	offset.Store(int64(90 * time.Minute))
 	time.Sleep(judgedEvery + judgedEvery/2)
 	h.echoes(conn, br)
