@@ -20,6 +20,7 @@ func (l *loader) check() {
 	l.checkAddresses()
 	l.checkNames()
 	l.checkContracts()
+	l.checkCORS()
 	l.checkTokens()
 	l.checkTimes()
 	l.checkLimits()

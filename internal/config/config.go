@@ -61,7 +61,7 @@ type Config struct {
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
 	// Certificates for `listen`. With them it speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, and no clear text.
 	TLS TLS `yaml:"tls"`
-	// Cross-origin calls from browsers. They come in a later release.
+	// Calls from scripts of pages elsewhere.
 	CORS CORS `yaml:"cors"`
 	// What we speak over the wire. The addresses of a disabled contract are 404, and its credentials open nothing.
 	Contracts Contracts `yaml:"contracts"`
@@ -128,7 +128,11 @@ type ACME struct {
 
 // CORS is what browsers may do from elsewhere.
 type CORS struct {
+	// The origins of the pages whose scripts may call the contracts and the routes, as browsers send them:
+	// https://app.example.com or http://localhost:3000. Empty: none. It keeps nobody out who is not a browser.
 	AllowedOrigins []string `yaml:"allowed_origins"`
+	// The headers that such a script may send, beside Authorization, Content-Type, Idempotency-Key, X-Request-Id, that of
+	// the API key and those of the published SDK.
 	AllowedHeaders []string `yaml:"allowed_headers"`
 }
 
@@ -333,7 +337,8 @@ type Route struct {
 	// In whose words the gateway's own errors are: liquid, b2b or oauth. Empty: of the contract of the first type in
 	// `accepts`.
 	Errors auth.Contract `yaml:"errors"`
-	// `upstream` leaves CORS headers to the API. It comes in a later release.
+	// upstream: the API's answers keep the Access-Control headers that it gave them, and get none of ours. Empty: they lose
+	// them, and get those of the section `cors`.
 	CORS string `yaml:"cors"`
 	// How often each account may come here, besides limits.requests_per_account.
 	Limits Limit `yaml:"limits"`
@@ -364,6 +369,9 @@ type Breaker struct {
 	Failures int           `yaml:"failures"`
 	OpenFor  time.Duration `yaml:"open_for"`
 }
+
+// CORSUpstream is what [Route.CORS] can be set to.
+const CORSUpstream = "upstream"
 
 // Timeouts is how long an API may take.
 type Timeouts struct {

@@ -195,10 +195,8 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"database_pool:\n  max_connections: 5\n", "gatehouse.yaml:2: database_pool.max_connections: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"redis: redis://r/\n", "gatehouse.yaml:1: redis: comes in a later release; this one keeps limits in memory"},
 		{"tls: {acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:1: tls.acme.hosts: comes in a later release; this one reads certificates from files, see tls.cert_file"},
-		{"cors: {allowed_origins: ['https://a']}\n", "gatehouse.yaml:1: cors.allowed_origins: comes in a later release; this one answers no cross-origin calls"},
 		{"dashboard: {enabled: false}\n", "gatehouse.yaml:1: dashboard.enabled: comes in a later release; this one has none, and the command line for everything"},
 		{"docs: {title: x}\n", "gatehouse.yaml:1: docs.title: comes in a later release; this one has none"},
-		{route("cors: upstream"), "gatehouse.yaml:5: routes[0].cors: comes in a later release; this one leaves CORS headers as the API sets them"},
 
 		// Several upstreams.
 		{"routes:\n- path: /a\n  public: true\n  upstream:\n  - http://a\n  - http://b?c\n  - http://a/\n", "gatehouse.yaml:6: routes[0].upstream[1]: \"http://b?c\" has a query or a fragment: leave it out\n" +

@@ -102,6 +102,12 @@ func (l *loader) checkRoute(key string, r Route) {
 	if r.StripPrefix && len(r.Upstream) == 0 {
 		l.problem(key+".strip_prefix", "is of no use without an upstream")
 	}
+	switch {
+	case r.CORS != "" && r.CORS != CORSUpstream:
+		l.problem(key+".cors", "%s is unknown: write %s, or leave it out", quote(r.CORS), CORSUpstream)
+	case r.CORS != "" && len(r.Upstream) == 0:
+		l.problem(key+".cors", "is of no use without an upstream")
+	}
 	l.checkHeaders(key, r)
 }
 

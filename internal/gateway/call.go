@@ -132,8 +132,11 @@ func (c *call) answered(res *http.Response) error {
 	}
 	c.headCame()
 	h := c.w.Header()
+	c.oneVoice(h, res.Header)
 	for name := range h {
-		delete(res.Header, name) // ReverseProxy adds the API's values to ours
+		if name != "Vary" { // whose values belong together
+			delete(res.Header, name) // ReverseProxy adds the API's values to ours
+		}
 	}
 	if switched {
 		return nil // its body is the connection
@@ -146,6 +149,17 @@ func (c *call) answered(res *http.Response) error {
 		c.renewal.headCame(res)
 	}
 	return nil
+}
+
+// oneVoice leaves it to the API, or to us, to tell browsers who may read the answer.
+func (c *call) oneVoice(ours, theirs http.Header) {
+	if c.route.OwnCORS {
+		web.DropCORS(ours)
+		delete(ours, "Vary")
+		return
+	}
+	web.DropCORS(theirs)
+	c.r.WriteCORS(ours)
 }
 
 // headCame notes how long the API took, and says what we say in every answer.

@@ -143,6 +143,15 @@ func (g *Gateway) Serve(w http.ResponseWriter, r *web.Request) error {
 	return c.forward()
 }
 
+// Methods returns the path of the routes that r's host and path belong to, and the methods that they take, as
+// Access-Control-Allow-Methods has them; both "" if there is none.
+func (g *Gateway) Methods(r *web.Request) (route, methods string) {
+	if g.reserved(r.Path) {
+		return "", ""
+	}
+	return g.routes.methods(r.Host, r.Path, r.Header.Get("Access-Control-Request-Method"))
+}
+
 // find returns the route of a call to r.Path, as [Table.Match] does, and notes it in r.
 func (g *Gateway) find(r *web.Request, host, method string) (*route, error) {
 	if g.reserved(r.Path) {

@@ -156,6 +156,12 @@ func refuseAs(contract string) web.Refuse {
 // newHouse opens a house. Routes without an upstream get the api, if there is one.
 func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *house {
 	t.Helper()
+	return newHouseOn(t, api, routes, func(*web.Config) {}, change...)
+}
+
+// newHouseOn opens a house on another floor.
+func newHouseOn(t testing.TB, api *api, routes []Route, ground func(*web.Config), change ...func(*Config)) *house {
+	t.Helper()
 	h := &house{t: t, api: api, gate: &fakeGate{}, seen: make(chan auth.Observation, 1000)}
 	for i := range routes {
 		if routes[i].Upstreams == nil && api != nil {
@@ -174,7 +180,7 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 		t.Fatal(err)
 	}
 	t.Cleanup(g.Close)
-	floor, err := web.New(web.Config{
+	on := web.Config{
 		Own:       g.Authz(func(peer netip.Addr) bool { return peer.IsLoopback() && !h.stranger.Load() }, h.first),
 		Next:      g.Serve,
 		Fallbacks: []web.Fallback{{Prefix: "/auth/", Contract: auth.B2B, Refuse: refuseAs("b2b")}, {Contract: auth.Liquid, Refuse: refuseAs("liquid")}},
@@ -182,7 +188,10 @@ func newHouse(t testing.TB, api *api, routes []Route, change ...func(*Config)) *
 			return netip.MustParseAddr("203.0.113.7"), netip.MustParseAddr("127.0.0.1"), ""
 		},
 		Observe: func(o *auth.Observation) { h.seen <- *o },
-	})
+		CORS:    web.CORS{Methods: g.Methods},
+	}
+	ground(&on)
+	floor, err := web.New(on)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,9 @@ type Route struct {
 	// Identity names further headers that tell the API who is calling, beside X-Auth-Account and its kin.
 	Identity map[string]Fact
 
+	// OwnCORS leaves it to the API what its answers tell browsers of who may read them. Otherwise that is ours to say.
+	OwnCORS bool
+
 	// Refuse tells errors in the words of the route's contract; nil: they are told as where no route matches.
 	Refuse   web.Refuse
 	Contract auth.Contract // whose words these are, for the observation

@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,7 +35,8 @@ type place struct {
 	notAllowed *web.StatusError
 }
 
-// everyMethod is what Allow says where every method is let through that ever is; an API may know others still.
+// everyMethod is what Allow says where every method is let through that ever is, before others that a route names; an API may
+// know others still.
 const everyMethod = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 
 // NewTable returns the table of these routes. Two routes that the same call would belong to, one to which none could, and
@@ -99,16 +101,16 @@ func (p *paths) finish() {
 		if !slices.Contains(p.lengths, len(path)) {
 			p.lengths = append(p.lengths, len(path))
 		}
-		allow := everyMethod
-		if place.rest == nil {
-			var methods []string
-			for m := range place.byMethod {
+		var methods []string
+		if place.rest != nil {
+			methods = strings.Split(everyMethod, ", ")
+		}
+		for _, m := range slices.Sorted(maps.Keys(place.byMethod)) {
+			if !slices.Contains(methods, m) {
 				methods = append(methods, m)
 			}
-			slices.Sort(methods)
-			allow = strings.Join(methods, ", ")
 		}
-		place.notAllowed = &web.StatusError{Status: http.StatusMethodNotAllowed, Allow: allow}
+		place.notAllowed = &web.StatusError{Status: http.StatusMethodNotAllowed, Allow: strings.Join(methods, ", ")}
 	}
 	slices.SortFunc(p.lengths, func(a, b int) int { return b - a })
 }
@@ -131,13 +133,10 @@ func (t *Table) Match(host, path, method string) (*Route, error) {
 }
 
 func (t *Table) match(host, path, method string) (*route, error) {
-	p := t.place(host, path)
-	if hasParams(path) && t.place(host, withoutParams(path)) != p {
-		return nil, &web.StatusError{Status: http.StatusBadRequest, Err: errParams}
-	}
+	p, err := t.judged(host, path)
 	switch {
-	case p == nil:
-		return nil, &web.StatusError{Status: http.StatusNotFound}
+	case err != nil:
+		return nil, err
 	case !forwardable(method):
 		return p.first, p.notAllowed
 	case p.byMethod[method] != nil:
@@ -146,6 +145,32 @@ func (t *Table) match(host, path, method string) (*route, error) {
 		return p.rest, nil
 	}
 	return p.first, p.notAllowed
+}
+
+// judged returns the place for a host and path, or why there is none.
+func (t *Table) judged(host, path string) (*place, error) {
+	p := t.place(host, path)
+	switch {
+	case hasParams(path) && t.place(host, withoutParams(path)) != p:
+		return nil, &web.StatusError{Status: http.StatusBadRequest, Err: errParams}
+	case p == nil:
+		return nil, &web.StatusError{Status: http.StatusNotFound}
+	}
+	return p, nil
+}
+
+// methods returns the path of the routes for a host and path, and the methods that they take, as Allow has them. asked is
+// among them if it is only let through because every method is. Both are "" if there is no route.
+func (t *Table) methods(host, path, asked string) (route, methods string) {
+	p, err := t.judged(host, path)
+	if err != nil {
+		return "", ""
+	}
+	methods = p.notAllowed.Allow
+	if p.rest != nil && checkMethod(asked) == nil && !slices.Contains(strings.Split(methods, ", "), asked) {
+		methods += ", " + asked
+	}
+	return p.first.Path, methods
 }
 
 var errParams = errors.New("the path belongs to another route with its parameters than without")

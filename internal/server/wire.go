@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -47,22 +48,23 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		auth.Liquid: liquidContract.Refuse, auth.Orders: liquidContract.Refuse,
 		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauthContract.Refuse,
 	}
-	own := []web.Address{
-		oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead)),
-		s.health("/healthz", s.alive), s.health("/readyz", s.readiness),
-	}
+	contracts := []web.Address{oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead))}
 	if c.Contracts.Liquid.Enabled {
-		own = append(own, liquidContract.Keys()...)
+		contracts = append(contracts, liquidContract.Keys()...)
 	}
 	if c.Contracts.Orders.Enabled {
-		own = append(own, liquidContract.Orders()...)
+		contracts = append(contracts, liquidContract.Orders()...)
 	}
 	if c.Contracts.B2B.Enabled {
-		own = append(own, b2bContract.Addresses()...)
+		contracts = append(contracts, b2bContract.Addresses()...)
 	}
 	if c.Contracts.OAuth.Enabled {
-		own = append(own, oauthContract.Addresses()...)
+		contracts = append(contracts, oauthContract.Addresses()...)
 	}
+	for i := range contracts {
+		contracts[i].CrossOrigin = true
+	}
+	own := append(contracts, s.health("/healthz", s.alive), s.health("/readyz", s.readiness))
 	next, err := s.buildGateway(u, words)
 	if err != nil {
 		return nil, err
@@ -84,6 +86,7 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	}
 	return web.New(web.Config{
 		Own: own, Next: next, Attempt: u.gate.Attempt, Look: u.gate.Look, Observe: s.observe, Now: s.opened.DB.Now,
+		CORS:    newCORS(u),
 		Resolve: func(r *http.Request) (address, peer netip.Addr, forwarded string) { return s.resolve(u.proxies, r) },
 		Fallbacks: []web.Fallback{
 			{Prefix: "/oauth/", Contract: auth.OAuth2, Refuse: words[auth.OAuth2]},
@@ -91,6 +94,20 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 			{Prefix: "", Contract: auth.Liquid, Refuse: words[auth.Liquid]},
 		},
 	})
+}
+
+// newCORS says which pages may call, and what they may send: what any contract or the gateway reads, what the published SDK
+// adds to it, and what is configured.
+func newCORS(u *setup) web.CORS {
+	c := u.config
+	made := web.CORS{Origins: c.CORS.AllowedOrigins, Headers: slices.Concat([]string{
+		"Authorization", "Content-Type", "Idempotency-Key", "X-Request-Id", c.Contracts.Liquid.Header,
+		"X-LIQUID-API-OBF", "X-LIQUID-API-SDK", "X-LIQUID-SDK-VERSION",
+	}, c.CORS.AllowedHeaders)}
+	if u.gateway != nil {
+		made.Methods = u.gateway.Methods
+	}
+	return made
 }
 
 // buildGateway makes the routes; nil without any.
@@ -142,6 +159,7 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 		Timeouts:     upstream.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
 		Breaking:     upstream.Breaking{Failures: r.Breaker.Failures, OpenFor: r.Breaker.OpenFor},
 		Health:       upstream.Health{Path: r.Health.Path, Interval: r.Health.Interval, Timeout: r.Health.Timeout},
+		OwnCORS:      r.CORS == config.CORSUpstream,
 		ObserveUntil: r.ObserveUntil, Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
 	}
 	if route.Contract == "" && len(r.Accepts) > 0 {

@@ -37,6 +37,8 @@ type Address struct {
 	// Limited addresses are attempts: each call is charged to the caller's address before anything else is looked at.
 	Limited bool
 	Did     string // one of auth's Did constants; "" stands for DidOther
+	// CrossOrigin addresses may be called by pages of the origins that CORS names.
+	CrossOrigin bool
 }
 
 // A Fallback says in whose words errors are told under a prefix where no address and no route has words of its own.
@@ -61,6 +63,9 @@ type Config struct {
 	// Look finds the same limit without charging it, for what is refused before it is an attempt: another method. nil: there
 	// is no such limit.
 	Look func(*auth.Caller)
+	// CORS is for the routes and for those of our own addresses that are CrossOrigin. Zero: no page of another origin may
+	// call.
+	CORS CORS
 	// Observe is told of every request once, when it is over. It must not keep the observation. nil: nobody listens.
 	Observe func(*auth.Observation)
 	Now     func() time.Time // nil means time.Now
@@ -75,6 +80,7 @@ type Floor struct {
 	resolve   func(*http.Request) (netip.Addr, netip.Addr, string)
 	attempt   func(*auth.Caller) error
 	look      func(*auth.Caller)
+	cors      *cors
 	observe   func(*auth.Observation)
 	now       func() time.Time
 	dated     atomic.Pointer[dated]
@@ -96,7 +102,7 @@ type own struct {
 func New(c Config) (*Floor, error) {
 	f := &Floor{
 		own: make(map[string]*own, len(c.Own)), next: c.Next, fallbacks: c.Fallbacks, resolve: c.Resolve,
-		attempt: c.Attempt, look: c.Look, observe: c.Observe, now: c.Now,
+		attempt: c.Attempt, look: c.Look, cors: newCORS(c.CORS), observe: c.Observe, now: c.Now,
 	}
 	if f.now == nil {
 		f.now = time.Now
@@ -231,18 +237,23 @@ func (f *Floor) serve(w *writer, r *Request) error {
 	f.routed(r, path, query)
 
 	a := f.address(path)
+	if a != nil {
+		r.Seen.Route = a.Path
+		if a.Refuse != nil {
+			r.Refuse, r.Seen.Contract = a.Refuse, a.Contract
+		}
+	}
+	if f.cors.crossOrigin(w, r, a) {
+		return nil
+	}
 	if a == nil {
 		if f.next == nil {
 			return &StatusError{Status: http.StatusNotFound}
 		}
 		return f.next(w, r)
 	}
-	r.Seen.Route = a.Path
 	if a.Did != "" {
 		r.Seen.Did = a.Did
-	}
-	if a.Refuse != nil {
-		r.Refuse, r.Seen.Contract = a.Refuse, a.Contract
 	}
 	handler := a.Methods[r.Method]
 	if handler == nil {
@@ -288,6 +299,7 @@ func (f *Floor) refuse(w *writer, r *Request, err error) {
 	if r.Refuse == nil {
 		f.words(r, r.Path)
 	}
+	r.WriteCORS(w.Header()) // again, for an API may have had other words
 	r.Refuse(w, r, err)
 }
 

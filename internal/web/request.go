@@ -25,6 +25,7 @@ type Request struct {
 
 	floor  *Floor
 	writer *writer
+	reader *reader // of the answer, as far as browsers keep answers from readers; nil: nothing is said of it
 }
 
 // A Handler parses, calls one method, replies. An error that it returns is answered by the request's Refuse; it has

@@ -128,7 +128,8 @@ func (s *Server) check(t *testing.T, line string, a *Answer) {
 	if _, err := http.ParseTime(a.Header.Get("Date")); err != nil {
 		t.Errorf("%s: Date %q", line, a.Header["Date"])
 	}
-	if n := a.Header.Get("Content-Length"); n != strconv.Itoa(len(a.Body)) && !strings.HasPrefix(line, "HEAD ") && a.Status != http.StatusNotModified {
+	if n := a.Header.Get("Content-Length"); n != strconv.Itoa(len(a.Body)) && !strings.HasPrefix(line, "HEAD ") &&
+		a.Status != http.StatusNotModified && a.Status != http.StatusNoContent {
 		t.Errorf("%s: Content-Length %q, but the body has %d bytes", line, n, len(a.Body))
 	}
 	for _, name := range []string{"X-Request-Id", "Date", "Content-Length"} {
