@@ -225,6 +225,19 @@ func only(h http.Header, want map[string]string) map[string]string {
 	return got
 }
 
+// sdkPackage returns the folder of the package as it was published, and gets it first if need be.
+func sdkPackage(t *testing.T) string {
+	t.Helper()
+	needNode(t)
+	npmCI(t, "sdk")
+	dir := filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk")
+	version, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	if err != nil || !strings.Contains(string(version), `"version": "1.18.0"`) {
+		t.Fatalf("e2e/sdk/node_modules does not hold the SDK 1.18.0 (%v); remove it and try again", err)
+	}
+	return dir
+}
+
 // An sdk is a Node process with the SDK in it.
 type sdk struct {
 	t    *testing.T
@@ -235,12 +248,7 @@ type sdk struct {
 
 func startSDK(t *testing.T) *sdk {
 	t.Helper()
-	needNode(t)
-	npmCI(t, "sdk")
-	version, err := os.ReadFile(filepath.Join("sdk", "node_modules", "@liquidcommerce", "cloud-sdk", "package.json"))
-	if err != nil || !strings.Contains(string(version), `"version": "1.18.0"`) {
-		t.Fatalf("e2e/sdk/node_modules does not hold the SDK 1.18.0 (%v); remove it and try again", err)
-	}
+	sdkPackage(t)
 	s := &sdk{t: t, said: new(said)}
 	cmd := exec.Command("node", "client.mjs")
 	cmd.Dir = "sdk"
