@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -184,5 +185,23 @@ func TestAnAPIAnswersItsOwnPreflights(t *testing.T) {
 	}
 	if answer := h.do("GET", "/api/7", "", "Origin: https://elsewhere.example"); answer.StatusCode != 401 {
 		t.Errorf("a call without a token: %d", answer.StatusCode)
+	}
+}
+
+// Who sends no Origin pays nothing for those who do.
+func TestNoOriginCostsNothing(t *testing.T) {
+	if raced {
+		t.Skip("the race detector has pools forget what they hold")
+	}
+	cost := func(ground func(*web.Config)) float64 {
+		h := newHouseOn(t, newAPI(t, nil), []Route{open("/")}, func(c *web.Config) { ground(c); c.Observe = nil }, func(c *Config) { c.Transport = instant{} })
+		w, r := &discard{h: make(http.Header)}, httptest.NewRequest("GET", "/", nil)
+		return testing.AllocsPerRun(200, func() {
+			clear(w.h)
+			h.handler.ServeHTTP(w, r)
+		})
+	}
+	if without, with := cost(func(*web.Config) {}), cost(pagesMayCall); with > without {
+		t.Errorf("%v allocations with CORS, %v without", with, without)
 	}
 }
