@@ -46,8 +46,13 @@ func TestTypeScriptClient(t *testing.T) {
 	needNode(t)
 	npmCI(t, clientPackage)
 	npm(t, nil, "run", "build")
-	checkPackage(t)
+	t.Run("Package", testClientPackage)
+	t.Run("Node", testClientInNode)
+	t.Run("Browser", testClientInBrowser)
+}
 
+// The package's own tests, with a real server.
+func testClientInNode(t *testing.T) {
 	api := httptest.NewServer(http.HandlerFunc(echoCaller))
 	t.Cleanup(api.Close)
 	away := httptest.NewServer(nil)
@@ -139,9 +144,8 @@ func npm(t *testing.T, settings map[string]any, args ...string) string {
 	return string(out)
 }
 
-// checkPackage checks that what would be published is what was built, and what says what it is.
-func checkPackage(t *testing.T) {
-	t.Helper()
+// What is published is what was built, and what says what it is.
+func testClientPackage(t *testing.T) {
 	cmd := exec.Command("npm", "pack", "--dry-run", "--json", "--ignore-scripts", "--loglevel=silent")
 	cmd.Dir = clientPackage
 	out, err := cmd.Output()
@@ -169,5 +173,46 @@ func checkPackage(t *testing.T) {
 	theirs, err2 := os.ReadFile(clientPackage + "/LICENSE")
 	if err1 != nil || err2 != nil || !bytes.Equal(ours, theirs) {
 		t.Errorf("the package's licence is not that of the repository: %v, %v", err1, err2)
+	}
+}
+
+// The same modules in a page of another origin, with what Chromium has.
+func testClientInBrowser(t *testing.T) {
+	page := httptest.NewServer(http.FileServer(http.Dir(clientPackage)))
+	t.Cleanup(page.Close)
+	origin := strings.Replace(page.URL, "127.0.0.1", "localhost", 1) // the other name that the browser knows
+
+	api := httptest.NewServer(http.HandlerFunc(echoCaller))
+	t.Cleanup(api.Close)
+	s := startServer(t, `
+cors: {allowed_origins: ["`+origin+`"]}
+routes: [{path: /api/, upstream: "`+api.URL+`", accepts: [ACCESS_TOKEN, B2B_ACCESS]}]
+`)
+	account := s.newAccount(t, "Customer")
+	key, user := s.newCredential(t, account, "api-key"), s.newCredential(t, account, "login")
+	b := startBrowser(t, s.Listen, "").open(origin + "/test/page.html")
+
+	for _, act := range []struct {
+		what []any
+		want map[string]any
+	}{
+		{
+			[]any{"renewInBand", s.URL, key.Key},
+			map[string]any{"type": "ACCESS_TOKEN", "body": `{"n":1,"refresh":true}`, "renewed": true, "exchanges": 1.0},
+		},
+		{
+			[]any{"session", s.URL, user.Username, user.Password},
+			map[string]any{"type": "B2B_ACCESS", "refreshed": true, "after": "token_revoked", "then": "logged_out", "stored": 0.0},
+		},
+		{
+			[]any{"refused", s.URL},
+			map[string]any{"name": "GatehouseError", "reason": "key_not_found", "found": true},
+		},
+	} {
+		var got map[string]any
+		b.do(&got, act.what...)
+		if diff := cmp.Diff(act.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", act.what[0], diff)
+		}
 	}
 }
