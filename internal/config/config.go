@@ -59,6 +59,9 @@ type Config struct {
 	// How many connections to `listen` an address may have at once (the /64 for IPv6; trusted_proxies any number). 0: any
 	// number.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
+	// How many bytes a second of a request's body through a route must come on average, once it was waited for ten seconds. Time
+	// in which the API does not read does not count, nor do WebSockets. 0: any number, for routes where bodies stay open.
+	MinBodyRate int `yaml:"min_body_rate"`
 	// Certificates for `listen`. With them it speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, and no clear text.
 	TLS TLS `yaml:"tls"`
 	// Calls from scripts of pages elsewhere.
@@ -411,6 +414,7 @@ func Default() *Config {
 		DataDir:     "./gatehouse-data",
 
 		MaxConnectionsPerAddress: 1000,
+		MinBodyRate:              240,
 		DatabasePool: DatabasePool{
 			MaxConnections:   20,
 			StatementTimeout: 2 * time.Second,

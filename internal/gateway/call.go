@@ -8,8 +8,8 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -107,6 +107,7 @@ func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	out.Trailer = nil
 	if out.Body != nil {
 		c.up.ReadCloser, c.up.renewal, out.Body = out.Body, c.renewal, &c.up
+		c.up.pace, c.up.w = c.g.pace, c.w
 	}
 }
 
@@ -186,13 +187,15 @@ func (c *call) unanswered(_ http.ResponseWriter, _ *http.Request, err error) {
 		return
 	}
 	c.headCame()
-	sending := c.up.err()
 	var timeout net.Error
-	switch {
+	switch sending := c.sending(); {
+	case sending != nil:
+		if c.r.ProtoMajor == 1 {
+			c.w.Header()["Connection"] = []string{"close"} // where the body ends nobody can say
+		}
+		c.failed = &web.StatusError{Status: http.StatusBadRequest, Err: sending}
 	case c.gone():
 		panic(http.ErrAbortHandler) // there is nobody to answer
-	case sending != nil: // its framing is broken: a client that broke off is gone
-		c.failed = &web.StatusError{Status: http.StatusBadRequest, Err: fmt.Errorf("read the request's body: %w", sending)}
 	case errors.As(err, &timeout) && timeout.Timeout():
 		c.failed = &web.StatusError{Status: http.StatusGatewayTimeout, Err: err}
 	default:
@@ -203,55 +206,37 @@ func (c *call) unanswered(_ http.ResponseWriter, _ *http.Request, err error) {
 // ended says who is to blame if the answer was cut short.
 func (c *call) ended() {
 	c.trip.End()
-	if c.down.err != nil && !c.gone() {
+	c.up.end()
+	if c.down.err == nil {
+		return
+	}
+	if err := c.sending(); err != nil {
+		c.r.Seen.Reason, c.r.Seen.Err = auth.ReasonMalformed, err
+	} else if !c.gone() {
 		c.r.Seen.Reason = auth.ReasonUpstream
 		c.r.Seen.Err = fmt.Errorf("the API broke off its answer: %w", c.down.err)
 	}
 }
 
+// sending is why the client's body cannot be had, nil if it can, or if the client has left.
+func (c *call) sending() error {
+	gone := c.gone()
+	err := c.up.err(gone)
+	if err == nil || gone && (c.r.ProtoMajor > 1 || hungUp(err)) {
+		return nil
+	}
+	return fmt.Errorf("read the request's body: %w", err)
+}
+
+// hungUp says whether a body of HTTP/1 could not be read because its client has left. Where it is malformed or too slow the client is
+// there and waits, though for net/http it has gone whenever it cannot be read.
+func hungUp(err error) bool {
+	var system *os.SyscallError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &system)
+}
+
 // gone says whether the client has left.
 func (c *call) gone() bool { return c.r.Context().Err() != nil }
-
-// An upload is the body of a request. It remembers why it could not be read, for that is not the API's fault. The transport
-// may still read it when the call is over, from a goroutine of its own.
-type upload struct {
-	io.ReadCloser
-	renewal  *renewal // nil: nothing to see
-	progress atomic.Uint32
-	failure  atomic.Pointer[error]
-}
-
-func (u *upload) Read(p []byte) (int, error) {
-	u.progress.Store(uint32(upstream.Underway))
-	n, err := u.ReadCloser.Read(p)
-	if u.renewal != nil {
-		u.renewal.sent(p[:n], err)
-	}
-	switch {
-	case err == nil:
-	case err == io.EOF: //nolint:errorlint // io.EOF is never wrapped by a Reader
-		u.progress.Store(uint32(upstream.Ended))
-	default:
-		why := err // a copy, or every Read would put its err on the heap
-		u.failure.Store(&why)
-		u.progress.Store(uint32(upstream.Failed))
-	}
-	return n, err
-}
-
-// Close does nothing: a transport that could not connect closes what it did not read, and another server may get it.
-// ReverseProxy closes what lies beneath when the call is over.
-func (u *upload) Close() error { return nil }
-
-// Progress is for the trip.
-func (u *upload) Progress() upstream.Progress { return upstream.Progress(u.progress.Load()) }
-
-func (u *upload) err() error {
-	if err := u.failure.Load(); err != nil {
-		return *err
-	}
-	return nil
-}
 
 // A download is the body of an answer. It remembers why it ended early.
 type download struct {

@@ -58,8 +58,11 @@ type Config struct {
 	PublicURL *url.URL
 	// Transport carries the calls; [Route.Timeouts] and [Route.TLS] are then its own affair. nil: one made for it.
 	Transport http.RoundTripper
-	Log       *slog.Logger     // where it is told how servers fare; nil: nowhere
-	Now       func() time.Time // nil: time.Now
+	// MinBodyRate is how many bytes a second of a request's body must come on average, while they are waited for and once
+	// that has been ten seconds. 0: any number.
+	MinBodyRate int64
+	Log         *slog.Logger     // where it is told how servers fare; nil: nowhere
+	Now         func() time.Time // nil: time.Now
 }
 
 // A Gateway forwards calls. It is safe for concurrent use.
@@ -74,6 +77,7 @@ type Gateway struct {
 	strip    *stripSet
 	servers  *upstream.Set
 	pools    map[*route]*upstream.Pool // of routes that go somewhere
+	pace     pace
 	now      func() time.Time
 	buffers  buffers
 	silent   *log.Logger
@@ -91,6 +95,7 @@ func New(c Config) (*Gateway, error) {
 		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, upgraded: c.Upgraded, now: c.Now, scheme: "http",
 		servers: upstream.New(upstream.Config{Transport: c.Transport, Log: c.Log, Now: c.Now}),
 		pools:   make(map[*route]*upstream.Pool),
+		pace:    pace{c.MinBodyRate, usualGrace},
 		// ReverseProxy would log what the observation of the call says already.
 		silent: log.New(io.Discard, "", 0),
 	}

@@ -30,6 +30,7 @@ type house struct {
 	api  *api
 	gate *fakeGate
 
+	gateway  *Gateway
 	handler  http.Handler // the floor and all that is on it
 	stranger atomic.Bool  // whoever asks is no proxy of ours
 
@@ -195,7 +196,7 @@ func newHouseOn(t testing.TB, api *api, routes []Route, ground func(*web.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.handler = floor
+	h.gateway, h.handler = g, floor
 	s := httptest.NewUnstartedServer(floor)
 	s.Config.ErrorLog = g.silent
 	s.Start()

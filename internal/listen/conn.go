@@ -50,6 +50,8 @@ type conn struct {
 	refusal *refusal
 	broken  atomic.Bool // a body was given up in its middle
 
+	malformed *Refusal // what was wrong with that body; nil: nothing, it stood still
+
 	headBy time.Time // when the head under way must be there; zero: none is
 
 	mu    sync.Mutex
@@ -120,12 +122,20 @@ func (c *conn) Read(p []byte) (int, error) {
 			}
 			return n, nil
 		default:
-			return 0, errOver
+			return 0, c.over()
 		}
 	}
 }
 
-// errOver ends a connection behind something that was refused. net/http closes without a word on an error of reading.
+// over ends a connection behind something that was refused. net/http closes without a word on an error of reading; whoever
+// reads a body finds the [*Refusal] in it.
+func (c *conn) over() error {
+	if c.malformed != nil {
+		return &net.OpError{Op: "read", Net: "tcp", Err: c.malformed}
+	}
+	return errOver
+}
+
 var errOver = &net.OpError{Op: "read", Net: "tcp", Err: errors.New("what came was refused")}
 
 // readHead reads until a head is whole. It passes it on at once if it lies in p; otherwise, it sets the state and returns 0.
@@ -197,6 +207,7 @@ func (c *conn) passHead(p []byte, end int) (int, error) {
 		var done bool
 		var why *Refusal
 		if n, done, why = c.chunk.scan(rest); why != nil {
+			c.malformed = why
 			c.breakOff()
 			return end + n, nil
 		} else if done {
@@ -308,9 +319,10 @@ func (c *conn) readChunks(p []byte) (int, error) {
 	}
 	switch {
 	case why != nil:
+		c.malformed = why
 		c.breakOff()
 		if used == 0 {
-			return 0, errOver
+			return 0, c.over()
 		}
 	case done:
 		c.state = inHead

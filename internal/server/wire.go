@@ -134,7 +134,8 @@ func (s *Server) buildGateway(u *setup, words map[auth.Contract]web.Refuse) (web
 	}
 	u.gateway, err = gateway.New(gateway.Config{
 		Routes: table, Gate: u.gate, Ref: s.facts.Ref, KeyHeader: c.Contracts.Liquid.Header, PublicURL: base,
-		Reserved: func(path string) bool { return config.OwnPath(path) != "" }, Renewed: s.renewed, Upgraded: &s.upgraded, Log: s.log, Now: s.opened.DB.Now,
+		Reserved: func(path string) bool { return config.OwnPath(path) != "" }, Renewed: s.renewed, Upgraded: &s.upgraded,
+		MinBodyRate: int64(c.MinBodyRate), Log: s.log, Now: s.opened.DB.Now,
 	})
 	if err != nil {
 		return nil, err
