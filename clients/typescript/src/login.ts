@@ -20,7 +20,7 @@ export class LoginSource extends Source {
     const { username, password } = options;
     super(options, 'b2b', 'POST /auth/login', async () => [username], (wire) => async (held, save) => {
       const next = await refresh(wire, held, save);
-      if (next) {
+      if (typeof next === 'object') {
         return next;
       }
       if (held?.refresh !== undefined) {
@@ -47,12 +47,13 @@ async function login(wire: Wire, username: string, password: Secret): Promise<He
   return pair(wire, ask, await wire.persist(ask));
 }
 
-/** Spends the refresh token for the next pair. undefined: it is worth nothing any more, or nobody can know. */
-async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<Held | undefined> {
+/** Spends the refresh token for the next pair. `over`: there is none, or it is worth nothing any more. `lost`: nobody can know;
+ * it must not be sent again. */
+async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<Held | 'over' | 'lost'> {
   const { clock, random } = wire.pace;
   const token = held?.refresh;
   if (!held || token === undefined || clock.now() >= (held.refreshExpires ?? 0)) {
-    return undefined;
+    return 'over';
   }
   const { spending: begun, ...unspent } = held;
   const key = begun?.key ?? draw();
@@ -62,7 +63,7 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
   for (let attempt = 1; ; attempt++) {
     const now = clock.now();
     if (doubt && !(now >= since && now < since + repeatable)) {
-      return undefined;
+      return 'lost';
     }
     if (!doubt) {
       since = now;
@@ -75,7 +76,7 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
       failed = e as GatehouseError;
     }
     if (failed.status === 401) {
-      return undefined;
+      return 'over';
     }
     const refused = failed.status >= 400 && failed.status < 500;
     doubt ||= !refused;
@@ -87,7 +88,7 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
       throw failed;
     }
     if (wait === undefined || (doubt && clock.now() + wait >= since + repeatable)) {
-      return undefined;
+      return 'lost';
     }
     await clock.sleep(wait);
   }
@@ -105,13 +106,17 @@ async function logout(wire: Wire, held: Held | undefined, save: Save): Promise<v
         throw e;
       }
     }
-    // The access token is over, but the session may live: then it takes a fresh one to end it. If that is not to be had,
-    // there is nothing left to end.
-    held = refreshed ? undefined : await refresh(wire, held, save);
-    refreshed = true;
-    if (held) {
-      await save(held);
+    // The access token is over, but the session may live: then it takes a fresh one to end it.
+    const next = refreshed ? 'over' : await refresh(wire, held, save);
+    if (next === 'over') {
+      return;
     }
+    if (next === 'lost') {
+      throw failure(wire.doing(ask), 'b2b', 'no_answer');
+    }
+    held = next;
+    refreshed = true;
+    await save(held);
   }
 }
 

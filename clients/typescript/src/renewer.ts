@@ -54,6 +54,7 @@ const refusals = 10_000;
 export class Renewer {
   readonly #c: Config;
   readonly #instance = draw();
+  #identity = ''; // of whoever's tokens were loaded last
 
   #held: Held | undefined;
   #token: Token | undefined; // of held
@@ -216,14 +217,15 @@ export class Renewer {
 
   /** What is kept, if it is of this credential, and whether somebody else put it there since. */
   async #load(): Promise<{ held: Held | undefined; others: boolean }> {
+    this.#identity = await this.#identify();
     const text = await this.#c.store.load();
-    const held = text ? parse(text, await this.#identity()) : undefined;
+    const held = text ? parse(text, this.#identity) : undefined;
     return { held, others: held?.token !== this.#held?.token };
   }
 
   /** Whose tokens are kept: a digest, for what names a credential may be its secret (an API key is). A page that came over
    * http has no digests; there no source takes another's tokens for its own. */
-  async #identity(): Promise<string> {
+  async #identify(): Promise<string> {
     if (!crypto.subtle) {
       return this.#instance;
     }
@@ -232,7 +234,7 @@ export class Renewer {
   }
 
   async #save(held: Held): Promise<void> {
-    await this.#c.store.save(JSON.stringify({ version: 1, identity: await this.#identity(), ...held }));
+    await this.#c.store.save(JSON.stringify({ version: 1, identity: this.#identity, ...held }));
   }
 }
 

@@ -179,7 +179,7 @@ export function isJSON(headers: Headers): boolean {
 /** The origin of a URL that secrets may be sent to. */
 export function originOf(url: string | URL, plainHTTP: boolean): string {
   const u = parse(url);
-  const loopback = /^(localhost|.*\.localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(u.hostname);
+  const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(u.hostname);
   if (u.protocol !== 'https:' && !(u.protocol === 'http:' && (loopback || plainHTTP))) {
     throw new TypeError(`${u.protocol}//${u.host}: secrets go over https; set plainHTTP for a network that nobody else can read`);
   }

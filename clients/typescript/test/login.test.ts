@@ -243,6 +243,14 @@ test('a session is ended even when its access token is over', async () => {
   assert.deepEqual(paths(), ['/auth/login', '/auth/logout', '/auth/refresh', '/auth/logout']);
 });
 
+test('a logout that cannot know whether the session is over says so', async () => {
+  const { server, source } = start();
+  server.answers(server.pair);
+  await source.token();
+  server.answers(noToken, 'lost');
+  await assert.rejects(server.clock.run(source.logout()), { reason: 'no_answer' });
+});
+
 test('a logout before any login asks nobody', async () => {
   const { server, source } = start();
   await source.logout();
