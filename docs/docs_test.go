@@ -271,7 +271,7 @@ func TestConfigurationsThatAreShownAreGood(t *testing.T) {
 
 func TestGoThatIsShownIsCompiled(t *testing.T) {
 	var code strings.Builder
-	for _, pattern := range []string{"../verify/*.go", "../gatehousetest/*.go"} {
+	for _, pattern := range []string{"../verify/*.go", "../gatehousetest/*.go", "../client/*.go"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %v", pattern, err)
