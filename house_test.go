@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"cmd/gatehouse", "gatehousetest", "bench/run", "e2e", "docs"},
 	{"internal/demo"},
 	{"internal/server"},
-	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/gateway"},
+	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/gateway"},
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},

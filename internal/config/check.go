@@ -21,11 +21,35 @@ func (l *loader) check() {
 	l.checkNames()
 	l.checkContracts()
 	l.checkCORS()
+	l.checkDocs()
 	l.checkTokens()
 	l.checkTimes()
 	l.checkLimits()
 	l.checkLater()
 	l.checkRoutes()
+}
+
+// mostEnvironments is how many a snippet can be switched between.
+const mostEnvironments = 8
+
+func (l *loader) checkDocs() {
+	seen := map[string]bool{}
+	for i, e := range l.c.Docs.Choices() {
+		at := fmt.Sprintf("docs.environments[%d]", i)
+		switch {
+		case i >= mostEnvironments:
+			l.problem(at, "is one more than the %d that a snippet can be switched between", mostEnvironments)
+		case e.Name == "" || e.URL == "":
+			l.problem(at, "is not a name and a URL: write Production=https://api.example.com")
+		case seen[e.Name]:
+			l.problem(at, "%s is there twice", quote(e.Name))
+		default:
+			if err := checkURL(e.URL, false); err != nil {
+				l.problem(at, "%s %w", quote(e.URL), err)
+			}
+		}
+		seen[e.Name] = true
+	}
 }
 
 func (l *loader) checkAddresses() {

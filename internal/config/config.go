@@ -7,6 +7,7 @@
 package config
 
 import (
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -17,7 +18,7 @@ import (
 // 10/s, 600/min, 100/h or 5000/d. A path that is not absolute is relative to the folder of the configuration file, or to
 // the working directory where there is none or a flag says it.
 type Config struct {
-	// The address for customers: the contracts, the gateway, /.well-known, /healthz, /readyz. Port 0 takes a free one.
+	// The address for customers: the contracts, the gateway, /.well-known, /docs, /healthz, /readyz. Port 0 takes a free one.
 	Listen string `yaml:"listen"`
 	// The address for operators: /metrics, /healthz, /readyz. Never open it to the internet.
 	AdminListen string `yaml:"admin_listen"`
@@ -85,7 +86,7 @@ type Config struct {
 	Refusals Refusals `yaml:"refusals"`
 	// The dashboards. They come in a later release.
 	Dashboard Dashboard `yaml:"dashboard"`
-	// Pages for customers at /docs. They come in a later release.
+	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values.
 	Docs Docs `yaml:"docs"`
 	// The log goes to standard error. No secret is ever in it.
 	Log Log `yaml:"log"`
@@ -296,10 +297,30 @@ type Dashboard struct {
 
 // Docs is pages for customers.
 type Docs struct {
-	Enabled      bool     `yaml:"enabled"`
-	Title        string   `yaml:"title"`
-	Support      string   `yaml:"support"`
+	Enabled bool `yaml:"enabled"`
+	// What the pages are called. Empty: API access.
+	Title string `yaml:"title"`
+	// Whom customers ask: a sentence, with an address in it.
+	Support string `yaml:"support"`
+	// The deployments that customers may call, each as Name=https://api.example.com, at most eight: every snippet can be
+	// switched between them. Empty: this one alone, at public_url.
 	Environments []string `yaml:"environments"`
+}
+
+// An Environment is one of [Docs.Environments].
+type Environment struct {
+	Name string
+	URL  string // without a slash at its end
+}
+
+// Choices are the environments, taken apart.
+func (d Docs) Choices() []Environment {
+	var all []Environment
+	for _, e := range d.Environments {
+		name, url, _ := strings.Cut(e, "=")
+		all = append(all, Environment{strings.TrimSpace(name), strings.TrimSuffix(strings.TrimSpace(url), "/")})
+	}
+	return all
 }
 
 // Log is what the server tells.

@@ -196,7 +196,9 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"redis: redis://r/\n", "gatehouse.yaml:1: redis: comes in a later release; this one keeps limits in memory"},
 		{"tls: {acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:1: tls.acme.hosts: comes in a later release; this one reads certificates from files, see tls.cert_file"},
 		{"dashboard: {enabled: false}\n", "gatehouse.yaml:1: dashboard.enabled: comes in a later release; this one has none, and the command line for everything"},
-		{"docs: {title: x}\n", "gatehouse.yaml:1: docs.title: comes in a later release; this one has none"},
+		{"docs: {environments: [production]}\n", "gatehouse.yaml:1: docs.environments[0]: is not a name and a URL: write Production=https://api.example.com"},
+		{"docs: {environments: ['A=https://a', 'A=https://b']}\n", `gatehouse.yaml:1: docs.environments[1]: "A" is there twice`},
+		{"docs: {environments: ['A=ftp://a']}\n", `gatehouse.yaml:1: docs.environments[0]: "ftp://a" does not begin with http:// or https://: write https://api.example.com`},
 
 		// Several upstreams.
 		{"routes:\n- path: /a\n  public: true\n  upstream:\n  - http://a\n  - http://b?c\n  - http://a/\n", "gatehouse.yaml:6: routes[0].upstream[1]: \"http://b?c\" has a query or a fragment: leave it out\n" +

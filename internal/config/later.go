@@ -20,7 +20,6 @@ func later() []postponed {
 		{"redis", "keeps limits in memory"},
 		{"tls.acme", "reads certificates from files, see tls.cert_file"},
 		{"dashboard", "has none, and the command line for everything"},
-		{"docs", "has none"},
 	}
 }
 

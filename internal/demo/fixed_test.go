@@ -41,7 +41,9 @@ func sandbox(t *testing.T, dir string) (base string, stop func()) {
 	out := new(paper)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, Config{Listen: "127.0.0.1:0", Dir: dir, Fixed: true, Program: "gatehouse", Out: out}) }()
+	go func() {
+		ended <- Run(ctx, Config{Listen: "127.0.0.1:0", Dir: dir, Fixed: true, Program: "gatehouse", Out: out})
+	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

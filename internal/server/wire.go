@@ -16,6 +16,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/oauth"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/manual"
 	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -65,6 +66,13 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		contracts[i].CrossOrigin = true
 	}
 	own := append(contracts, s.health("/healthz", s.alive), s.health("/readyz", s.readiness))
+	if c.Docs.Enabled {
+		pages, err := manual.New(manualOf(c))
+		if err != nil {
+			return nil, err
+		}
+		own = append(own, pages.Addresses()...)
+	}
 	next, err := s.buildGateway(u, words)
 	if err != nil {
 		return nil, err
@@ -94,6 +102,21 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 			{Prefix: "", Contract: auth.Liquid, Refuse: words[auth.Liquid]},
 		},
 	})
+}
+
+// manualOf is what the pages for customers say of this server.
+func manualOf(c *config.Config) manual.Config {
+	m := manual.Config{
+		Title: c.Docs.Title, Support: c.Docs.Support, PublicURL: c.PublicURL, Issuer: c.Issuer, Header: c.Contracts.Liquid.Header,
+		Spoken: c.Contracts.Enabled, Origins: len(c.CORS.AllowedOrigins) > 0,
+		AccessLifetime: c.Tokens.AccessToken.Lifetime, Renewal: c.Tokens.AccessToken.MaxRenewal, OrderLifetime: c.Tokens.OrderAPI.Lifetime,
+		LoginLifetime: c.Tokens.B2B.AccessLifetime, RefreshLifetime: c.Tokens.B2B.RefreshLifetime, ReuseLeeway: c.Tokens.B2B.ReuseLeeway,
+		OAuthLifetime: c.Tokens.OAuth.Lifetime,
+	}
+	for _, e := range c.Docs.Choices() {
+		m.Environments = append(m.Environments, manual.Environment(e))
+	}
+	return m
 }
 
 // newCORS says which pages may call, and what they may send: what any contract or the gateway reads, what the published SDK

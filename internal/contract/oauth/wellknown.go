@@ -1,8 +1,6 @@
 package oauth
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -74,29 +72,11 @@ func published(path string, body func() []byte, maxAge time.Duration) web.Addres
 	cacheControl := []string{"public, max-age=" + strconv.FormatInt(max(0, int64(maxAge/time.Second)), 10)}
 	get := func(w http.ResponseWriter, r *web.Request) error {
 		document := body()
-		sum := sha256.Sum256(document)
-		tag := `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
-		h := w.Header()
-		h["Cache-Control"] = cacheControl
-		h["Etag"] = []string{tag}
-		if matches(r.Header["If-None-Match"], tag) {
-			w.WriteHeader(http.StatusNotModified)
+		w.Header()["Cache-Control"] = cacheControl
+		if web.NotModified(w, r, web.Tag(document)) {
 			return nil
 		}
 		return web.Reply(w, http.StatusOK, document)
 	}
 	return web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: get}}
-}
-
-// matches says whether one of the values of If-None-Match names tag (RFC 9110, section 13.1.2: weak comparison).
-func matches(values []string, tag string) bool {
-	for _, value := range values {
-		for one := range strings.SplitSeq(value, ",") {
-			one = strings.TrimSpace(one)
-			if one == "*" || strings.TrimPrefix(one, "W/") == tag {
-				return true
-			}
-		}
-	}
-	return false
 }
