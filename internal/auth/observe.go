@@ -13,7 +13,7 @@ const (
 	DidLogin      = "login"    // username and password to a pair
 	DidRefresh    = "refresh"
 	DidLogout     = "logout"
-	DidVerify     = "verify" // a call through a route
+	DidVerify     = "verify" // a call through a route, or one that another proxy asked about
 	DidRenew      = "renew"
 	DidIntrospect = "introspect"
 	DidRevoke     = "revoke"

@@ -44,9 +44,8 @@ var noStore = []string{"no-store"}
 // A desk answers the proxies of one dialect.
 type desk struct {
 	dialect
-	g      *Gateway
-	trusts func(netip.Addr) bool
-	first  func(*web.Request) error
+	g     *Gateway
+	first func(*web.Request) error
 }
 
 // Authz returns the addresses where other proxies ask what may be done with a call. They answer peers that trusts knows, and
@@ -56,24 +55,17 @@ func (g *Gateway) Authz(trusts func(netip.Addr) bool, first func(*web.Request) e
 	if first == nil {
 		first = func(*web.Request) error { return nil }
 	}
+	from := func(r *web.Request) bool { return trusts(r.Caller.Peer) }
 	var all []web.Address
 	for _, d := range dialects {
-		answers := &desk{d, g, trusts, first}
-		all = append(all, web.Address{Path: d.path, Prefix: d.method == "", Any: answers.serve, Did: auth.DidVerify})
+		answers := &desk{d, g, first}
+		all = append(all, web.Address{Path: d.path, Prefix: d.method == "", From: from, Any: answers.serve, Did: auth.DidVerify})
 	}
 	return all
 }
 
 // serve answers 200 if the call may pass, with everything that there is to say of its caller.
 func (d *desk) serve(w http.ResponseWriter, r *web.Request) error {
-	if !d.trusts(r.Caller.Peer) {
-		// Nothing tells this address from one that is unknown.
-		r.Seen.Route, r.Seen.Did = "", auth.DidOther
-		if err := d.first(r); err != nil {
-			return err
-		}
-		return &web.StatusError{Status: http.StatusNotFound}
-	}
 	route, who, err := d.judge(r)
 	if err != nil {
 		if d.narrow {

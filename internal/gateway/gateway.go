@@ -1,8 +1,8 @@
 // Package gateway stands in front of the APIs: it finds the route that a call belongs to, has its token judged, and
 // forwards it with the caller's identity in headers that only it can set. A call that asks for a new token in its body gets
-// it in the answer's. A call that becomes a WebSocket lasts for as long as it would be let in anew. Whether a token is good,
-// and whether there is to be a new one, it leaves to gate, the path check and the framing to web, and the words of a refusal
-// to whoever gives it a route: it knows no contract.
+// it in the answer's. A call that becomes a WebSocket lasts for as long as it would be let in anew. Another proxy may ask for
+// the verdict alone, and forward the call itself. Whether a token is good, and whether there is to be a new one, it leaves to
+// gate, the path check and the framing to web, and the words of a refusal to whoever gives it a route: it knows no contract.
 //
 // The invariant: what reaches an API is exactly what was judged (one host and path, one method, one token, or a public
 // route), no credential is passed on, and every header that tells the API who is calling has one value, ours, or none. Bodies

@@ -31,6 +31,9 @@ type Address struct {
 	Prefix  bool
 	Methods map[string]Handler // by exact method: HEAD is not GET
 	Any     Handler            // for the methods that Methods does not name; nil: they are refused
+	// From says whose requests the address is there for. To others nothing tells it from one that is unknown. nil:
+	// everybody's.
+	From func(*Request) bool
 	// Contract and Refuse say whose words errors are told in. Without Refuse it is as where no route matches.
 	Contract auth.Contract
 	Refuse   Refuse
@@ -237,6 +240,9 @@ func (f *Floor) serve(w *writer, r *Request) error {
 	f.routed(r, path, query)
 
 	a := f.address(path)
+	if a != nil && a.From != nil && !a.From(r) {
+		a = nil
+	}
 	if a != nil {
 		r.Seen.Route = a.Path
 		if a.Refuse != nil {

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +128,26 @@ func TestAnAddressThatIsAPrefix(t *testing.T) {
 		a := s.Send(t, c.request)
 		if a.Status != c.status || a.Body != c.body || a.Seen.Route != c.route {
 			t.Errorf("%s: %d %s at %q, want %d %s at %q", c.request, a.Status, a.Body, a.Seen.Route, c.status, c.body, c.route)
+		}
+	}
+}
+
+// Whom an address is not there for sees what he would see where there is none.
+func TestAnAddressThatIsNotForEverybody(t *testing.T) {
+	mine := func(r *web.Request) bool { return r.Header.Get("Mine") != "" }
+	s := webtest.Serve(t, web.Config{
+		Own: []web.Address{
+			{Path: "/own", Prefix: true, From: mine, Methods: get(ok), Refuse: says("own"), Contract: auth.B2B, Limited: true, Did: auth.DidVerify},
+		},
+		Attempt:   func(*auth.Caller) error { t.Error("it was an attempt"); return nil },
+		CORS:      web.CORS{Origins: []string{"https://a"}, Methods: func(*web.Request) (route, methods string) { return }},
+		Next:      func(http.ResponseWriter, *web.Request) error { return &web.StatusError{Status: 404} },
+		Fallbacks: fallbacks,
+	})
+	for _, request := range []string{"GET", "HEAD", "POST", "OPTIONS"} {
+		known, unknown := s.Send(t, request+" /own\nOrigin: https://a"), s.Send(t, request+" /owl\nOrigin: https://a")
+		if known.Status != 404 || known.Body != unknown.Body || !maps.EqualFunc(known.Header, unknown.Header, slices.Equal) || known.Seen.Route != "" || known.Seen.Did != auth.DidOther || known.Seen.Contract != auth.Liquid {
+			t.Errorf("%s: got %d %s %v, observed %+v", request, known.Status, known.Body, known.Header, known.Seen)
 		}
 	}
 }
