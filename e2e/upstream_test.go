@@ -20,6 +20,7 @@ type call struct {
 	Method, Path, Query string
 	Header              http.Header
 	Body                string
+	Target              string // as it stood in the request line
 }
 
 // newUpstream answers every request with what answer says, as JSON.
@@ -31,7 +32,7 @@ func newUpstream(t *testing.T, answer func(call) string) *upstream {
 		if err != nil {
 			t.Errorf("upstream: %v", err)
 		}
-		c := call{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Clone(), string(body)}
+		c := call{r.Method, r.URL.Path, r.URL.RawQuery, r.Header.Clone(), string(body), r.RequestURI}
 		u.mu.Lock()
 		u.calls = append(u.calls, c)
 		u.mu.Unlock()
