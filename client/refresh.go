@@ -89,7 +89,8 @@ func (c *Client) leave(ctx context.Context, s *state, unknown bool, err error) e
 }
 
 // Logout ends all sessions of a [Login], on every machine: all tokens of its account that a username and password were
-// presented for. It does nothing if no session is known here. [Client.Token] and calls log in again.
+// presented for. It does nothing if no session is known here, or if it is known that the one there was is over. Where nobody
+// can know, it logs in to log out. [Client.Token] and calls log in again.
 //
 // Of other credentials the error is [errors.ErrUnsupported]: their contracts have no logout.
 func (c *Client) Logout(ctx context.Context) error {
@@ -122,30 +123,36 @@ func (c *Client) Logout(ctx context.Context) error {
 
 // logout ends the session of s, if there is one.
 func (c *Client) logout(r *run, s *state) error {
-	token, fresh := "", false
+	if s.Token == "" && s.Refresh == "" {
+		return nil
+	}
 	if t := c.stored(s); t != nil {
-		token = t.value
-	}
-	for {
-		if token == "" { // only an access token can log out
-			g, err := c.refresh(r, s)
-			if errors.Is(err, errLogIn) {
-				return nil // there is no session
-			}
-			if err != nil {
-				return err
-			}
-			token, fresh = c.keep(r.work, s, g).value, true
+		err := c.end(r, t.value)
+		if !errors.Is(err, ErrUnauthorized) || errors.Is(err, ErrTokenRevoked) {
+			return over(err)
 		}
-		err := c.end(r, token)
-		if !errors.Is(err, ErrUnauthorized) || fresh {
-			if errors.Is(err, ErrUnauthorized) {
-				return nil
-			}
-			return err
-		}
-		token = "" // it is dead, and its session perhaps not
+		// The token is no good, and its session perhaps is.
 	}
+	if s.Refresh != "" && s.Key == "" && !c.theirs().Before(s.RefreshExpires) {
+		return nil
+	}
+	g, err := c.refresh(r, s) // only an access token can log out
+	if errors.Is(err, errLogIn) {
+		c.giveUp(r.work, s)
+		g, err = c.exchange(r)
+	}
+	if err != nil {
+		return err
+	}
+	return over(c.end(r, c.keep(r.work, s, g).value))
+}
+
+// over is the error of a logout: that the token is dead is none, for that is what was wanted.
+func over(err error) error {
+	if errors.Is(err, ErrUnauthorized) {
+		return nil
+	}
+	return err
 }
 
 // end sends a logout. It may be done twice: the second time the token is no good.

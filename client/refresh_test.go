@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/client"
 )
 
@@ -282,11 +283,11 @@ func TestLogout(t *testing.T) {
 	}
 	h.wire.wants("an expired token", refresh, logout)
 
-	// Somebody else was first: nothing is left to end, but for a call to find that out.
+	// The refresh token is refused, which says nothing of other sessions.
 	if err := other.Logout(t.Context()); err != nil {
 		t.Error(err)
 	}
-	h.wire.wants("a session that is over", refresh)
+	h.wire.wants("a session that is over", refresh, login, logout)
 	token(t, c)
 	token(t, other)
 	if err := other.Logout(t.Context()); err != nil {
@@ -296,7 +297,7 @@ func TestLogout(t *testing.T) {
 	if err := c.Logout(t.Context()); err != nil {
 		t.Error(err)
 	}
-	h.wire.wants("a token that is dead", logout, refresh)
+	h.wire.wants("a token that is dead", logout)
 
 	// Lost answers, and the second try.
 	token(t, c)
@@ -305,7 +306,47 @@ func TestLogout(t *testing.T) {
 	if err := c.Logout(t.Context()); err != nil {
 		t.Error(err)
 	}
-	h.wire.wants("a lost answer", logout, "sleep 0s", logout, refresh)
+	h.wire.wants("a lost answer", logout, "sleep 0s", logout)
+
+	// A refresh was spent, and nobody has what it gave: its session must end all the same.
+	token(t, c)
+	var lost string
+	h.Clock.Advance(2 * time.Hour)
+	h.wire.on(times(4, "/auth/refresh", func(req *http.Request) (*http.Response, error) {
+		res, err := h.wire.next.RoundTrip(req)
+		if err != nil {
+			return nil, err
+		}
+		defer res.Body.Close()
+		var pair api.PairAnswer
+		if err := json.NewDecoder(res.Body).Decode(&pair); err != nil {
+			t.Error(err)
+		}
+		lost = pair.Data.AccessToken
+		return nil, io.ErrUnexpectedEOF
+	}))
+	if _, err := c.Token(t.Context()); err == nil {
+		t.Error("it was not lost")
+	}
+	h.alive(lost)
+	h.Clock.Advance(10 * time.Second)
+	h.wire.passed()
+	if err := c.Logout(t.Context()); err != nil {
+		t.Error(err)
+	}
+	h.wire.wants("a session that nobody has", login, logout)
+	if got := h.try(lost); got != http.StatusUnauthorized {
+		t.Errorf("after the logout its token is answered with %d", got)
+	}
+
+	// The refresh token has expired.
+	token(t, c)
+	h.Clock.Advance(8 * 24 * time.Hour)
+	h.wire.passed()
+	if err := c.Logout(t.Context()); err != nil {
+		t.Error(err)
+	}
+	h.wire.wants("a session that expired")
 	token(t, c)
 	h.wire.on(once("/auth/logout", always(403, `{"error":{"name":"ForbiddenError","code":"FORBIDDEN","message":"IP address not authorized"}}`)))
 	if err := c.Logout(t.Context()); !errors.Is(err, client.ErrAddressNotAllowed) {
