@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -122,10 +123,15 @@ func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) 
 // newDB opens a new, migrated database that has been set up.
 func newDB(t testing.TB, path string) *DB {
 	t.Helper()
+	return newDBAt(t, path, nil)
+}
+
+func newDBAt(t testing.TB, path string, now func() time.Time) *DB {
+	t.Helper()
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "gatehouse.db")
 	}
-	db, err := Open(t.Context(), Config{Path: path, Create: true})
+	db, err := Open(t.Context(), Config{Path: path, Create: true, Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

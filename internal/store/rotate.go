@@ -25,12 +25,16 @@ import (
 // A session that has ended, or whose account or credential is dead, is [auth.ErrEnded]; one that is unknown or expired, or
 // a generation that was never made, [auth.ErrBadRefresh]; these change nothing. The scope of the new pair is what the
 // session and the credential both have. Errors tell whom they are about.
+//
+// Within the leeway is what was asked within it, however long it waited for its turn: a disk that stands still for longer must
+// not make thieves of those who raced.
 func (db *DB) RotateSession(ctx context.Context, id auth.SessionID, spend auth.Spend) (s auth.Session, replayed bool, err error) {
 	type outcome struct {
 		session  auth.Session
 		replayed bool
 		refused  error // an outcome: what it did, ending the session, must be committed
 	}
+	asked := db.Now()
 	o, err := update(ctx, db, func(t *tx) (o outcome, err error) {
 		now := db.Now()
 		if !spend.AddressRefused {
@@ -39,7 +43,7 @@ func (db *DB) RotateSession(ctx context.Context, id auth.SessionID, spend auth.S
 				return o, err
 			}
 		}
-		o.session, o.replayed, o.refused, err = t.spendWithCare(id, spend, now)
+		o.session, o.replayed, o.refused, err = t.spendWithCare(id, spend, asked, now)
 		return o, err
 	})
 	if err == nil {
@@ -97,14 +101,16 @@ type spending struct {
 	deadBelow        auth.Position // the higher one, of the account's sessions and of the credential
 	scope            string        // of the credential, as far as it goes into tokens
 	maxAge           time.Duration
-	now              time.Time
+	asked            time.Time // when the refresh was asked for
+	now              time.Time // when its turn has come
 }
 
 // PeekSession returns the session as a refresh of this generation would find it now, and changes nothing: its scope is that of
 // the pair that there would be. What could not be spent is the error that [DB.RotateSession] has for it; a generation that was
 // spent is [auth.ErrReused], however lately.
 func (db *DB) PeekSession(ctx context.Context, id auth.SessionID, generation int64, maxAge time.Duration) (auth.Session, error) {
-	p := spending{maxAge: maxAge, now: db.Now()}
+	now := db.Now()
+	p := spending{maxAge: maxAge, asked: now, now: now}
 	err := db.read(ctx, func(c *conn) error { return p.read(c.one, id) })
 	if err == nil {
 		_, why := p.judge(auth.Spend{Generation: generation})
@@ -139,8 +145,8 @@ func (p *spending) about() auth.Subject {
 }
 
 // spendWithCare reads everything, decides, and does what was decided.
-func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, now time.Time) (s auth.Session, replayed bool, refused, err error) {
-	p := spending{maxAge: spend.MaxAge, now: now}
+func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, asked, now time.Time) (s auth.Session, replayed bool, refused, err error) {
+	p := spending{maxAge: spend.MaxAge, asked: asked, now: now}
 	err = p.read(t.one, id)
 	if errors.Is(err, auth.ErrBadRefresh) {
 		return s, false, err, nil
@@ -186,7 +192,7 @@ func (p *spending) judge(spend auth.Spend) (verdict, *auth.Error) {
 		return firstUse, auth.ErrEnded
 	case spend.Generation == p.Generation:
 		return firstUse, p.barred()
-	case spend.Generation < p.Generation-1 || !p.now.Before(p.RotatedAt.Add(spend.Leeway)):
+	case spend.Generation < p.Generation-1 || !p.asked.Before(p.RotatedAt.Add(spend.Leeway)):
 		return reuse, auth.ErrReused
 	case spend.IdempotencyDigest != nil && bytes.Equal(spend.IdempotencyDigest, p.RotatedUnder):
 		return replay, p.barred()
