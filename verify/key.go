@@ -30,7 +30,7 @@ const (
 type Key struct {
 	ID        string
 	Algorithm Algorithm
-	header    string
+	header    string // of tokens
 	verify    func(signed string, signature []byte) bool
 }
 
@@ -70,12 +70,21 @@ func NewKey(id string, algorithm Algorithm, material any) (*Key, error) {
 	if k.verify == nil {
 		return nil, fmt.Errorf("verify: key %s: a %T does not fit algorithm %q", id, material, algorithm)
 	}
-	k.header = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + string(algorithm) + `","typ":"JWT","kid":"` + id + `"}`))
+	k.header = k.HeaderOf("JWT")
 	return k, nil
 }
 
 // Header is the first segment of every token that this key signs, as it stands in the token.
 func (k *Key) Header() string { return k.header }
+
+// RevocationsType is the typ of what the revocation feed answers. It keeps those answers apart from tokens: each is
+// looked up by its whole header, so neither passes for the other, though one key signs both.
+const RevocationsType = "gatehouse-revocations+jwt"
+
+// HeaderOf is the first segment of what this key signs that is of the type typ; of tokens it is [Key.Header].
+func (k *Key) HeaderOf(typ string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + string(k.Algorithm) + `","typ":"` + typ + `","kid":"` + k.ID + `"}`))
+}
 
 // Verify says whether signature is this key's over signed, the token up to its second dot.
 func (k *Key) Verify(signed string, signature []byte) bool { return k.verify(signed, signature) }

@@ -46,6 +46,8 @@ type Facts struct {
 	now    func() time.Time
 
 	mu          sync.RWMutex
+	incarnation string
+	at          auth.Position // what follows is of this position
 	accounts    map[auth.AccountID]*account
 	credentials map[auth.CredentialID]*credential
 	sessions    map[auth.SessionID]time.Time // revoked, until when to remember
@@ -64,6 +66,7 @@ type account struct {
 	allowlist limit.Allowlist
 	requests  auth.Rate
 	ref       string
+	until     time.Time // when deadBelow need not be known any more
 }
 
 // credential is what was taken from a credential lately.
@@ -105,7 +108,7 @@ func (f *Facts) Load(ctx context.Context) (incarnation string, at auth.Position,
 	}
 	accounts := make(map[auth.AccountID]*account, len(all.Accounts))
 	for _, a := range all.Accounts {
-		accounts[a.ID] = newAccount(a)
+		accounts[a.ID] = f.newAccount(a)
 	}
 	credentials := make(map[auth.CredentialID]*credential, len(all.Credentials))
 	for _, c := range all.Credentials {
@@ -121,6 +124,7 @@ func (f *Facts) Load(ctx context.Context) (incarnation string, at auth.Position,
 			sessions[id] = until
 		}
 	}
+	f.incarnation, f.at = all.Incarnation, all.Position
 	f.accounts, f.credentials, f.sessions = accounts, credentials, sessions
 	f.mu.Unlock()
 	f.forget(func() { f.cache.InvalidateAll() })
@@ -152,7 +156,7 @@ func (f *Facts) Apply(ctx context.Context, changes []auth.Change) error {
 		delete(f.accounts, id)
 	}
 	for _, a := range now.Accounts {
-		f.accounts[a.ID] = newAccount(a)
+		f.accounts[a.ID] = f.newAccount(a)
 	}
 	for _, c := range now.Credentials {
 		f.credentials[c.ID] = f.newCredential(c)
@@ -161,6 +165,7 @@ func (f *Facts) Apply(ctx context.Context, changes []auth.Change) error {
 		if c.Of == auth.ChangedSession {
 			f.sessions[c.Session] = c.Until
 		}
+		f.at = c.Number
 	}
 	f.mu.Unlock()
 	if len(credentials) > 0 {
@@ -173,10 +178,10 @@ func (f *Facts) Apply(ctx context.Context, changes []auth.Change) error {
 	return nil
 }
 
-func newAccount(a auth.Account) *account {
+func (f *Facts) newAccount(a auth.Account) *account {
 	return &account{
 		suspended: a.Suspended(), deadBelow: a.DeadBelow, allowlist: limit.NewAllowlist(a.Allowlist),
-		requests: a.Requests, ref: a.Ref,
+		requests: a.Requests, ref: a.Ref, until: a.RestrictedAt.Add(f.config.Keep()),
 	}
 }
 

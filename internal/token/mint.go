@@ -3,7 +3,9 @@ package token
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -61,18 +63,47 @@ func (r *Rings) mint(s *signer, o Order, now time.Time) (string, error) {
 
 // token signs a payload: header, payload and signature in base64url (RFC 7515, section 7.1).
 func (s *signer) token(payload []byte) (string, error) {
-	header := s.key.Header()
+	out, err := s.jws(s.key.Header(), payload)
+	return string(out), err
+}
+
+func (s *signer) jws(header string, payload []byte) ([]byte, error) {
 	out := make([]byte, 0, len(header)+2+base64.RawURLEncoding.EncodedLen(len(payload))+base64.RawURLEncoding.EncodedLen(256))
 	out = append(out, header...)
 	out = append(out, '.')
 	out = base64.RawURLEncoding.AppendEncode(out, payload)
 	signature, err := s.sign(out)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	out = append(out, '.')
-	out = base64.RawURLEncoding.AppendEncode(out, signature)
-	return string(out), nil
+	return base64.RawURLEncoding.AppendEncode(out, signature), nil
+}
+
+// ErrNoPublicKey says that every signing key is a shared secret, so that nobody elsewhere could check a signature.
+var ErrNoPublicKey = errors.New("no signing key is in the key set")
+
+// Sign signs something other than a token for whoever has the key set: typ stands in its header, and no token's is the same.
+// The key is the one that signs tokens, or, where that is a shared secret, the one before it that is not; without any the error
+// is [ErrNoPublicKey].
+func (r *Rings) Sign(typ string, payload []byte, now time.Time) ([]byte, error) {
+	ring := slices.DeleteFunc(slices.Clone(r.state.Load().signing), func(s *signer) bool { return s.public == nil })
+	if len(ring) == 0 {
+		return nil, ErrNoPublicKey
+	}
+	s := signerAt(ring, now)
+	return s.jws(s.key.HeaderOf(typ), payload)
+}
+
+// Revoked names the keys for access tokens that were revoked, as long as somebody may hold a token of theirs.
+func (r *Rings) Revoked() []auth.KeyID {
+	var ids []auth.KeyID
+	for _, row := range r.state.Load().rows {
+		if row.Ring == auth.SigningRing && !row.RevokedAt.IsZero() {
+			ids = append(ids, row.ID)
+		}
+	}
+	return ids
 }
 
 // A Pair is what a login or a refresh hands out.

@@ -326,6 +326,52 @@ func TestARevokedKeySignsNothingAndHasASuccessorAtOnce(t *testing.T) {
 	if err := w.good(w.mint()); err != nil {
 		t.Error(err)
 	}
+	if got := w.Revoked(); !slices.Equal(got, []auth.KeyID{row.ID}) {
+		t.Errorf("revoked are %v, want %s", got, row.ID)
+	}
+}
+
+func TestWhatIsSignedForOthersIsNoToken(t *testing.T) {
+	for _, algorithm := range []verify.Algorithm{verify.EdDSA, verify.ES256, verify.RS256} {
+		w := newWorld(t, algorithm)
+		_, payload, _ := strings.Cut(w.mint(), ".")
+		payload, _, _ = strings.Cut(payload, ".")
+		claims, err := strict.DecodeString(payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed, err := w.Sign(verify.RevocationsType, claims, w.now) // a token in all but the header
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := w.good(string(signed)); !errors.Is(err, verify.ErrSignature) {
+			t.Errorf("%s: taken for a token: %v", algorithm, err)
+		}
+		for _, s := range w.state.Load().signing {
+			end := strings.LastIndexByte(string(signed), '.')
+			signature, err := strict.DecodeString(string(signed[end+1:]))
+			if err != nil || !s.key.Verify(string(signed[:end]), signature) {
+				t.Errorf("%s: the key does not know its own signature (%v)", algorithm, err)
+			}
+		}
+	}
+}
+
+func TestWhereEveryKeyIsASharedSecretNothingIsSignedForOthers(t *testing.T) {
+	w := newWorld(t, verify.HS256)
+	if _, err := w.Sign("other", nil, w.now); !errors.Is(err, ErrNoPublicKey) {
+		t.Errorf("got %v, want %v", err, ErrNoPublicKey)
+	}
+	w = newWorld(t, verify.EdDSA)
+	w.Rings.config.Algorithm = verify.HS256
+	w.upkeep()
+	w.now = w.now.Add(24 * time.Hour)
+	if header, _, _ := strings.Cut(w.mint(), "."); header == headerOf(w, w.store.rows[0].ID) {
+		t.Fatal("the test is about a ring that went over to HS256")
+	}
+	if _, err := w.Sign("other", nil, w.now); err != nil {
+		t.Errorf("the former key is still in the key set: %v", err)
+	}
 }
 
 func TestAWrongMasterKeyOrAMovedRowStopsTheLoad(t *testing.T) {
