@@ -17,16 +17,16 @@ const module = "github.com/gatehouse/gatehouse/"
 // floors are the rooms from the top of the house to its ground. A room may import rooms of lower floors only: rooms of one
 // floor do not know one another.
 var floors = [][]string{
-	{"cmd/gatehouse", "gatehousetest", "bench/run", "e2e", "docs"},
+	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "docs"},
 	{"internal/demo"},
 	{"internal/server"},
-	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/gateway"},
+	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway"},
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},
 	{"internal/secret", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/store/storetest"},
 	{"internal/store"},
-	{"internal/auth", "client"},
+	{"internal/auth", "client", "verify/remote"},
 	{"verify", "api", "bench/floor"},
 }
 
@@ -34,13 +34,15 @@ var floors = [][]string{
 var only = map[string][]string{
 	"internal/store": {"internal/server", "internal/store/storetest", "cmd/gatehouse", "e2e"},
 	"client":         {}, // it is for others
+	"verify/remote":  {"verify/remote/example"},
 }
 
 // outside is what rooms that stand apart from the rest import besides the standard library.
 var outside = map[string][]string{
-	"verify": nil,
-	"api":    nil,
-	"client": {module + "api", "golang.org/x/oauth2"},
+	"verify":        nil,
+	"verify/remote": {module + "verify"},
+	"api":           nil,
+	"client":        {module + "api", "golang.org/x/oauth2"},
 }
 
 type pkg struct {

@@ -385,10 +385,11 @@ type Served struct {
 // OperatorScopes begin so: they are given by operators only, are put into no token and open no route.
 const OperatorScopes = "gatehouse:"
 
-// What an OAuth client may do with tokens of accounts that are not its own.
+// What an OAuth client may do with what is not its own account's.
 const (
-	ScopeIntrospect = OperatorScopes + "introspect"
-	ScopeRevoke     = OperatorScopes + "revoke"
+	ScopeIntrospect  = OperatorScopes + "introspect"  // tokens
+	ScopeRevoke      = OperatorScopes + "revoke"      // tokens
+	ScopeRevocations = OperatorScopes + "revocations" // read the revocation feed
 )
 
 // TokenScope is the part of a credential's scope that goes into tokens.

@@ -39,6 +39,7 @@ func (s *Server) listen(ctx context.Context) error {
 	}
 	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire
 	s.public = web.NewServer(s.listener.Handler(http.HandlerFunc(s.serve)), errorLog)
+	s.public.RegisterOnShutdown(s.feed.Stop) // or who waits for revocations would be waited for
 	s.admin = web.NewServer(s.adminListen.Handler(s.adminHandler()), log.New(io.Discard, "", 0))
 	return nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/changes"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/feed"
 	"github.com/gatehouse/gatehouse/internal/gate"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
@@ -59,6 +60,7 @@ type Server struct {
 	metrics  *metrics.Metrics
 	facts    *facts.Facts
 	follower *changes.Follower
+	feed     *feed.Feed
 	limiter  *limit.Limiter
 	upgraded gateway.Upgraded
 	usage    *usage.Counter
@@ -127,8 +129,14 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	s.feed, err = feed.New(feed.Config{
+		Facts: s.facts, Rings: rings, Issuer: c.Issuer, Age: func() time.Duration { return s.follower.Age() }, Now: db.Now,
+	})
+	if err != nil {
+		return err
+	}
 	s.follower, err = changes.New(changes.Config{
-		Log: db, Root: s.facts, Others: []changes.Holder{ringsHolder{rings}},
+		Log: db, Root: s.facts, Others: []changes.Holder{ringsHolder{rings}, s.feed}, // which tells what both have applied
 		Replica:      auth.Replica{ID: secret.Mint(8), Version: s.options.Version, Listens: c.Listen},
 		MaxStaleness: c.Revocation.MaxStaleness, Logger: s.log, Now: db.Now, Propagated: s.metrics.Propagated,
 	})

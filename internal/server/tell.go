@@ -116,7 +116,9 @@ func (s *Server) watch(c *config.Config) {
 			hits, misses, size := s.facts.CacheStats()
 			return metrics.CacheStats{Entries: int64(size), Bound: int64(c.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
 		}}},
-		Queues: []metrics.Queue{{Name: "writes", Length: s.opened.DB.Waiting}},
+		Queues: []metrics.Queue{
+			{Name: "writes", Length: s.opened.DB.Waiting}, {Name: "feed", Length: s.feed.Waiting},
+		},
 	})
 }
 

@@ -73,6 +73,9 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		}
 		own = append(own, pages.Addresses()...)
 	}
+	if c.Contracts.OAuth.Enabled {
+		own = append(own, oauthContract.Scoped(s.feed.Address(), auth.ScopeRevocations))
+	}
 	next, err := s.buildGateway(u, words)
 	if err != nil {
 		return nil, err

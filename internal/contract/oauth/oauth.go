@@ -29,6 +29,8 @@ type Gate interface {
 	Introspect(ctx context.Context, p auth.Presented, raw string, from auth.Caller) (verify.Principal, auth.Served, error)
 	// RevokeFor ends the session of a token, if it is for this client to end.
 	RevokeFor(ctx context.Context, p auth.Presented, raw string, from auth.Caller) (auth.Served, error)
+	// Scoped says which client this is, if an operator gave it the scope.
+	Scoped(ctx context.Context, p auth.Presented, scope string, from auth.Caller) (auth.Subject, error)
 	// Failed counts a credential that was no good before it could be asked about, and returns what becomes of the request.
 	Failed(from auth.Caller, err error) error
 }

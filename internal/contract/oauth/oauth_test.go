@@ -63,6 +63,14 @@ func (g *gate) ExchangeFor(_ context.Context, p auth.Presented, ask auth.Ask, fr
 	return g.grant, g.err
 }
 
+func (g *gate) Scoped(_ context.Context, p auth.Presented, scope string, _ auth.Caller) (auth.Subject, error) {
+	g.presented = append(g.presented, p)
+	if scope != "gatehouse:sometimes" {
+		return auth.Subject{}, auth.ErrInsufficientScope
+	}
+	return auth.Subject{Account: 100001, Credential: p.ID, Secret: 1}, g.err
+}
+
 func (g *gate) Failed(_ auth.Caller, err error) error {
 	g.failures = append(g.failures, err)
 	if g.failed != nil {
