@@ -343,6 +343,8 @@ type Route struct {
 	// The API: http://host:port, with a path that is put before the request's if you like; or a list of these, if it runs
 	// on several servers that can each take every call. Empty: the route is for forward-auth only, and 404 at the gateway.
 	Upstream URLs `yaml:"upstream"`
+	// How upstreams with https:// are known for what they say they are.
+	UpstreamTLS UpstreamTLS `yaml:"upstream_tls"`
 	// How each upstream is asked whether it is well. One that fails twice in a row gets no calls, unless no other is left,
 	// until it answers again.
 	Health Health `yaml:"health"`
@@ -373,10 +375,40 @@ type Route struct {
 	// Identity headers besides ours: the header's name, and what it holds: account, ref, credential, type or scope. What
 	// a client sends under these names is removed.
 	Headers map[string]Fact `yaml:"headers"`
+	// What else the API gets, or does not get.
+	RequestHeaders RequestHeaders `yaml:"request_headers"`
+	// What the client gets, or does not get, beside or instead of what the API said.
+	ResponseHeaders ResponseHeaders `yaml:"response_headers"`
 }
 
 // URLs are one URL, or a list of them.
 type URLs []string
+
+// UpstreamTLS is how upstreams with https:// are known.
+type UpstreamTLS struct {
+	// PEM: the certificates that one of these must be signed by, instead of those that the system trusts. It is read whenever
+	// the configuration is.
+	CAFile string `yaml:"ca_file"`
+	// The name that their certificates are for, and that they are asked for. Empty: the host of each URL.
+	ServerName string `yaml:"server_name"`
+
+	CA string `yaml:"-"` // what CAFile holds
+}
+
+// RequestHeaders are headers of requests to an API.
+type RequestHeaders struct {
+	// Names and values, whatever the client sent under these names. The values are taken for secrets: Authorization, for
+	// one, by which the API knows the gateway.
+	Set map[string]Secret `yaml:"set"`
+	// What the API does not get, however the client spells it.
+	Remove []string `yaml:"remove"`
+}
+
+// ResponseHeaders are headers of an API's answers. Those of the gateway's own errors stay as they are.
+type ResponseHeaders struct {
+	Set    map[string]string `yaml:"set"`
+	Remove []string          `yaml:"remove"`
+}
 
 // Health is how an upstream is asked whether it is well.
 type Health struct {

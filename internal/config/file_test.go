@@ -1,7 +1,10 @@
 package config
 
 import (
+	"encoding/pem"
 	"fmt"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -67,6 +70,85 @@ routes:
 	want[1].Health.Path, want[1].Health.Timeout, want[1].Breaker.Failures = "/healthz", 500*time.Millisecond, 0
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// What a route says of headers and of TLS, as the gateway gets it. Values that are set for the API do not show.
+func TestRoutesThatEditHeaders(t *testing.T) {
+	dir := t.TempDir()
+	ca := filepath.Join(dir, "ca.pem")
+	cert := httptest.NewTLSServer(nil)
+	defer cert.Close()
+	pemText := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Certificate().Raw}))
+	write(t, ca, pemText)
+	write(t, filepath.Join(dir, "gatehouse.yaml"), `
+routes:
+  - path: /a
+    public: true
+    upstream: https://10.0.0.1
+    upstream_tls: {ca_file: ca.pem, server_name: api.internal}
+    request_headers:
+      set: {Authorization: "Basic hunter2", X-Api-Version: 2}
+      remove: [Cookie]
+    response_headers:
+      set: {Server: gatehouse}
+      remove: [X-Powered-By]
+`)
+	c := mustLoad(t, Options{Dir: dir})
+	got := c.Routes[0]
+	if diff := cmp.Diff(UpstreamTLS{CAFile: ca, ServerName: "api.internal", CA: pemText}, got.UpstreamTLS); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(RequestHeaders{
+		Set: map[string]Secret{"Authorization": NewSecret("Basic hunter2"), "X-Api-Version": NewSecret("2")}, Remove: []string{"Cookie"},
+	}, got.RequestHeaders); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if diff := cmp.Diff(ResponseHeaders{Set: map[string]string{"Server": "gatehouse"}, Remove: []string{"X-Powered-By"}}, got.ResponseHeaders); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	shown := c.Print() + fmt.Sprintf("%v %+v %#v", c, c.Routes, got)
+	if strings.Contains(shown, "hunter2") || !strings.Contains(shown, `set: {Authorization: "***", X-Api-Version: "***"}`) {
+		t.Errorf("printed as\n%s", shown)
+	}
+
+	// What is in the file counts, as if it were written in its place.
+	again := mustLoad(t, Options{Dir: dir})
+	if changed, _ := again.Follow(c); len(changed) > 0 {
+		t.Errorf("read again, %v changed", changed)
+	}
+	write(t, ca, pemText+pemText)
+	if changed, _ := mustLoad(t, Options{Dir: dir}).Follow(c); !slices.Equal(changed, []string{"routes"}) {
+		t.Errorf("with other certificates, %v changed", changed)
+	}
+	for text, want := range map[string]string{
+		"":     "gatehouse.yaml:6: routes[0].upstream_tls.ca_file: cannot read the certificates: stat " + ca + ": no such file or directory",
+		"none": "gatehouse.yaml:6: routes[0].upstream_tls.ca_file: " + ca + " holds no certificate: write it as PEM, between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+	} {
+		_ = os.Remove(ca)
+		if text != "" {
+			write(t, ca, text)
+		}
+		if _, err := load(Options{Dir: dir}); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	other := mustLoad(t, Options{Dir: t.TempDir()})
+	other.Routes = []Route{got}
+	for _, change := range []func(*Route){
+		func(r *Route) {},
+		func(r *Route) { r.RequestHeaders.Set = map[string]Secret{"Authorization": NewSecret("Basic hunter3")} },
+		func(r *Route) { r.RequestHeaders.Remove = nil },
+		func(r *Route) { r.Health.Path = "/x" },
+		func(r *Route) { r.Upstream = append(URLs{"http://b"}, r.Upstream...) },
+	} {
+		next := *other
+		next.Routes = slices.Clone(other.Routes)
+		change(&next.Routes[0])
+		wantSame := fmt.Sprint(next.Routes) == fmt.Sprint(other.Routes) && next.Routes[0].RequestHeaders.Set["Authorization"].Equal(NewSecret("Basic hunter2"))
+		if changed, _ := next.Follow(other); len(changed) == 0 != wantSame {
+			t.Errorf("changed: %v, want %v", changed, !wantSame)
+		}
 	}
 }
 
@@ -215,6 +297,38 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 			"gatehouse.yaml:5: routes[0].breaker.open_for: 0 is out of bounds: write 100ms to 1h"},
 		{"routes:\n- {path: /a, public: true, health: {path: /healthz}}\n", "gatehouse.yaml:2: routes[0].health: is of no use without an upstream"},
 
+		// Headers on the way.
+		{
+			route("request_headers: {set: {Host: a, X-Auth-Account: b, x_customer: c, X-Empty: '', X-Spaced: ' d'}, remove: [Content-Length, X-Real-IP, X-Spaced]}"),
+			`gatehouse.yaml:5: routes[0].request_headers.remove[0]: Content-Length belongs to the connection or to the message, and is made anew for each: leave it out
+gatehouse.yaml:5: routes[0].request_headers.remove[1]: X-Real-IP is ours to set: an API takes it for what was found out about the call. Take another name
+gatehouse.yaml:5: routes[0].request_headers.remove[2]: X-Spaced is there twice: leave out one of them
+gatehouse.yaml:5: routes[0].request_headers.set.Host: Host belongs to the connection or to the message, and is made anew for each: leave it out
+gatehouse.yaml:5: routes[0].request_headers.set.X-Auth-Account: X-Auth-Account is ours to set: an API takes it for what was found out about the call. Take another name
+gatehouse.yaml:5: routes[0].request_headers.set.X-Empty: is empty: write a value, or name the header in remove
+gatehouse.yaml:5: routes[0].request_headers.set.X-Spaced: has a value that no header can have: leave out spaces at its ends, and control characters
+gatehouse.yaml:5: routes[0].request_headers.set.x_customer: "x_customer" is not the name of a header: write X-Customer, without underscores`,
+		},
+		{
+			route("headers: {X-Customer: ref}\n  request_headers: {set: {x-customer: a}}"),
+			"gatehouse.yaml:6: routes[0].request_headers.set.x-customer: x-customer is an identity header of this route: leave it out here or there",
+		},
+		{
+			route("response_headers: {set: {Access-Control-Allow-Origin: '*', RateLimit: a}, remove: [X-Auth-Refresh, Transfer-Encoding]}"),
+			`gatehouse.yaml:5: routes[0].response_headers.remove[0]: X-Auth-Refresh is ours to say: leave it out
+gatehouse.yaml:5: routes[0].response_headers.remove[1]: Transfer-Encoding belongs to the connection or to the message, and is made anew for each: leave it out
+gatehouse.yaml:5: routes[0].response_headers.set.Access-Control-Allow-Origin: Access-Control-Allow-Origin is for browsers of other origins: see cors, and cors: upstream of this route
+gatehouse.yaml:5: routes[0].response_headers.set.RateLimit: RateLimit is ours to say: leave it out`,
+		},
+		{
+			"routes:\n- {path: /a, public: true, request_headers: {remove: [Cookie]}, response_headers: {set: {Server: a}}}\n",
+			"gatehouse.yaml:2: routes[0].request_headers: is of no use without an upstream\ngatehouse.yaml:2: routes[0].response_headers: is of no use without an upstream",
+		},
+
+		// TLS with upstreams.
+		{route("upstream_tls: {server_name: 'https://a'}"), "gatehouse.yaml:5: routes[0].upstream_tls: is of no use without an upstream with https://\n" +
+			`gatehouse.yaml:5: routes[0].upstream_tls.server_name: "https://a" is not a name in lower case without a port, nor an address: write api.internal`},
+
 		// All at once, in the order of the file.
 		{"shutdown_grace: soon\nlisen: x\nlog:\n  level: loud\nroutes:\n- path: /auth/login\n  public: maybe\n", `gatehouse.yaml:1: shutdown_grace: "soon" is not a duration: write 90s, 15m, 24h or 30d
 gatehouse.yaml:2: there is no key lisen: did you mean listen?
@@ -344,6 +458,11 @@ func TestPrintIsReadBack(t *testing.T) {
 			r.Path, r.Public = fmt.Sprint("/a", i), rapid.Bool().Draw(rt, "public")
 			r.Host = text.Draw(rt, "host")
 			r.Upstream = rapid.SliceOfN(text, 1, 3).Draw(rt, "upstream")
+			for name := range rapid.MapOfN(text, rapid.Just(true), 0, 2).Draw(rt, "set") {
+				r.RequestHeaders.Set = map[string]Secret{name: NewSecret("***")}
+			}
+			r.ResponseHeaders.Set = rapid.MapOfN(text, text, 1, 2).Draw(rt, "response")
+			r.ResponseHeaders.Remove = rapid.SliceOfN(text, 1, 2).Draw(rt, "remove")
 			r.Headers = rapid.MapOfN(text, rapid.Just(FactRef), 0, 3).Draw(rt, "headers")
 			if len(r.Headers) == 0 {
 				r.Headers = nil

@@ -45,11 +45,31 @@ func (l *loader) checkLater() {
 
 // same says whether two values of a key are the same; a list with nothing in it is one that is not there.
 func same(a, b reflect.Value) bool {
-	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
-		return true
-	}
-	if s, ok := a.Interface().(Secret); ok {
+	if s, ok := a.Interface().(Secret); ok { // which is a function: no two of these are equal
 		return s.Equal(b.Interface().(Secret))
+	}
+	switch {
+	case a.Kind() == reflect.Slice:
+		for i := range min(a.Len(), b.Len()) {
+			if !same(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case a.Kind() == reflect.Map:
+		for _, key := range a.MapKeys() {
+			if other := b.MapIndex(key); !other.IsValid() || !same(a.MapIndex(key), other) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case section(a.Type()):
+		for i := range a.NumField() {
+			if !same(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
 	}
 	return reflect.DeepEqual(a.Interface(), b.Interface())
 }

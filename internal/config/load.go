@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -309,6 +310,7 @@ func (l *loader) complete() {
 	}
 	for i := range c.Routes {
 		c.Routes[i].complete()
+		l.readAuthorities(routeKey(i)+".upstream_tls.ca_file", &c.Routes[i].UpstreamTLS)
 	}
 	l.readMasterKeys()
 }
@@ -350,6 +352,24 @@ func (l *loader) readMasterKeys() {
 			l.c.MasterKeyPrevious = s
 		}
 	}
+}
+
+// readAuthorities reads the file of certificates that a route names.
+func (l *loader) readAuthorities(key string, t *UpstreamTLS) {
+	if t.CAFile == "" {
+		return
+	}
+	t.CAFile = l.path(key, t.CAFile)
+	data, err := readSome(t.CAFile, mostFile)
+	if err != nil {
+		l.problem(key, "cannot read the certificates: %w", err)
+		return
+	}
+	if !x509.NewCertPool().AppendCertsFromPEM(data) {
+		l.problem(key, "%s holds no certificate: write it as PEM, between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----", t.CAFile)
+		return
+	}
+	t.CA = string(data)
 }
 
 // readSecret reads a secret out of a file, without the white space around it. Its errors name the file, never what is in

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -94,6 +95,7 @@ func (l *loader) checkRoute(key string, r Route) {
 		}
 	}
 	l.checkUpstream(key+".upstream", r.Upstream)
+	l.checkUpstreamTLS(key+".upstream_tls", r)
 	l.checkHealth(key, r)
 	l.checkAccess(key, r)
 	l.checkLimit(key+".limits", r.Limits)
@@ -109,6 +111,7 @@ func (l *loader) checkRoute(key string, r Route) {
 		l.problem(key+".cors", "is of no use without an upstream")
 	}
 	l.checkHeaders(key, r)
+	l.checkEdits(key, r)
 }
 
 // checkUpstream looks at where the API is.
@@ -127,6 +130,18 @@ func (l *loader) checkUpstream(key string, urls URLs) {
 		} else if slices.ContainsFunc(urls[:i], func(other string) bool { return strings.TrimRight(other, "/") == strings.TrimRight(u, "/") }) {
 			l.problem(at, "%s is there twice", u)
 		}
+	}
+}
+
+// checkUpstreamTLS looks at how upstreams are known.
+func (l *loader) checkUpstreamTLS(key string, r Route) {
+	t := r.UpstreamTLS
+	if t.ServerName != "" && !hostname(t.ServerName) && net.ParseIP(t.ServerName) == nil {
+		l.problem(key+".server_name", "%s is not a name in lower case without a port, nor an address: write api.internal", quote(t.ServerName))
+	}
+	encrypted := func(u string) bool { return strings.HasPrefix(u, "https://") }
+	if (t.CAFile != "" || t.ServerName != "") && !slices.ContainsFunc(r.Upstream, encrypted) {
+		l.problem(key, "is of no use without an upstream with https://")
 	}
 }
 
@@ -206,6 +221,112 @@ func (l *loader) checkHeaders(key string, r Route) {
 		oneOf(l, at, r.Headers[name], FactAccount, FactRef, FactCredential, FactType, FactScope)
 	}
 }
+
+// checkEdits looks at the headers that are set and removed on the way.
+func (l *loader) checkEdits(key string, r Route) {
+	identity := map[string]bool{}
+	for name := range r.Headers {
+		identity[plainHeader(name)] = true
+	}
+	request := func(name string) string {
+		switch plain := plainHeader(name); {
+		case identity[plain]:
+			return "is an identity header of this route: leave it out here or there"
+		case headerOf(plain, aboutTheCall):
+			return "is ours to set: an API takes it for what was found out about the call. Take another name"
+		case headerOf(plain, aboutTheMessage):
+			return "belongs to the connection or to the message, and is made anew for each: leave it out"
+		}
+		return ""
+	}
+	response := func(name string) string {
+		switch plain := plainHeader(name); {
+		case strings.HasPrefix(plain, "access-control-"):
+			return "is for browsers of other origins: see cors, and cors: upstream of this route"
+		case headerOf(plain, ofOurAnswers):
+			return "is ours to say: leave it out"
+		case headerOf(plain, aboutTheMessage):
+			return "belongs to the connection or to the message, and is made anew for each: leave it out"
+		}
+		return ""
+	}
+	values := make(map[string]string, len(r.RequestHeaders.Set))
+	for name, value := range r.RequestHeaders.Set {
+		values[name] = value.Reveal()
+	}
+	l.checkEdit(key+".request_headers", values, r.RequestHeaders.Remove, request)
+	l.checkEdit(key+".response_headers", r.ResponseHeaders.Set, r.ResponseHeaders.Remove, response)
+	if len(r.Upstream) == 0 {
+		for name, n := range map[string]int{
+			"request_headers":  len(r.RequestHeaders.Set) + len(r.RequestHeaders.Remove),
+			"response_headers": len(r.ResponseHeaders.Set) + len(r.ResponseHeaders.Remove),
+		} {
+			if n > 0 {
+				l.problem(key+"."+name, "is of no use without an upstream")
+			}
+		}
+	}
+}
+
+// checkEdit looks at what is set and removed; taken says what is wrong with a name. No value is in what it says: it may be a secret.
+func (l *loader) checkEdit(key string, set map[string]string, remove []string, taken func(name string) string) {
+	seen := map[string]bool{}
+	check := func(at, name string) {
+		switch wrong := taken(name); {
+		case !isToken(name) || strings.Contains(name, "_") || len(name) > mostHeader:
+			l.problem(at, "%s is not the name of a header: write X-Customer, without underscores", quote(name))
+		case wrong != "":
+			l.problem(at, "%s %s", name, wrong)
+		case seen[plainHeader(name)]:
+			l.problem(at, "%s is there twice: leave out one of them", name)
+		}
+		seen[plainHeader(name)] = true
+	}
+	for _, name := range slices.Sorted(maps.Keys(set)) {
+		at := key + ".set." + name
+		check(at, name)
+		switch value := set[name]; {
+		case value == "":
+			l.problem(at, "is empty: write a value, or name the header in remove")
+		case strings.TrimSpace(value) != value || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			l.problem(at, "has a value that no header can have: leave out spaces at its ends, and control characters")
+		}
+	}
+	for i, name := range remove {
+		check(fmt.Sprintf("%s.remove[%d]", key, i), name)
+	}
+}
+
+// mostHeader is how long the name of a header may be that the gateway knows, in bytes.
+const mostHeader = 64
+
+// A headerSet is some headers, in lower case and with dashes.
+type headerSet struct{ prefixes, names []string }
+
+func headerOf(plain string, set headerSet) bool {
+	return slices.Contains(set.names, plain) || slices.ContainsFunc(set.prefixes, func(p string) bool { return strings.HasPrefix(plain, p) })
+}
+
+var (
+	// aboutTheCall is what an API believes because only the gateway says it.
+	aboutTheCall = headerSet{
+		[]string{"x-auth-", "x-forwarded-", "x-original-"},
+		[]string{
+			"x-request-id", "forwarded", "x-forwarded", "x-real-ip", "true-client-ip", "x-client-ip", "client-ip", "x-cluster-client-ip",
+			"cf-connecting-ip", "fastly-client-ip", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override",
+		},
+	}
+	// aboutTheMessage is what says how a message is read, and what ends with each connection (RFC 9110, section 7.6.1).
+	aboutTheMessage = headerSet{
+		[]string{"proxy-", "sec-websocket-"},
+		[]string{
+			"connection", "content-encoding", "content-length", "content-range", "expect", "host", "http2-settings", "keep-alive", "te",
+			"trailer", "transfer-encoding", "upgrade",
+		},
+	}
+	// ofOurAnswers is what only the gateway says in answers.
+	ofOurAnswers = headerSet{[]string{"ratelimit", "x-auth-"}, []string{"date", "x-request-id"}}
+)
 
 // checkPath wants the one spelling of a path that requests are compared with.
 func checkPath(path string) error {

@@ -32,6 +32,7 @@ type call struct {
 	who   verify.Principal // of a public route, nobody
 
 	proxy  httputil.ReverseProxy
+	to     *onward
 	trip   upstream.Trip
 	sent   time.Time // when the API was first asked
 	up     upload
@@ -70,7 +71,8 @@ func (c *call) forward() error {
 	}
 	c.watch()
 	c.values = c.room[:0]
-	c.trip.Pool = c.g.pools[c.route]
+	c.to = c.g.onward[c.route]
+	c.trip.Pool = c.to.pool
 	c.proxy = httputil.ReverseProxy{
 		Rewrite:        c.rewrite,
 		ModifyResponse: c.answered,
@@ -94,7 +96,8 @@ func (c *call) forward() error {
 // gone already, and so cannot take away what is set here.
 func (c *call) rewrite(pr *httputil.ProxyRequest) {
 	out := pr.Out
-	c.g.strip.from(out.Header)
+	c.to.strip.from(out.Header)
+	c.route.request.add(out.Header)
 	c.setOurs(out.Header)
 	if c.renewal != nil {
 		c.set(out.Header, "Accept-Encoding", "identity") // what is compressed takes no new member
@@ -132,6 +135,7 @@ func (c *call) answered(res *http.Response) error {
 		return errSwitched
 	}
 	c.headCame()
+	c.route.response.do(res.Header)
 	h := c.w.Header()
 	c.oneVoice(h, res.Header)
 	for name := range h {

@@ -18,6 +18,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,13 +75,18 @@ type Gateway struct {
 	renewed  func(outcome string, err error)
 	upgraded *Upgraded
 	scheme   string
-	strip    *stripSet
 	servers  *upstream.Set
-	pools    map[*route]*upstream.Pool // of routes that go somewhere
+	onward   map[*route]*onward // of routes that go somewhere
 	pace     pace
 	now      func() time.Time
 	buffers  buffers
 	silent   *log.Logger
+}
+
+// An onward is what calls through a route have in common on their way to its API.
+type onward struct {
+	pool  *upstream.Pool
+	strip *stripSet // what a client sends that goes no further
 }
 
 // New returns a Gateway. Without routes or a gate it is an error.
@@ -94,7 +100,7 @@ func New(c Config) (*Gateway, error) {
 	g := &Gateway{
 		routes: c.Routes, gate: c.Gate, reserved: c.Reserved, ref: c.Ref, renewed: c.Renewed, upgraded: c.Upgraded, now: c.Now, scheme: "http",
 		servers: upstream.New(upstream.Config{Transport: c.Transport, Log: c.Log, Now: c.Now}),
-		pools:   make(map[*route]*upstream.Pool),
+		onward:  make(map[*route]*onward),
 		pace:    pace{c.MinBodyRate, usualGrace},
 		// ReverseProxy would log what the observation of the call says already.
 		silent: log.New(io.Discard, "", 0),
@@ -117,19 +123,26 @@ func New(c Config) (*Gateway, error) {
 	if c.PublicURL != nil && strings.EqualFold(c.PublicURL.Scheme, "https") {
 		g.scheme = "https"
 	}
-	// Whatever one route sets is removed on all: behind a route that does not set it there may stand the same API.
+	// Whatever one route tells of callers is removed on all: behind a route that does not tell it there may stand the same API.
 	remove := []string{c.KeyHeader}
 	for _, r := range c.Routes.routes {
 		for _, i := range r.identity {
 			remove = append(remove, i.name)
 		}
-		if len(r.servers) > 0 {
-			g.pools[r] = g.servers.Add(upstream.Options{
-				Route: r.Path, Servers: r.servers, Timeouts: r.Timeouts, TLS: r.TLS, Breaking: r.Breaking, Health: r.Health,
-			})
-		}
 	}
-	g.strip = newStripSet(remove...)
+	strip := newStripSet(remove...)
+	for _, r := range c.Routes.routes {
+		if len(r.servers) == 0 {
+			continue
+		}
+		to := &onward{strip: strip, pool: g.servers.Add(upstream.Options{
+			Route: r.Path, Servers: r.servers, Timeouts: r.Timeouts, TLS: r.TLS, Breaking: r.Breaking, Health: r.Health,
+		})}
+		if len(r.request.remove) > 0 {
+			to.strip = newStripSet(slices.Concat(remove, r.request.remove)...)
+		}
+		g.onward[r] = to
+	}
 	return g, nil
 }
 

@@ -136,7 +136,7 @@ func identityHeaders(wanted map[string]Fact) ([]identityHeader, error) {
 		switch {
 		case !plainName(name):
 			return nil, fmt.Errorf("identity: %q: a header's name is letters, digits and '-', at most %d", name, longestName)
-		case fixed.has(name) || slices.Contains(notForIdentity, canonical):
+		case fixed.has(name) || ofMessages(canonical) || slices.Contains(notForIdentity, canonical):
 			return nil, fmt.Errorf("identity: %q has a meaning of its own", name)
 		}
 		switch fact {
@@ -155,11 +155,8 @@ func identityHeaders(wanted map[string]Fact) ([]identityHeader, error) {
 	return headers, nil
 }
 
-// notForIdentity are headers that steer the exchange of messages itself.
-var notForIdentity = []string{
-	"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Cookie", "Expect", "Host",
-	"Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent",
-}
+// notForIdentity are headers, beside [ofMessages], that have a meaning for every API.
+var notForIdentity = []string{"Accept-Encoding", "Content-Type", "Cookie", "User-Agent"}
 
 func plainName(name string) bool {
 	for i := range len(name) {

@@ -213,6 +213,15 @@ func (h *house) first(r *web.Request) error {
 	return nil
 }
 
+// http2 is the same house by HTTP/2.
+func (h *house) http2() *httptest.Server {
+	s := httptest.NewUnstartedServer(h.handler)
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	h.t.Cleanup(s.Close)
+	return s
+}
+
 func parse(t testing.TB, s string) *url.URL {
 	t.Helper()
 	u, err := url.Parse(s)

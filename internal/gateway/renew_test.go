@@ -30,10 +30,7 @@ func renewing(t testing.TB, answer http.HandlerFunc, change ...func(*Config)) *h
 
 // eachProtocol runs a test with a client that speaks HTTP/1.1 and one that speaks HTTP/2.
 func (h *house) eachProtocol(t *testing.T, test func(t *testing.T, send func(*http.Request) *http.Response)) {
-	s := httptest.NewUnstartedServer(h.handler)
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	t.Cleanup(s.Close)
+	s := h.http2()
 	over2 := s.Client().Transport.(*http.Transport).Clone()
 	over1 := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 32}
 	over2.DisableCompression = true

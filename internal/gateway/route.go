@@ -34,6 +34,8 @@ type Route struct {
 	TLS         upstream.TLS
 	Breaking    upstream.Breaking
 	Health      upstream.Health
+	// Request and Response are done to the headers of what the API gets, before ours are set, and of what it answers.
+	Request, Response Edits
 
 	// Accepts are the types of tokens that open the route; at least one, unless it is Public.
 	Accepts []verify.Type
@@ -77,6 +79,8 @@ type route struct {
 	servers  []upstream.Server // Upstreams, their paths likewise
 	want     auth.Want
 	identity []identityHeader
+	request  edits
+	response edits
 	told     []identityHeader // what a proxy that asks about a call is told
 }
 
@@ -127,6 +131,12 @@ func newRoute(r Route) (*route, error) {
 	}
 	if compiled.identity, err = identityHeaders(r.Identity); err != nil {
 		return nil, err
+	}
+	if compiled.request, err = newEdits(r.Request, inRequests, r.Identity); err != nil {
+		return nil, fmt.Errorf("request headers: %w", err)
+	}
+	if compiled.response, err = newEdits(r.Response, inAnswers, nil); err != nil {
+		return nil, fmt.Errorf("response headers: %w", err)
 	}
 	compiled.want = auth.Want{Types: slices.Clone(r.Accepts), Scopes: slices.Clone(r.Scopes), Limits: slices.Clone(r.Limits)}
 	return compiled, nil

@@ -7,7 +7,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -142,15 +141,6 @@ func TestABodyThatIsTooSlow(t *testing.T) {
 	if o := h.observed(); o.Status != 400 || o.Reason != auth.ReasonMalformed {
 		t.Errorf("observed %+v", o)
 	}
-}
-
-// http2 is the same house by HTTP/2.
-func (h *house) http2() *httptest.Server {
-	s := httptest.NewUnstartedServer(h.handler)
-	s.EnableHTTP2 = true
-	s.StartTLS()
-	h.t.Cleanup(s.Close)
-	return s
 }
 
 // Once the answer has begun there is nothing to say any more: it is cut.

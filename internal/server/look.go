@@ -2,10 +2,8 @@ package server
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/gatehouse/gatehouse/internal/config"
-	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/store"
 )
 
@@ -28,14 +26,6 @@ func Running(dataDir string) bool { return store.Locked(dataDir) }
 
 // CheckRoutes looks at the routes of a configuration as a start would, where that sees more than reading them does.
 func CheckRoutes(c *config.Config) error {
-	var routes []gateway.Route
-	for i, r := range c.Routes {
-		route, err := newRoute(r, nil)
-		if err != nil {
-			return fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
-		}
-		routes = append(routes, route)
-	}
-	_, err := gateway.NewTable(routes)
+	_, err := newTable(c, nil)
 	return err
 }

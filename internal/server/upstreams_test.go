@@ -1,10 +1,13 @@
 package server
 
 import (
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -98,5 +101,49 @@ func TestUpstreamsAreWatched(t *testing.T) {
 	w.stop()
 	if !strings.Contains(w.log.String(), "an upstream is not well") {
 		t.Errorf("the log says nothing:\n%s", w.log)
+	}
+}
+
+// A route knows its API by a certificate of its own choice, shows it a secret of its own, and nobody else sees that.
+func TestARouteWithTLSAndASecret(t *testing.T) {
+	var got atomic.Value
+	api := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got.Store(r.Header.Clone())
+		w.Header().Set("X-Powered-By", "magic")
+	}))
+	defer api.Close()
+	dir := t.TempDir()
+	write := func(name string, text []byte) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	ca := write("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.Certificate().Raw}))
+	yaml := "log: {level: debug}\nroutes:\n- path: /api\n  public: true\n  upstream: " + api.URL + "\n" +
+		"  upstream_tls: {ca_file: '" + ca + "', server_name: example.com}\n" +
+		"  request_headers: {set: {Authorization: Bearer hunter2}, remove: [Cookie]}\n  response_headers: {remove: [X-Powered-By]}\n"
+	w := newWorld(t, yaml)
+	a := w.ask("GET", "/api/x", "", "Authorization", "Bearer mine", "Cookie", "a=1")
+	if a.Code != http.StatusOK || a.Header().Get("X-Powered-By") != "" {
+		t.Errorf("got %d %v", a.Code, a.Header())
+	}
+	if h, _ := got.Load().(http.Header); h.Get("Authorization") != "Bearer hunter2" || h.Get("Cookie") != "" {
+		t.Errorf("the API got %v", h)
+	}
+	w.configure(strings.ReplaceAll(yaml, "upstream_tls:", "timeouts: {connect: 1s}\n  upstream_tls:"))
+	w.mustReload()
+	api.Close()
+	if a := w.ask("GET", "/api/x", ""); a.Code != http.StatusBadGateway {
+		t.Errorf("got %d", a.Code)
+	}
+	metrics := w.scrape()
+	w.stop()
+	for name, text := range map[string]string{"log": w.log.String(), "metrics": metrics} {
+		if strings.Contains(text, "hunter2") {
+			t.Errorf("it is in the %s:\n%s", name, text)
+		}
 	}
 }

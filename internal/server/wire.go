@@ -1,6 +1,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -142,15 +143,7 @@ func (s *Server) buildGateway(u *setup, words map[auth.Contract]web.Refuse) (web
 	if len(c.Routes) == 0 {
 		return nil, nil
 	}
-	var routes []gateway.Route
-	for i, r := range c.Routes {
-		route, err := newRoute(r, words)
-		if err != nil {
-			return nil, fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
-		}
-		routes = append(routes, route)
-	}
-	table, err := gateway.NewTable(routes)
+	table, err := newTable(c, words)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +172,27 @@ func (s *Server) renewed(outcome string, err error) {
 	}
 }
 
+// newTable is the table of all routes, as the gateway takes it.
+func newTable(c *config.Config, words map[auth.Contract]web.Refuse) (*gateway.Table, error) {
+	var routes []gateway.Route
+	authorities := make(map[string]*x509.CertPool) // by their text: routes with the same can share connections
+	for i, r := range c.Routes {
+		route, err := newRoute(r, words)
+		if err != nil {
+			return nil, fmt.Errorf("routes[%d] %s: %w", i, r.Path, err)
+		}
+		if ca := r.UpstreamTLS.CA; ca != "" {
+			if authorities[ca] == nil {
+				authorities[ca] = x509.NewCertPool()
+				authorities[ca].AppendCertsFromPEM([]byte(ca)) // the configuration has found some in it
+			}
+			route.TLS.Roots = authorities[ca]
+		}
+		routes = append(routes, route)
+	}
+	return gateway.NewTable(routes)
+}
+
 // newRoute is a configured route as the gateway takes it.
 func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route, error) {
 	route := gateway.Route{
@@ -186,6 +200,9 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 		Timeouts:     upstream.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
 		Breaking:     upstream.Breaking{Failures: r.Breaker.Failures, OpenFor: r.Breaker.OpenFor},
 		Health:       upstream.Health{Path: r.Health.Path, Interval: r.Health.Interval, Timeout: r.Health.Timeout},
+		TLS:          upstream.TLS{ServerName: r.UpstreamTLS.ServerName},
+		Request:      gateway.Edits{Set: make(map[string]string, len(r.RequestHeaders.Set)), Remove: r.RequestHeaders.Remove},
+		Response:     gateway.Edits(r.ResponseHeaders),
 		OwnCORS:      r.CORS == config.CORSUpstream,
 		ObserveUntil: r.ObserveUntil, Contract: r.Errors, Identity: make(map[string]gateway.Fact, len(r.Headers)),
 	}
@@ -197,6 +214,9 @@ func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route
 	}
 	for name, fact := range r.Headers {
 		route.Identity[name] = gateway.Fact(fact)
+	}
+	for name, value := range r.RequestHeaders.Set {
+		route.Request.Set[name] = value.Reveal()
 	}
 	if r.StripPrefix {
 		route.StripPrefix = r.Path
