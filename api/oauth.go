@@ -27,14 +27,17 @@ type OAuthIntrospection struct {
 // OAuthMetadata is the answer at GET /.well-known/oauth-authorization-server (RFC 8414, section 2). What clients may ask for
 // differs from one to another, so no scopes are listed.
 type OAuthMetadata struct {
-	Issuer                string   `json:"issuer"`
-	TokenEndpoint         string   `json:"token_endpoint"`
-	KeySet                string   `json:"jwks_uri"`
-	ResponseTypes         []string `json:"response_types_supported"` // none: there is no authorization endpoint
-	GrantTypes            []string `json:"grant_types_supported"`
-	TokenAuth             []string `json:"token_endpoint_auth_methods_supported"`
-	IntrospectionEndpoint string   `json:"introspection_endpoint"`
-	IntrospectionAuth     []string `json:"introspection_endpoint_auth_methods_supported"`
-	RevocationEndpoint    string   `json:"revocation_endpoint"`
-	RevocationAuth        []string `json:"revocation_endpoint_auth_methods_supported"`
+	Issuer                      string   `json:"issuer"`
+	TokenEndpoint               string   `json:"token_endpoint"`
+	KeySet                      string   `json:"jwks_uri"`
+	ResponseTypes               []string `json:"response_types_supported"` // none: there is no authorization endpoint
+	GrantTypes                  []string `json:"grant_types_supported"`
+	TokenAuth                   []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgorithms         []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionEndpoint       string   `json:"introspection_endpoint"`
+	IntrospectionAuth           []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgorithms []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	RevocationEndpoint          string   `json:"revocation_endpoint"`
+	RevocationAuth              []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgorithms    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
@@ -37,6 +38,7 @@ type credentialJSON struct {
 	CreatedAt  utc               `json:"created_at"`
 	ExpiresAt  utc               `json:"expires_at,omitzero"`
 	RevokedAt  utc               `json:"revoked_at,omitzero"`
+	Keys       []string          `json:"keys,omitempty"` // of a client that signs: kid, or thumbprint
 	Secrets    []secretJSON      `json:"secrets"`
 }
 
@@ -56,7 +58,7 @@ func credentialForPrograms(op *server.Opened, c auth.Credential) credentialJSON 
 	j := credentialJSON{
 		ID: c.ID, Kind: c.Kind, Account: c.Account, Name: c.Name, Identifier: op.Registry.Identifier(c), Status: status(c, now),
 		Scopes: append([]string{}, strings.Fields(c.Scope)...), CreatedAt: utc(c.CreatedAt), ExpiresAt: utc(c.ExpiresAt),
-		RevokedAt: utc(c.RevokedAt), Secrets: []secretJSON{},
+		RevokedAt: utc(c.RevokedAt), Keys: proof.KeyNames(c.Keys), Secrets: []secretJSON{},
 	}
 	for _, s := range c.Secrets {
 		one := secretJSON{
@@ -79,9 +81,12 @@ func (sh *shell) showCredential(op *server.Opened, c auth.Credential, forProgram
 	}
 	now := op.DB.Now()
 	if err := sh.facts("credential", string(c.ID), "kind", string(c.Kind), "account", c.Account.String(), "name", c.Name,
-		"identifier", op.Registry.Identifier(c), "status", status(c, now), "scopes", c.Scope, "created", stamp(c.CreatedAt),
+		"identifier", op.Registry.Identifier(c), "status", status(c, now), "scopes", c.Scope, "keys", strings.Join(proof.KeyNames(c.Keys), " "), "created", stamp(c.CreatedAt),
 		"expires", stamp(c.ExpiresAt), "revoked", stamp(c.RevokedAt)); err != nil {
 		return err
+	}
+	if len(c.Secrets) == 0 {
+		return nil
 	}
 	if err := sh.printf("\n"); err != nil {
 		return err
@@ -186,9 +191,12 @@ func (sh *shell) writeSecret(d *destination, j issuedJSON, i registry.Issued, fo
 	if err := sh.facts(append([]string{"credential", string(j.ID), "kind", string(j.Kind), "account", j.Account.String()}, public.pairs()...)...); err != nil {
 		return err
 	}
-	if d.file != nil {
+	switch {
+	case j.ClientID != "" && j.ClientSecret == "":
+		sh.note("there is no secret: the client signs with its own keys (%s)", strings.Join(proof.KeyNames(i.Credential.Keys), " "))
+	case d.file != nil:
 		sh.note("the secret is in %s, and nowhere else", d.path)
-	} else {
+	default:
 		sh.note("the secret is shown this one time: only a digest of it is kept")
 	}
 	return nil
@@ -223,19 +231,31 @@ type credentialCreate struct {
 	Name    string    `placeholder:"NAME" help:"What it is for."`
 	Scope   []string  `sep:"none" placeholder:"SCOPE" help:"What its tokens may do; once for each scope. Those that begin with gatehouse: go into no token."`
 	Expires moment    `placeholder:"WHEN" help:"When it ends: 90d, 2027-01-31. Without it: never. Its tokens end no later."`
+	JWKS    string    `name:"jwks" placeholder:"FILE" help:"For oauth: the client signs (private_key_jwt), with the keys whose public halves are in this file, a JWK set. It gets no secret."`
 	Out     string    `placeholder:"FILE" help:"Write the secret to this new file, which only you can read, and not to the screen."`
 	printed
 }
 
 func (credentialCreate) Help() string {
-	return `The server makes the secret. It is shown once; what is kept is a digest.
+	return `The server makes the secret. It is shown once; what is kept is a digest. A client with --jwks has none: it makes its keys itself, and you get the public halves.
 
     gatehouse credential create --account 100001 --kind api-key --name "their shop"
     gatehouse credential create --account ref:C-4711 --kind login --scope orders:read --scope orders:write --expires 365d
-    gatehouse credential create --account 100001 --kind basic --out acme.secret`
+    gatehouse credential create --account 100001 --kind basic --out acme.secret
+    gatehouse credential create --account 100001 --kind oauth --jwks their-public-keys.json`
 }
 
 func (c *credentialCreate) Run(sh *shell) error {
+	var keys []byte
+	if c.JWKS != "" {
+		var err error
+		if c.Kind != string(auth.OAuth) || c.Out != "" {
+			return usage("--jwks is for --kind oauth, and there is no secret for --out to write")
+		}
+		if keys, err = readKeys(c.JWKS); err != nil {
+			return err
+		}
+	}
 	op, err := sh.change()
 	if err != nil {
 		return err
@@ -250,7 +270,7 @@ func (c *credentialCreate) Run(sh *shell) error {
 		return err
 	}
 	issued, err := op.Registry.CreateCredential(sh.ctx, actor(), registry.NewCredential{
-		Account: a.ID, Kind: auth.Kind(c.Kind), Name: c.Name, Scopes: c.Scope, Expires: c.Expires.after(op.DB.Now()),
+		Account: a.ID, Kind: auth.Kind(c.Kind), Name: c.Name, Scopes: c.Scope, Expires: c.Expires.after(op.DB.Now()), Keys: keys,
 	})
 	if err != nil {
 		to.abandon()
@@ -261,6 +281,23 @@ func (c *credentialCreate) Run(sh *shell) error {
 	}
 	made := issued.Credential
 	return sh.writeSecret(to, issuedJSON{ID: made.ID, Kind: made.Kind, Account: made.Account, CreatedAt: utc(made.CreatedAt)}, issued, c.JSON)
+}
+
+// readKeys reads a file of public keys, as much of it as there can be.
+func readKeys(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("--jwks: %w", err)
+	}
+	defer f.Close()
+	keys, err := io.ReadAll(io.LimitReader(f, 1<<20))
+	if err == nil && len(keys) == 0 {
+		err = errors.New(path + " is empty")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--jwks: %w", err)
+	}
+	return keys, nil
 }
 
 type credentialList struct {
@@ -411,11 +448,12 @@ type credentialUpdate struct {
 	Name    *string  `placeholder:"NAME" help:"What it is for; an empty one takes it away."`
 	Scope   []string `sep:"none" placeholder:"SCOPE" help:"What its tokens may do from now on, in place of what it could; once for each scope; an empty one for none."`
 	Expires moment   `placeholder:"WHEN" help:"When it ends: 90d, 2027-01-31, never."`
+	JWKS    *string  `name:"jwks" placeholder:"FILE" help:"The public keys of an OAuth client from now on, in place of those it had; an empty one takes them away."`
 	printed
 }
 
 func (credentialUpdate) Help() string {
-	return `Scopes taken away are gone from the tokens that are out, at once; scopes given go into new tokens. An end that has come ends the tokens too.
+	return `Scopes taken away are gone from the tokens that are out, at once; scopes given go into new tokens. An end that has come ends the tokens too. Tokens that were bought with keys live on when the keys change.
 
     gatehouse credential update 3YpE7Kq0aBcD --scope orders:read --expires 90d`
 }
@@ -427,8 +465,19 @@ func (c *credentialUpdate) Run(sh *shell) error {
 		scope := strings.Join(c.Scope, " ")
 		u.Scope = &scope
 	}
+	if c.JWKS != nil {
+		keys := ""
+		if *c.JWKS != "" {
+			file, err := readKeys(*c.JWKS)
+			if err != nil {
+				return err
+			}
+			keys = string(file)
+		}
+		u.Keys = &keys
+	}
 	if u == (auth.CredentialUpdate{}) && !c.Expires.given {
-		return usage("nothing to change: give --name, --scope or --expires")
+		return usage("nothing to change: give --name, --scope, --expires or --jwks")
 	}
 	op, err := sh.change()
 	if err != nil {

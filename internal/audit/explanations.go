@@ -37,7 +37,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:  auth.ReasonMalformed,
-		Meaning: "What was sent is not spelled as it has to be: a key or token cut short or wrapped in quotes, a header given twice, a body that is not the JSON or the form expected, a method that the address does not have, a path that could be read in two ways.",
+		Meaning: "What was sent is not spelled as it has to be: a key or token cut short or wrapped in quotes, a header given twice, a body that is not the JSON or the form expected, a client assertion that lacks a claim or ends more than ten minutes from now, a method that the address does not have, a path that could be read in two ways.",
 		Sees: []string{
 			keyRefused, basicRefused, loginRefused, clientRefused, refreshRefuse, tokenRefused + "`The access token is not valid`",
 			"a body that is no good: 400 `SYNTAX_ERROR` or `VALIDATION_FAILURE`, 413 or 415 in contract 3; 400 `invalid_request`, 413 or 415 in contract 4",
@@ -81,10 +81,10 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonExpired,
-		Meaning:  "The credential was right and its time is over: the credential's own, or that of a secret which was replaced by a rotation.",
+		Meaning:  "The credential was right and its time is over: the credential's own, or that of a secret which was replaced by a rotation. Or a client assertion was presented again: each counts once.",
 		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused, "a call that asked for a new token in its body goes through, with `X-Auth-Refresh: refused`"},
 		Retry:    "No. The same request fails again.",
-		Mend:     "See which of the two it is. If the secret was replaced, the customer takes the newer one. If the credential itself has expired, he needs a new credential.",
+		Mend:     "See which of the two it is. If the secret was replaced, the customer takes the newer one. If the credential itself has expired, he needs a new credential. A client that signs must sign each request anew, with another jti.",
 		Commands: []string{"gatehouse credential show {credential}", "gatehouse credential create --account {account} --kind {kind}"},
 	},
 	{
@@ -121,18 +121,18 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenExpired,
-		Meaning:  "The token is one of ours and its time is over.",
-		Sees:     []string{tokenRefused + "`The access token expired`", refreshRefuse},
+		Meaning:  "The token is one of ours and its time is over. Or it is a client's assertion, by which it is to be known, that has expired.",
+		Sees:     []string{clientRefused, tokenRefused + "`The access token expired`", refreshRefuse},
 		Retry:    "Yes, with a new token.",
 		Mend:     "The caller gets a new token as he got the first one: with his credential, or, while the refresh token lives, with that. Nothing needs to be done here. If he thinks the token is still good, his clock is wrong, or he reads the expiry wrongly: at most addresses it is in milliseconds.",
 		Commands: []string{"gatehouse token inspect -"},
 	},
 	{
 		Reason:   auth.ReasonTokenNotYetValid,
-		Meaning:  "The token is one of ours, but it says that it begins later than this server's clock shows, by more than half a minute. The clock of the server that made it and of this one disagree.",
-		Sees:     []string{tokenRefused + "`The access token is not valid`"},
+		Meaning:  "The token is one of ours, but it says that it begins later than this server's clock shows, by more than half a minute. The clock of the server that made it and of this one disagree. Of a client's assertion: the client's clock is ahead.",
+		Sees:     []string{clientRefused, tokenRefused + "`The access token is not valid`"},
 		Retry:    "Yes, as soon as the clocks agree.",
-		Mend:     "Set the clocks of all servers by the same source (NTP). The caller's own clock has nothing to do with it.",
+		Mend:     "Set the clocks of all servers by the same source (NTP). The caller's own clock has nothing to do with it, unless it is he who signs: then it is his that is ahead.",
 		Commands: []string{"gatehouse token inspect -"},
 	},
 	{
@@ -153,16 +153,16 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenForeign,
-		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience. Or an OAuth client presented a refresh token of another account than its own.",
-		Sees:     []string{tokenRefused + "`The access token is not valid`", refreshRefuse},
+		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience. Or an OAuth client presented a refresh token of another account than its own, or an assertion that is not for this server (aud).",
+		Sees:     []string{clientRefused, tokenRefused + "`The access token is not valid`", refreshRefuse},
 		Retry:    "No. The same token fails again.",
 		Mend:     "The caller sends a token of this server. If the issuer was renamed, put the former name into accept_issuers until the last token with it has expired.",
 		Commands: []string{"gatehouse token inspect -", "gatehouse config check"},
 	},
 	{
 		Reason:   auth.ReasonSignature,
-		Meaning:  "No key of ours that is still in use made the token's signature: the token is of another server, was changed, or its key was revoked or has been gone for long.",
-		Sees:     []string{tokenRefused + "`The access token is not valid`", refreshRefuse},
+		Meaning:  "No key of ours that is still in use made the token's signature: the token is of another server, was changed, or its key was revoked or has been gone for long. Or none of the keys that an OAuth client has here made the signature of its assertion.",
+		Sees:     []string{clientRefused, tokenRefused + "`The access token is not valid`", refreshRefuse},
 		Retry:    "Yes, with a new token.",
 		Mend:     "The caller gets a new token from this server. If this happens to everybody at once, a signing key was revoked, or the database is not the one that made these tokens.",
 		Commands: []string{"gatehouse token inspect -", "gatehouse signing-key list"},

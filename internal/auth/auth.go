@@ -152,7 +152,9 @@ type Credential struct {
 	NarrowedAt time.Time // when scopes were last taken away or its expiry brought forward; zero: never
 	// RestrictedAt is the latest of RevokedAt, NarrowedAt and the time DeadBelow was raised; zero: never.
 	RestrictedAt time.Time
-	// Secrets are the one or two that can be live, the newest first.
+	// Keys are the public keys that an OAuth client signs with, a JWK set as the package proof writes it; "": none.
+	Keys string
+	// Secrets are the one or two that can be live, the newest first. A credential with keys may have none.
 	Secrets []Secret
 }
 
@@ -455,4 +457,5 @@ type CredentialUpdate struct {
 	Name      *string
 	Scope     *string
 	ExpiresAt *time.Time // zero: never
+	Keys      *string    // as [Credential.Keys]
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/url"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -26,6 +27,16 @@ type Presented struct {
 	ID         CredentialID  // "" where the identifier cannot be one of ours
 	Identifier string        // as presented, for the limits; of an API key, its id
 	secret     func() string // a closure, because fmt reads through unexported fields
+	signature  Signature     // in place of a secret; nil: there is none
+}
+
+// A Signature is what somebody signed to show who he is, well-formed and not yet believed.
+type Signature interface {
+	// SignedBy says whether one of keys made it, a JWK set as [Credential.Keys] has it. It costs the same either way, and for
+	// "", which are none, too.
+	SignedBy(keys string) bool
+	// Once is its name, which its signer gives to nothing else until then. What has this name again counts no more.
+	Once() (name string, until time.Time)
 }
 
 // Reveal returns the secret as presented. It is for the comparison and nothing else.
@@ -35,6 +46,9 @@ func (p Presented) Reveal() string {
 	}
 	return p.secret()
 }
+
+// Signature returns what was signed in place of a secret, nil if a secret was presented.
+func (p Presented) Signature() Signature { return p.signature }
 
 // String returns the kind and the id, without the secret.
 func (p Presented) String() string { return string(p.Kind) + " " + string(p.ID) }
@@ -143,6 +157,21 @@ func ParseUser(kind Kind, env Environment, identifier, secret string) (Presented
 		return Presented{}, ErrBadCredential.Because(wrong)
 	}
 	return NewPresented(kind, id, identifier, secret), nil
+}
+
+// ParseSigned returns the presented credential of a client id that comes with a signature. Errors are as of [ParseUser].
+func ParseSigned(kind Kind, env Environment, identifier string, s Signature) (Presented, error) {
+	if identifier == "" || s == nil {
+		return Presented{}, ErrBadCredential.Because(ReasonNoCredential)
+	}
+	if !presentable(identifier) {
+		return Presented{}, ErrBadCredential.Because(ReasonMalformed)
+	}
+	id, wrong := parseUser(env, identifier)
+	if wrong == ReasonWrongEnvironment {
+		return Presented{}, ErrBadCredential.Because(wrong)
+	}
+	return Presented{Kind: kind, ID: id, Identifier: identifier, signature: s}, nil
 }
 
 func presentable(s string) bool {

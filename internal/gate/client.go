@@ -30,6 +30,9 @@ func (g *Gate) admit(ctx context.Context, p auth.Presented, from auth.Caller) (c
 		return client{}, err
 	}
 	c.about = auth.Subject{Account: c.Account, Credential: c.ID, Secret: c.used.Number}
+	if err := g.once(ctx, c, p.Signature(), from); err != nil {
+		return client{}, err
+	}
 	if !g.facts.Allows(c.Account, from.Address) {
 		return client{}, g.offList(from, c.about)
 	}
@@ -37,6 +40,22 @@ func (g *Gate) admit(ctx context.Context, p auth.Presented, from auth.Caller) (c
 		return client{}, err
 	}
 	return c, nil
+}
+
+// once refuses a signature that counted before; nil is none.
+func (g *Gate) once(ctx context.Context, c client, s auth.Signature, from auth.Caller) error {
+	if s == nil {
+		return nil
+	}
+	name, until := s.Once()
+	first, err := g.config.Used.First(ctx, "assertion "+string(c.ID)+" "+name, until)
+	if err != nil {
+		return auth.AsError(err).Of(c.about)
+	}
+	if !first {
+		return g.failed(from, auth.ErrBadCredential.Because(auth.ReasonExpired).Of(c.about), g.charge(from, ""))
+	}
+	return nil
 }
 
 // chargeClient takes one from the limit by credential, and returns what the caller is told of limits.

@@ -316,3 +316,104 @@ func TestStill(t *testing.T) {
 		t.Errorf("when its time is over: %v", err)
 	}
 }
+
+// A signature is one that a test says who made.
+type signature struct {
+	by     string
+	once   string
+	checks int
+}
+
+func (s *signature) SignedBy(keys string) bool {
+	s.checks++
+	return keys != "" && keys == s.by
+}
+
+func (s *signature) Once() (string, time.Time) { return s.once, start.Add(time.Minute) }
+
+// A memory of what was used, and whether it can be asked.
+type memory struct {
+	names map[string]bool
+	fails error
+}
+
+func (m *memory) First(_ context.Context, name string, _ time.Time) (bool, error) {
+	first := !m.names[name]
+	if m.fails == nil {
+		m.names[name] = true
+	}
+	return first, m.fails
+}
+
+func TestASignatureInPlaceOfASecret(t *testing.T) {
+	w := newWorld(t, Limits{FailuresPerAddress: auth.Rate{Count: 1, Per: time.Hour, Burst: 100}})
+	remembered := &memory{names: map[string]bool{}}
+	w.config.Used = remembered
+	for id, h := range w.store.held {
+		h.Kind, h.Keys = auth.OAuth, "keys of "+string(id)
+		if id == "old" { // it has a secret alone
+			h.Keys = ""
+		}
+		w.store.held[id] = h
+	}
+	present := func(id auth.CredentialID, s *signature) error {
+		p, err := auth.ParseSigned(auth.OAuth, auth.Live, "u_"+string(id), s)
+		if err != nil {
+			return err
+		}
+		p.ID = id // the ids of this world are shorter
+		_, err = w.Exchange(t.Context(), p, auth.Caller{Address: netip.MustParseAddr("192.0.2.1")})
+		return err
+	}
+	for round := range 2 { // the second time some would be in a cache
+		for id, want := range map[auth.CredentialID]auth.Reason{
+			"nobody": auth.ReasonUnknown, "": auth.ReasonUnknown, "revoked": auth.ReasonRevoked, "expired": auth.ReasonExpired,
+			"suspended": auth.ReasonAccountSuspended, "old": auth.ReasonSignature, "good": auth.ReasonSignature,
+		} {
+			s := &signature{by: "keys of " + string(id), once: "x"}
+			if id == "good" {
+				s.by = "keys of another"
+			}
+			before := w.store.reads
+			err := present(id, s)
+			if !errors.Is(err, auth.ErrBadCredential) || auth.AsError(err).Reason != want || auth.AsError(err).Msg != auth.ErrBadCredential.Msg {
+				t.Errorf("%q: %v, want reason %s", id, err, want)
+			}
+			if reads := w.store.reads - before; reads != 1 || s.checks != 2 {
+				t.Errorf("%q: %d reads and %d signatures, want 1 and 2", id, reads, s.checks)
+			}
+		}
+		if round == 0 {
+			if err := present("good", &signature{by: "keys of good", once: "1"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if len(remembered.names) != 1 {
+		t.Errorf("what failed is remembered as used: %v", remembered.names)
+	}
+
+	before := w.store.reads
+	if err := present("good", &signature{by: "keys of good", once: "2"}); err != nil || w.store.reads != before {
+		t.Errorf("a second one, from memory: %v", err)
+	}
+	err := present("good", &signature{by: "keys of good", once: "2"})
+	if !errors.Is(err, auth.ErrBadCredential) || auth.AsError(err).Reason != auth.ReasonExpired || auth.AsError(err).About.Credential != "good" {
+		t.Errorf("the same once more: %v", err)
+	}
+	remembered.fails = auth.ErrOverloaded
+	if err := present("good", &signature{by: "keys of good", once: "3"}); !errors.Is(err, auth.ErrOverloaded) {
+		t.Errorf("when nobody can know whether it was used: %v", err)
+	}
+
+	// A secret does not open what has keys alone, and that costs what it costs elsewhere.
+	h := w.store.held["good"]
+	h.Secrets = nil
+	h.ID = "keys"
+	w.store.held["keys"] = h
+	before = w.store.reads
+	_, err = w.Exchange(t.Context(), auth.NewPresented(auth.OAuth, "keys", "keys", right), auth.Caller{Address: netip.MustParseAddr("192.0.2.1")})
+	if !errors.Is(err, auth.ErrBadCredential) || auth.AsError(err).Reason != auth.ReasonWrongSecret || w.store.reads-before != 1 {
+		t.Errorf("a secret for one with keys alone: %v", err)
+	}
+}

@@ -35,6 +35,13 @@ type Log interface {
 	Fresh() error
 }
 
+// Used remembers what may count once.
+type Used interface {
+	// First says whether name comes for the first time, of all that came in the time until then. An error is that nobody can
+	// know now.
+	First(ctx context.Context, name string, until time.Time) (bool, error)
+}
+
 // Limits are the configured rates. A zero rate is no limit.
 type Limits struct {
 	ExchangePerAddress    auth.Rate
@@ -67,6 +74,9 @@ type Config struct {
 	MaxSessionAge time.Duration // 0: none
 	OnReuse       auth.OnReuse
 
+	// Used remembers the signatures that counted; nil: none can be believed.
+	Used Used
+
 	// Quirks are for a sandbox; nil everywhere else.
 	Quirks map[auth.CredentialID]Quirk
 
@@ -97,6 +107,9 @@ func New(c Config) (*Gate, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Used == nil {
+		c.Used = forgetful{}
+	}
 	verifier, err := newVerifier(c)
 	if err != nil {
 		return nil, err
@@ -118,6 +131,13 @@ func newVerifier(c Config) (*verify.Verifier, error) {
 	return verify.New(verify.Config{
 		Issuers: c.Issuers, Audiences: c.Audiences, Keys: c.Rings, Revocations: c.Facts, Now: c.Now, Seen: c.Seen,
 	})
+}
+
+// forgetful knows of nothing whether it came before.
+type forgetful struct{}
+
+func (forgetful) First(context.Context, string, time.Time) (bool, error) {
+	return false, auth.ErrOverloaded.From(errors.New("nobody remembers which signatures were used"))
 }
 
 // Attempt charges the limit of attempts by address, which every request at a contract's own address pays first.

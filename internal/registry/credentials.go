@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/secret"
 )
 
@@ -17,6 +18,7 @@ type NewCredential struct {
 	Name    string // "" for none
 	Scopes  []string
 	Expires time.Time // zero: never
+	Keys    []byte    // of an OAuth client that signs in place of a secret, as [proof.ParseKeys] reads them; nil: it gets a secret
 	Given   *Given    // nil: id and secret are drawn
 }
 
@@ -33,7 +35,8 @@ type Issued struct {
 	secret     func() (identifier, secret string)
 }
 
-// Reveal returns what its holder needs: for an API key the key and "", for the others the identifier and the secret.
+// Reveal returns what its holder needs: for an API key the key and "", for the others the identifier and the secret, which is
+// "" if it has keys instead.
 func (i Issued) Reveal() (identifier, secret string) { return i.secret() }
 
 // String is the credential's id.
@@ -42,7 +45,7 @@ func (i Issued) String() string { return string(i.Credential.ID) }
 // GoString is the credential's id, for %#v.
 func (i Issued) GoString() string { return i.String() }
 
-// CreateCredential makes a credential with a first secret.
+// CreateCredential makes a credential with a first secret, or with keys.
 func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCredential) (Issued, error) {
 	if n.Kind.Contract() == "" {
 		return Issued{}, auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(n.Kind)))
@@ -55,6 +58,10 @@ func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCrede
 		if err := checkName(n.Name); err != nil {
 			return Issued{}, err
 		}
+	}
+	keys, err := keysOf(n)
+	if err != nil {
+		return Issued{}, err
 	}
 	now := r.now()
 	if !n.Expires.IsZero() && !n.Expires.After(now) {
@@ -73,15 +80,30 @@ func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCrede
 	}
 	c := auth.Credential{
 		ID: id, Account: n.Account, Kind: n.Kind, Name: n.Name, Scope: scope,
-		CreatedAt: now, ExpiresAt: n.Expires,
+		CreatedAt: now, ExpiresAt: n.Expires, Keys: keys,
 	}
-	pepper := r.config.Rings.Pepper()
-	digest := pepper.Digest(c.Kind, c.ID, text)
-	c.Secrets = []auth.Secret{{Number: 1, Digest: digest[:], Pepper: pepper.ID, CreatedAt: now}}
+	if keys != "" {
+		text = "" // a secret beside the keys would be one thing more to steal
+	} else {
+		pepper := r.config.Rings.Pepper()
+		digest := pepper.Digest(c.Kind, c.ID, text)
+		c.Secrets = []auth.Secret{{Number: 1, Digest: digest[:], Pepper: pepper.ID, CreatedAt: now}}
+	}
 	if err := r.store.CreateCredential(ctx, c, act); err != nil {
 		return Issued{}, named(err, "there is no account "+c.Account.String())
 	}
 	return r.issued(c, text), nil
+}
+
+// keysOf reads the keys of a credential to be made, "" if it has none.
+func keysOf(n NewCredential) (string, error) {
+	if n.Keys == nil {
+		return "", nil
+	}
+	if n.Kind != auth.OAuth {
+		return "", auth.ErrInvalid.Saying("only OAuth clients have keys")
+	}
+	return proof.ParseKeys(n.Keys)
 }
 
 func (r *Registry) issued(c auth.Credential, text string) Issued {
@@ -159,7 +181,7 @@ func (r *Registry) Find(ctx context.Context, text string) (Found, error) {
 }
 
 // UpdateCredential changes name, scopes or expiry. Narrowed scopes and an earlier expiry act on tokens out at once; wider ones
-// go into new tokens only.
+// go into new tokens only. Keys are as [proof.ParseKeys] reads them, "" to take them away; what they bought lives on.
 func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.CredentialID, u auth.CredentialUpdate) (Done, error) {
 	if u.Name != nil && *u.Name != "" {
 		if err := checkName(*u.Name); err != nil {
@@ -173,7 +195,18 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.Cr
 		}
 		u.Scope = &scope
 	}
-	act, err := permit(actor, "credential.update", "")
+	detail := ""
+	if u.Keys != nil {
+		keys := ""
+		if *u.Keys != "" {
+			var err error
+			if keys, err = proof.ParseKeys([]byte(*u.Keys)); err != nil {
+				return Done{}, err
+			}
+		}
+		u.Keys, detail = &keys, strings.TrimSpace("keys "+strings.Join(proof.KeyNames(keys), " "))
+	}
+	act, err := permit(actor, "credential.update", detail)
 	if err != nil {
 		return Done{}, err
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/usage"
@@ -63,6 +64,7 @@ type Server struct {
 	feed     *feed.Feed
 	limiter  *limit.Limiter
 	upgraded gateway.Upgraded
+	used     *proof.Used // outlives a configuration: what was used up before a reload is used up after it
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
@@ -121,6 +123,7 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	db, rings := s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
 	s.limiter = limit.New(limit.Config{Now: db.Now})
+	s.used = proof.NewUsed(mostUsed, db.Now)
 	var err error
 	s.facts, err = facts.New(facts.Config{
 		Store: db, Cache: c.Cache.Credentials, Keep: s.opened.remembered, Now: db.Now,
@@ -166,6 +169,9 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	return err
 }
 
+// mostUsed is how many signatures of clients are remembered at once: twenty megabytes' worth.
+const mostUsed = 200_000
+
 // newGate makes the core, which decides by what c says.
 func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error) {
 	return gate.New(gate.Config{
@@ -180,7 +186,7 @@ func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error
 			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
 			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
 		},
-		Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
+		Used: s.used, Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
 	})
 }
 

@@ -12,7 +12,7 @@ import (
 var errNoCredential = auth.ErrNotFound.Saying("There is no such credential")
 
 const credentialColumns = `c.id, c.account, c.kind, c.name, c.scope, c.created_at, c.expires_at, c.revoked_at, c.dead_below,
-	c.narrowed_at, c.restricted_at, c.secret_number, c.secret_digest, c.secret_pepper, c.secret_created_at,
+	c.narrowed_at, c.restricted_at, c.jwks, c.secret_number, c.secret_digest, c.secret_pepper, c.secret_created_at,
 	c.old_number, c.old_digest, c.old_pepper, c.old_created_at, c.old_expires_at`
 
 // scanCredential is where credentialColumns go; of two secrets, the older one into old.
@@ -20,43 +20,48 @@ func scanCredential(c *auth.Credential, newest, old *auth.Secret) out {
 	return out{
 		(*text)(&c.ID), (*number)(&c.Account), (*text)(&c.Kind), (*text)(&c.Name), (*text)(&c.Scope), (*stamp)(&c.CreatedAt),
 		(*stamp)(&c.ExpiresAt), (*stamp)(&c.RevokedAt), (*number)(&c.DeadBelow), (*stamp)(&c.NarrowedAt), (*stamp)(&c.RestrictedAt),
-		(*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper), (*stamp)(&newest.CreatedAt),
+		(*text)(&c.Keys), (*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper), (*stamp)(&newest.CreatedAt),
 		(*count)(&old.Number), &old.Digest, (*text)(&old.Pepper), (*stamp)(&old.CreatedAt), (*stamp)(&old.ExpiresAt),
 	}
 }
 
 func secrets(newest, old auth.Secret) []auth.Secret {
-	if old.Number == 0 {
+	switch {
+	case newest.Number == 0:
+		return nil
+	case old.Number == 0:
 		return []auth.Secret{newest}
 	}
 	return []auth.Secret{newest, old}
 }
 
-// CreateCredential stores a new credential with its one secret, or two, the newest first; only the older one has an end.
+// CreateCredential stores a new credential with its one secret, or two, the newest first; only the older one has an end. One
+// with keys may have none.
 // Its account must exist, [auth.ErrNotFound], and its id be new, [auth.ErrConflict]. Nothing is appended to the change log:
 // nobody can have it in memory.
 func (db *DB) CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error {
-	var old auth.Secret
+	var newest, old auth.Secret
 	switch {
+	case len(c.Secrets) == 0 && c.Keys != "":
 	case len(c.Secrets) == 1:
+		newest = c.Secrets[0]
 	case len(c.Secrets) == 2 && !c.Secrets[1].ExpiresAt.IsZero() && c.Secrets[1].Number < c.Secrets[0].Number:
-		old = c.Secrets[1]
+		newest, old = c.Secrets[0], c.Secrets[1]
 	default:
 		return wrap(fmt.Errorf("%d secrets, or an older one without an end", len(c.Secrets)), "create a credential")
 	}
-	newest := c.Secrets[0]
-	if newest.Number < 1 || !newest.ExpiresAt.IsZero() {
+	if newest.Number < min(1, len(c.Secrets)) || !newest.ExpiresAt.IsZero() {
 		return wrap(fmt.Errorf("the newest secret has number %d and an end %v", newest.Number, newest.ExpiresAt), "create a credential")
 	}
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 		if err := t.lockAccount(c.Account); err != nil {
 			return none, err
 		}
-		n, err := t.exec(`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, expires_at, secrets_made,
+		n, err := t.exec(`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, expires_at, jwks, secrets_made,
 			secret_number, secret_digest, secret_pepper, secret_created_at, old_number, old_digest, old_pepper, old_created_at, old_expires_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13, $14, $15, $16, $17) ON CONFLICT (id) DO NOTHING`,
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19) ON CONFLICT (id) DO NOTHING`,
 			string(c.ID), int64(c.Account), string(c.Kind), c.Name, c.Scope, auth.TokenScope(c.Scope), c.CreatedAt.UnixMilli(), ms(c.ExpiresAt),
-			newest.Number, newest.Digest, string(newest.Pepper), newest.CreatedAt.UnixMilli(),
+			orNull(c.Keys), newest.Number, positive(newest.Number), newest.Digest, orNull(string(newest.Pepper)), ms(newest.CreatedAt),
 			positive(old.Number), old.Digest, orNull(string(old.Pepper)), ms(old.CreatedAt), ms(old.ExpiresAt))
 		if err != nil {
 			return none, err
@@ -119,13 +124,13 @@ func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) 
 	h := auth.Holder{Credential: auth.Credential{Kind: kind}}
 	var newest, old auth.Secret
 	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.secret_number, c.secret_digest, c.secret_pepper,
-				c.old_number, c.old_digest, c.old_pepper, c.old_expires_at, a.suspended_at IS NOT NULL
+		return c.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.jwks, c.secret_number, c.secret_digest,
+				c.secret_pepper, c.old_number, c.old_digest, c.old_pepper, c.old_expires_at, a.suspended_at IS NOT NULL
 			FROM log_head LEFT JOIN credentials c ON c.id = $1 AND c.kind = $2 LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0) AND a.deleted_at IS NULL`,
 			in{string(id), string(kind)},
 			out{
 				(*text)(&h.ID), (*number)(&h.Account), (*text)(&h.Scope), (*stamp)(&h.ExpiresAt), (*stamp)(&h.RevokedAt), (*number)(&h.DeadBelow),
-				(*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper),
+				(*text)(&h.Keys), (*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper),
 				(*count)(&old.Number), &old.Digest, (*text)(&old.Pepper), (*stamp)(&old.ExpiresAt), &h.AccountSuspended,
 			})
 	})
@@ -208,7 +213,8 @@ func (db *DB) RevokeCredential(ctx context.Context, id auth.CredentialID, act au
 }
 
 // UpdateCredential changes a credential that is not revoked; one that is is [auth.ErrConflict]. Taking scopes away and
-// bringing the expiry forward act on tokens that are out: from now on it counts as narrowed.
+// bringing the expiry forward act on tokens that are out: from now on it counts as narrowed. Keys are for OAuth clients, and
+// can be taken from one that has a secret; else it is [auth.ErrInvalid].
 func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to auth.CredentialUpdate, act auth.Act) (auth.Revoked, error) {
 	return db.alterCredential(ctx, id, act, "change a credential", func(t *tx, now time.Time) (auth.Subject, bool, error) {
 		// Written to before it is read: so nobody else changes it in between.
@@ -232,12 +238,21 @@ func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to aut
 		if to.ExpiresAt != nil {
 			c.ExpiresAt = *to.ExpiresAt
 		}
+		if to.Keys != nil {
+			c.Keys = *to.Keys
+			switch {
+			case c.Kind != auth.OAuth:
+				return auth.Subject{}, false, auth.ErrInvalid.Saying("Only OAuth clients have keys")
+			case c.Keys == "" && len(c.Secrets) == 0:
+				return auth.Subject{}, false, auth.ErrInvalid.Saying(fmt.Sprintf("Credential %s has no secret: without its keys it would open nothing", id))
+			}
+		}
 		sooner := !c.ExpiresAt.IsZero() && (was.ExpiresAt.IsZero() || c.ExpiresAt.Before(was.ExpiresAt))
 		if sooner || verify.Intersect(was.Scope, c.Scope) != was.Scope {
 			c.NarrowedAt, c.RestrictedAt = now, now
 		}
-		_, err = t.exec(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6
-			WHERE id = $7`, c.Name, c.Scope, auth.TokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), string(id))
+		_, err = t.exec(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6, jwks = $7
+			WHERE id = $8`, c.Name, c.Scope, auth.TokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), orNull(c.Keys), string(id))
 		return auth.Subject{Account: c.Account}, true, err
 	}, nil)
 }

@@ -27,7 +27,7 @@ func TestKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := auth.Credential{ID: "c1", Account: a.ID, Kind: auth.Login, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d"), CreatedAt: time.Now()}}}
+	c := auth.Credential{ID: "c1", Account: a.ID, Kind: auth.Login, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d"), Pepper: "p", CreatedAt: time.Now()}}}
 	if err := db.CreateCredential(t.Context(), c, auth.Act{}); err != nil {
 		t.Fatal(err)
 	}

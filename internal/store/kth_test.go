@@ -36,7 +36,7 @@ func TestEveryStatementFails(t *testing.T) {
 	_, err = template.SuspendAccount(ctx, suspended.ID, false, auth.Act{})
 	must(err)
 	credential := func(id auth.CredentialID) auth.Credential {
-		first := auth.Secret{Number: 1, Digest: []byte("d1"), CreatedAt: at}
+		first := auth.Secret{Number: 1, Digest: []byte("d1"), Pepper: "p", CreatedAt: at}
 		return auth.Credential{ID: id, Account: a.ID, Kind: auth.Login, Scope: "a b", CreatedAt: at, Secrets: []auth.Secret{first}}
 	}
 	must(template.CreateCredential(ctx, credential("c1"), auth.Act{}))

@@ -12,7 +12,7 @@ import (
 // zero time, or one that has passed: now). With endSessions all tokens and sessions of the credential are dead as well.
 //
 // At most two secrets are live: while the older one still is, it is [auth.ErrConflict], which names it. So is a revoked
-// credential. Of rotations at the same time one wins.
+// credential, and one that has keys and no secret. Of rotations at the same time one wins.
 func (db *DB) RotateSecret(ctx context.Context, id auth.CredentialID, digest []byte, pepper auth.KeyID, oldExpires time.Time,
 	endSessions bool, act auth.Act,
 ) (auth.Secret, auth.Revoked, error) {
@@ -49,7 +49,7 @@ func (t *tx) rotateSecret(id auth.CredentialID, digest []byte, pepper auth.KeyID
 			old_number = secret_number, old_digest = secret_digest, old_pepper = secret_pepper, old_created_at = secret_created_at,
 			old_expires_at = $1, secrets_made = secrets_made + 1, secret_number = secrets_made + 1,
 			secret_digest = $2, secret_pepper = $3, secret_created_at = $4
-		WHERE id = $5 AND revoked_at IS NULL AND (old_number IS NULL OR old_expires_at <= $4)
+		WHERE id = $5 AND revoked_at IS NULL AND secret_number IS NOT NULL AND (old_number IS NULL OR old_expires_at <= $4)
 		RETURNING account, secret_number`,
 		in{oldExpires.UnixMilli(), digest, string(pepper), now.UnixMilli(), string(id)}, out{(*int64)(&about.Account), &about.Secret})
 	if !isNoRow(err) {
@@ -61,6 +61,8 @@ func (t *tx) rotateSecret(id auth.CredentialID, digest []byte, pepper auth.KeyID
 		return about, err
 	case !c.RevokedAt.IsZero():
 		return about, errRevoked(id)
+	case len(c.Secrets) == 0:
+		return about, errKeysAlone(id)
 	}
 	old := c.Secrets[1]
 	return about, auth.ErrConflict.Saying(fmt.Sprintf(
@@ -100,7 +102,13 @@ func (t *tx) ofRotation(id auth.CredentialID, query string, now time.Time) (auth
 		return about, false, err
 	case !c.RevokedAt.IsZero():
 		return about, false, errRevoked(id)
+	case len(c.Secrets) == 0:
+		return about, false, errKeysAlone(id)
 	}
 	return about, false, auth.ErrConflict.Saying(fmt.Sprintf("Credential %s has one live secret, number %d: no rotation is under way",
 		id, c.Secrets[0].Number))
+}
+
+func errKeysAlone(id auth.CredentialID) error {
+	return auth.ErrConflict.Saying(fmt.Sprintf("Credential %s has keys and no secret; to change them: gatehouse credential update %s --jwks FILE", id, id))
 }

@@ -19,7 +19,7 @@ func TestARaceAcrossAStallIsNoTheft(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := auth.Credential{ID: "c1", Account: a.ID, Kind: auth.Login, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d"), CreatedAt: start}}}
+	c := auth.Credential{ID: "c1", Account: a.ID, Kind: auth.Login, Secrets: []auth.Secret{{Number: 1, Digest: []byte("d"), Pepper: "p", CreatedAt: start}}}
 	if err := db.CreateCredential(t.Context(), c, auth.Act{}); err != nil {
 		t.Fatal(err)
 	}

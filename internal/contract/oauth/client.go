@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -18,6 +19,9 @@ func (c *Contract) client(r *web.Request, form web.Form) (auth.Presented, error)
 }
 
 func (c *Contract) presented(authorization []string, form web.Form) (auth.Presented, error) {
+	if form["client_assertion"] != "" || form["client_assertion_type"] != "" {
+		return c.asserted(authorization, form)
+	}
 	id, secret := form["client_id"], form["client_secret"]
 	if len(authorization) == 0 {
 		if id == "" && secret != "" {
@@ -30,6 +34,23 @@ func (c *Contract) presented(authorization []string, form web.Form) (auth.Presen
 	}
 	p, err := auth.ParseClientBasic(c.env, authorization[0])
 	if err == nil && id != "" && id != p.Identifier {
+		return auth.Presented{}, errMethods
+	}
+	return p, err
+}
+
+// asserted reads an assertion that stands in place of the secret (RFC 7523, section 2.2).
+func (c *Contract) asserted(authorization []string, form web.Form) (auth.Presented, error) {
+	switch {
+	case len(authorization) > 0 || form["client_secret"] != "":
+		return auth.Presented{}, errMethods
+	case form["client_assertion"] == "":
+		return auth.Presented{}, missing("client_assertion")
+	case form["client_assertion_type"] != proof.AssertionType:
+		return auth.Presented{}, errAssertionType
+	}
+	p, err := c.assertions.Parse(form["client_assertion"])
+	if err == nil && form["client_id"] != "" && form["client_id"] != p.Identifier {
 		return auth.Presented{}, errMethods
 	}
 	return p, err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -55,13 +56,14 @@ type Config struct {
 
 // A Contract speaks contract 4.
 type Contract struct {
-	gate   Gate
-	env    auth.Environment
-	pairs  bool
-	public []web.Address
-	basic  []string
-	bearer *web.Bearer
-	now    func() time.Time
+	gate       Gate
+	env        auth.Environment
+	pairs      bool
+	public     []web.Address
+	assertions *proof.Assertions
+	basic      []string
+	bearer     *web.Bearer
+	now        func() time.Time
 }
 
 // New returns a Contract.
@@ -76,8 +78,14 @@ func New(c Config) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
+	assertions, err := proof.NewAssertions(proof.AssertionsConfig{
+		Environment: c.Environment, Audiences: []string{c.Issuer, tokenEndpoint(c)}, Now: c.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
 	return &Contract{
-		public: public, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+		public: public, assertions: assertions, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
 	}, nil
 }
 

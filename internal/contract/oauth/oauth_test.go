@@ -1,6 +1,7 @@
 package oauth_test
 
 import (
+	standard "cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -82,7 +83,7 @@ func (g *gate) Failed(_ auth.Caller, err error) error {
 func newContract(t *testing.T, g *gate) *oauth.Contract {
 	t.Helper()
 	c, err := oauth.New(oauth.Config{
-		Issuer: g.issuer, PublicURL: "https://auth.example.com",
+		Issuer: standard.Or(g.issuer, "https://auth.example.com"), PublicURL: "https://auth.example.com",
 		Gate: g, Environment: auth.Live, Realm: "gatehouse", Pairs: !g.alone, Now: func() time.Time { return now },
 	})
 	if err != nil {
@@ -143,6 +144,7 @@ const (
 	wantToken = "grant_type=client_credentials"
 	wantPair  = "grant_type=refresh_token&refresh_token=r.r.r"
 	ofToken   = "token=a.b.c"
+	jwtBearer = "client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer"
 	challenge = `Basic realm="gatehouse", charset="UTF-8"`
 )
 
@@ -353,23 +355,24 @@ func (row row) check(t *testing.T, s setup) webtest.Answer {
 }
 
 var (
-	noForm      = failure("invalid_request", "The body is not a form, or names a parameter twice")
-	noGrantType = failure("invalid_request", "The parameter grant_type is missing")
-	noRefresh   = failure("invalid_request", "The parameter refresh_token is missing")
-	noToken     = failure("invalid_request", "The parameter token is missing")
-	badKey      = failure("invalid_request", "Invalid Idempotency-Key")
-	mediaType   = failure("invalid_request", "Content-Type must be application/x-www-form-urlencoded")
-	tooLarge    = failure("invalid_request", "Request body too large")
-	badRequest  = failure("invalid_request", "Bad request")
-	methods     = failure("invalid_request", "The client is to be authenticated in one way, and once")
-	grantType   = failure("unsupported_grant_type", "This grant type is not supported")
-	badClient   = failure("invalid_client", "Client authentication failed")
-	badGrant    = failure("invalid_grant", "The refresh token is not valid")
-	badScope    = failure("invalid_scope", "The client does not have this scope")
-	address     = failure("access_denied", "IP address not authorized")
-	tooMany     = failure("temporarily_unavailable", "Too many requests")
-	unavailable = failure("temporarily_unavailable", "Service temporarily unavailable")
-	internal    = failure("server_error", "Internal server error")
+	noForm        = failure("invalid_request", "The body is not a form, or names a parameter twice")
+	noGrantType   = failure("invalid_request", "The parameter grant_type is missing")
+	noRefresh     = failure("invalid_request", "The parameter refresh_token is missing")
+	noToken       = failure("invalid_request", "The parameter token is missing")
+	badKey        = failure("invalid_request", "Invalid Idempotency-Key")
+	mediaType     = failure("invalid_request", "Content-Type must be application/x-www-form-urlencoded")
+	tooLarge      = failure("invalid_request", "Request body too large")
+	badRequest    = failure("invalid_request", "Bad request")
+	methods       = failure("invalid_request", "The client is to be authenticated in one way, and once")
+	assertionType = failure("invalid_request", "The client_assertion_type is not supported")
+	grantType     = failure("unsupported_grant_type", "This grant type is not supported")
+	badClient     = failure("invalid_client", "Client authentication failed")
+	badGrant      = failure("invalid_grant", "The refresh token is not valid")
+	badScope      = failure("invalid_scope", "The client does not have this scope")
+	address       = failure("access_denied", "IP address not authorized")
+	tooMany       = failure("temporarily_unavailable", "Too many requests")
+	unavailable   = failure("temporarily_unavailable", "Service temporarily unavailable")
+	internal      = failure("server_error", "Internal server error")
 )
 
 // Bodies that cannot be read, or do not say what they must.
@@ -442,7 +445,14 @@ func TestClientAuthentication(t *testing.T) {
 			{"two clients", post(path, form+"&client_id=u_AAAAAAAAAAAA", asBasic), nil, false, 400, methods, plain()},
 			{"a secret alone", post(path, form+"&client_secret=secret"), nil, false, 400, failure("invalid_request", "The parameter client_id is missing"), plain()},
 
+			{"an assertion and Basic", post(path, form+"&client_assertion=x", asBasic), nil, false, 400, methods, plain()},
+			{"an assertion and a secret", post(path, form+"&client_assertion=x&"+asPost), nil, false, 400, methods, plain()},
+			{"an assertion of no type", post(path, form+"&client_assertion=x"), nil, false, 400, assertionType, plain()},
+			{"an assertion of another type", post(path, form+"&client_assertion=x&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Asaml2-bearer"), nil, false, 400, assertionType, plain()},
+			{"a type alone", post(path, form+"&"+jwtBearer), nil, false, 400, failure("invalid_request", "The parameter client_assertion is missing"), plain()},
+
 			{"none", post(path, form), nil, false, 401, badClient, none},
+			{"an assertion that is none", post(path, form+"&client_assertion=x&"+jwtBearer), nil, false, 401, badClient, none},
 			{"a name alone", post(path, form+"&client_id="+clientID), nil, false, 401, badClient, none},
 			{"in the query", post(path+"?"+asPost, form), nil, false, 401, badClient, none},
 			{"empty", post(path, form, "Authorization:"), nil, false, 401, badClient, none},

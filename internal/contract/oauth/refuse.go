@@ -11,6 +11,7 @@ import (
 // What is wrong with a form that could be read.
 var (
 	errMethods        = request("The client is to be authenticated in one way, and once")
+	errAssertionType  = request("The client_assertion_type is not supported")
 	errIdempotencyKey = request("Invalid Idempotency-Key")
 	errGrantType      = invalid("This grant type is not supported")
 )

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -36,12 +37,12 @@ func metadata(c Config) ([]web.Address, error) {
 	if c.Pairs {
 		grants = append(grants, "refresh_token")
 	}
-	methods := []string{"client_secret_basic", "client_secret_post"}
+	methods, algorithms := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}, proof.Algorithms()
 	body, err := json.Marshal(api.OAuthMetadata{
-		Issuer: c.Issuer, TokenEndpoint: base + TokenPath, KeySet: base + KeySetPath, ResponseTypes: []string{}, GrantTypes: grants,
-		TokenAuth:             methods,
-		IntrospectionEndpoint: base + IntrospectPath, IntrospectionAuth: methods,
-		RevocationEndpoint: base + RevokePath, RevocationAuth: methods,
+		Issuer: c.Issuer, TokenEndpoint: tokenEndpoint(c), KeySet: base + KeySetPath, ResponseTypes: []string{}, GrantTypes: grants,
+		TokenAuth: methods, TokenAuthAlgorithms: algorithms,
+		IntrospectionEndpoint: base + IntrospectPath, IntrospectionAuth: methods, IntrospectionAuthAlgorithms: algorithms,
+		RevocationEndpoint: base + RevokePath, RevocationAuth: methods, RevocationAuthAlgorithms: algorithms,
 	})
 	if err != nil {
 		return nil, err
@@ -53,6 +54,9 @@ func metadata(c Config) ([]web.Address, error) {
 	}
 	return all, nil
 }
+
+// tokenEndpoint is how clients reach [TokenPath].
+func tokenEndpoint(c Config) string { return strings.TrimSuffix(c.PublicURL, "/") + TokenPath }
 
 // issuerPath is the path of an issuer, without a slash at its end; "" for one that has none, or none that can be asked for.
 func issuerPath(issuer string) string {

@@ -302,3 +302,52 @@ func narrowCredential(t *testing.T, w *World) {
 	_, err = w.UpdateCredential(ctx, c.ID, auth.CredentialUpdate{Name: text("x")}, act)
 	is(t, "a revoked one", err, auth.ErrConflict)
 }
+
+// clientKeys: an OAuth client is known by keys, by a secret, or by both, and never by nothing.
+func clientKeys(t *testing.T, w *World) {
+	ctx := t.Context()
+	text := func(s string) *string { return &s }
+	a := w.account(t)
+	alone := w.credential(t, a.ID, func(c *auth.Credential) { c.Kind, c.Keys, c.Secrets = auth.OAuth, `{"keys":[1]}`, nil })
+	both := w.credential(t, a.ID, func(c *auth.Credential) { c.Kind = auth.OAuth })
+	_, err := w.UpdateCredential(ctx, both.ID, auth.CredentialUpdate{Keys: text(`{"keys":[2]}`)}, act)
+	no(t, err)
+	both.Keys = `{"keys":[2]}`
+	for _, want := range []auth.Credential{alone, both} {
+		got, err := w.Credential(ctx, want.ID)
+		no(t, err)
+		if diff := cmp.Diff(want, got, same); diff != "" {
+			t.Errorf("the credential (-want +got):\n%s", diff)
+		}
+		h, err := w.Holder(ctx, auth.OAuth, want.ID)
+		no(t, err)
+		if h.Keys != want.Keys || len(h.Secrets) != len(want.Secrets) {
+			t.Errorf("an exchange reads %+v, want %+v", h, want)
+		}
+	}
+
+	// Keys change, and who holds them hears of it.
+	r, err := w.UpdateCredential(ctx, alone.ID, auth.CredentialUpdate{Keys: text(`{"keys":[3]}`)}, act)
+	p := revoked(t, r, err)
+	if got := w.last(t); got != (auth.Change{Number: p, Of: auth.ChangedCredential, Account: a.ID, Credential: alone.ID, At: w.Now()}) {
+		t.Errorf("the log says %+v", got)
+	}
+	got, err := w.Credential(ctx, alone.ID)
+	no(t, err)
+	if got.Keys != `{"keys":[3]}` || !got.NarrowedAt.IsZero() {
+		t.Errorf("got %+v: new keys end no token", got)
+	}
+	_, err = w.UpdateCredential(ctx, both.ID, auth.CredentialUpdate{Keys: text("")}, act)
+	no(t, err)
+	_, err = w.UpdateCredential(ctx, alone.ID, auth.CredentialUpdate{Keys: text("")}, act)
+	is(t, "to take the only way to be known", err, auth.ErrInvalid)
+	_, err = w.UpdateCredential(ctx, w.credential(t, a.ID).ID, auth.CredentialUpdate{Keys: text(`{"keys":[4]}`)}, act)
+	is(t, "keys for a login", err, auth.ErrInvalid)
+
+	_, _, err = w.RotateSecret(ctx, alone.ID, digest("x"), "p", w.Now(), false, act)
+	is(t, "rotate a secret that is not there", err, auth.ErrConflict)
+	_, err = w.FinishRotation(ctx, alone.ID, act)
+	is(t, "finish a rotation without one", err, auth.ErrConflict)
+	_, err = w.UndoRotation(ctx, alone.ID, act)
+	is(t, "undo a rotation without one", err, auth.ErrConflict)
+}

@@ -37,6 +37,7 @@ func Run(t *testing.T, open Open) {
 		{"holder", holder},
 		{"rotate a secret", rotateSecret},
 		{"undo a rotation", undoRotation},
+		{"a client with keys", clientKeys},
 		{"narrow a credential", narrowCredential},
 		{"a login", login},
 		{"a login that comes too late", lateLogin},

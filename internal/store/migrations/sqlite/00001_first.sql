@@ -61,7 +61,8 @@ CREATE TABLE allowlist (
 ) STRICT, WITHOUT ROWID;
 
 -- The newest secret and the one before it lie in the credential's row: an exchange reads one row. The newest has no end of
--- its own. token_scope is scope without what begins with "gatehouse:".
+-- its own. jwks are the public keys of a client that signs; one that has keys may have no secret. token_scope is scope without
+-- what begins with "gatehouse:".
 CREATE TABLE credentials (
     id                TEXT    NOT NULL PRIMARY KEY,
     account           INTEGER NOT NULL REFERENCES accounts (id),
@@ -76,15 +77,20 @@ CREATE TABLE credentials (
     narrowed_at       INTEGER,
     restricted_at     INTEGER,
     secrets_made      INTEGER NOT NULL,
-    secret_number     INTEGER NOT NULL,
-    secret_digest     BLOB    NOT NULL,
-    secret_pepper     TEXT    NOT NULL,
-    secret_created_at INTEGER NOT NULL,
+    jwks              TEXT,
+    secret_number     INTEGER,
+    secret_digest     BLOB,
+    secret_pepper     TEXT,
+    secret_created_at INTEGER,
     old_number        INTEGER,
     old_digest        BLOB,
     old_pepper        TEXT,
     old_created_at    INTEGER,
     old_expires_at    INTEGER,
+    CHECK (jwks IS NOT NULL OR secret_number IS NOT NULL),
+    CHECK ((secret_number IS NULL) = (secret_digest IS NULL) AND (secret_number IS NULL) = (secret_pepper IS NULL)
+       AND (secret_number IS NULL) = (secret_created_at IS NULL)),
+    CHECK (old_number IS NULL OR secret_number IS NOT NULL),
     CHECK ((old_number IS NULL) = (old_digest IS NULL) AND (old_number IS NULL) = (old_pepper IS NULL)
        AND (old_number IS NULL) = (old_created_at IS NULL) AND (old_number IS NULL) = (old_expires_at IS NULL))
 ) STRICT, WITHOUT ROWID;

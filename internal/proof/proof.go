@@ -1,0 +1,114 @@
+// Package proof reads what clients sign to show who they are: assertions in place of a secret (RFC 7523). It keeps their
+// public keys in one form, and remembers what was used up. It leaves to gate who may come in, and our own tokens to verify
+// and token.
+//
+// The invariants: a signed text has one spelling, and counts once; a key is looked up in memory among those that were
+// registered, never fetched and never taken from what it is to prove; a check costs one signature whether there is such a
+// key or not; of algorithms only those of public keys are known.
+package proof
+
+import (
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // it takes no member twice, and none in another case
+
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// algorithms are those that a client may sign with.
+var algorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.RS256, jose.PS256}
+
+// Algorithms are the names of the algorithms that a client may sign with.
+func Algorithms() []string {
+	names := make([]string, len(algorithms))
+	for i, a := range algorithms {
+		names[i] = string(a)
+	}
+	return names
+}
+
+// leeway is how far the clock of somebody who signs may be off.
+const leeway = verify.Leeway
+
+// maxLength is the longest signed text that is looked at, in bytes. One of RSA with a chain of certificates fits.
+const maxLength = 16 << 10
+
+var errMalformed = errors.New("not a JWS that we take")
+
+// A signed is a JWS as it came: well-formed, and by whom nobody knows yet.
+type signed struct {
+	jws     *jose.JSONWebSignature
+	header  jose.Header // the protected one; there is no other
+	payload []byte
+}
+
+// parse reads a JWS in its compact serialization (RFC 7515, section 7.1), with an algorithm of ours and a header that asks for
+// nothing unusual.
+func parse(raw string) (*signed, error) {
+	if len(raw) > maxLength || !oneSpelling(raw) {
+		return nil, errMalformed
+	}
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
+	if err != nil || len(jws.Signatures) != 1 {
+		return nil, errMalformed
+	}
+	s := &signed{jws: jws, header: jws.Signatures[0].Protected, payload: jws.UnsafePayloadWithoutVerification()}
+	for _, name := range []jose.HeaderKey{"crit", "b64"} { // what changes how the rest is to be read
+		if _, there := s.header.ExtraHeaders[name]; there {
+			return nil, errMalformed
+		}
+	}
+	return s, nil
+}
+
+// oneSpelling says whether raw is three segments of base64url without spare bits: a library that skips line breaks, or ignores
+// the last bits of a segment, would take one signature in many spellings.
+func oneSpelling(raw string) bool {
+	segments := strings.Split(raw, ".")
+	return len(segments) == 3 && !slices.ContainsFunc(segments, func(s string) bool {
+		_, err := base64.RawURLEncoding.Strict().DecodeString(s)
+		return err != nil || s == "" || strings.ContainsAny(s, "\r\n")
+	})
+}
+
+// is says whether the header has one of these types (typ), in any case; "" stands for none.
+func (s *signed) is(types ...string) bool {
+	typ, there := s.header.ExtraHeaders[jose.HeaderType]
+	name, ok := typ.(string)
+	return (ok || !there) && slices.ContainsFunc(types, func(t string) bool { return strings.EqualFold(name, t) && (t != "") == there })
+}
+
+// claims reads the payload into a struct.
+func (s *signed) claims(into any) error {
+	if err := json.Unmarshal(s.payload, into); err != nil {
+		return errMalformed
+	}
+	return nil
+}
+
+// by says whether key made the signature.
+func (s *signed) by(key any) bool {
+	_, err := s.jws.Verify(key)
+	return err == nil
+}
+
+// An audience is the claim aud: one string, or several (RFC 7519, section 4.1.3).
+type audience []string
+
+func (a *audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = audience{one}
+		return nil
+	}
+	var all []string
+	if err := json.Unmarshal(b, &all); err != nil {
+		return err
+	}
+	*a = all
+	return nil
+}
