@@ -1,9 +1,10 @@
 package gateway
 
 import (
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,7 +27,8 @@ func (p pace) wait(bytes int64) time.Duration {
 	return max(p.grace, time.Duration(min(float64(bytes)/float64(p.rate), ever)*float64(time.Second)))
 }
 
-var errSlow = errors.New("it comes too slowly")
+// errSlow is what a Read of a body says that was given up. As an end of its time it tells the floor not to wait for the rest.
+var errSlow = fmt.Errorf("it comes too slowly: %w", os.ErrDeadlineExceeded)
 
 // An upload is the body of a request on its way to the API. It remembers why it could not be read, for that is not the API's
 // fault, and gives up on a client that is too slow; that an API takes its time does not count. The transport may still read

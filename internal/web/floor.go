@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -299,7 +300,7 @@ func (f *Floor) refuse(w *writer, r *Request, err error) {
 		// The head is out. What follows it must not pass for a whole answer.
 		panic(http.ErrAbortHandler)
 	}
-	if r.ContentLength != 0 {
+	if r.ContentLength != 0 && !errors.Is(err, os.ErrDeadlineExceeded) { // it may have been given up already
 		r.awaitBody(BodyTime) // net/http reads what is left of a body before it answers
 	}
 	if r.Refuse == nil {
