@@ -83,6 +83,7 @@ func (l *loader) checkAddresses() {
 		l.problem("tls", "set both, cert_file and key_file")
 	}
 	l.count("min_body_rate", int64(c.MinBodyRate), 0, 1_000_000_000)
+	l.count("max_connections", int64(c.MaxConnections), 0, 1_000_000)
 	l.count("max_connections_per_address", int64(c.MaxConnectionsPerAddress), 0, 1_000_000)
 }
 

@@ -57,6 +57,9 @@ type Config struct {
 	// Refuse with 400 what comes to the contracts and the routes in clear text: without `tls`, unless one of
 	// trusted_proxies says X-Forwarded-Proto: https.
 	RequireHTTPS bool `yaml:"require_https"`
+	// How many connections to `listen` there may be at once, WebSockets among them. One more is closed as soon as it comes.
+	// Each that is passed on costs a second file descriptor. 0: any number.
+	MaxConnections int `yaml:"max_connections"`
 	// How many connections to `listen` an address may have at once (the /64 for IPv6; trusted_proxies any number). 0: any
 	// number.
 	MaxConnectionsPerAddress int `yaml:"max_connections_per_address"`
@@ -466,6 +469,7 @@ func Default() *Config {
 		KeyPrefix:   "gk",
 		DataDir:     "./gatehouse-data",
 
+		MaxConnections:           20_000,
 		MaxConnectionsPerAddress: 1000,
 		MinBodyRate:              240,
 		DatabasePool: DatabasePool{

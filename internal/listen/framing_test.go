@@ -21,8 +21,9 @@ import (
 
 // A world is a server behind a Listener, and what came through to it.
 type world struct {
-	t    *testing.T
-	addr string
+	t        *testing.T
+	addr     string
+	listener *listen.Listener
 
 	mu      sync.Mutex
 	arrived []string // "POST /a hello"
@@ -80,7 +81,7 @@ func serve(t *testing.T, c listen.Config) *world {
 			t.Errorf("the server ended with %v", err)
 		}
 	})
-	w.addr = l.Addr().String()
+	w.addr, w.listener = l.Addr().String(), l
 	return w
 }
 

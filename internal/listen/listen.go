@@ -1,5 +1,5 @@
-// Package listen is what happens to a connection before net/http sees it: TLS and its certificates, the PROXY protocol, a
-// bound on the connections of one address, an end for those that have stopped moving, and a strict reading of HTTP/1. It
+// Package listen is what happens to a connection before net/http sees it: TLS and its certificates, the PROXY protocol,
+// bounds on the connections of one address and of all, an end for those that have stopped moving, and a strict reading of HTTP/1. It
 // leaves to others what a request means, and to net/http to parse it once more.
 //
 // The invariant: net/http is handed a request of HTTP/1 only when its whole head has been read and has one meaning, never a
@@ -33,6 +33,9 @@ type Config struct {
 	ProxyProtocol bool
 	// Trusts says which peers are proxies, to which MaxPerAddress does not apply. nil: none.
 	Trusts func(netip.Addr) bool
+	// Max is how many connections there may be at once, handshakes and what became of them included. One more is closed
+	// at once. 0: any number.
+	Max int
 	// MaxPerAddress is how many connections an address (the /64 for IPv6) may have at once. 0: any number.
 	MaxPerAddress int
 	HeadTime      time.Duration // how long a handshake and a head may take; 0: 10 seconds
@@ -51,7 +54,13 @@ type Listener struct {
 	headTime time.Duration
 	stall    time.Duration
 	log      *slog.Logger
+	most     int64
 	counter  counter
+
+	open       atomic.Int64
+	turnedAway atomic.Int64 // because there were too many
+	ofOne      atomic.Int64 // because there were too many of one address
+	told       atomic.Int64 // when it was last logged that there are too many, Unix seconds
 
 	start    sync.Once
 	accepted chan accepted
@@ -74,7 +83,7 @@ func New(inner net.Listener, c Config) (*Listener, error) {
 	}
 	l := &Listener{
 		Listener: inner, refuse: c.Refuse, proxied: c.ProxyProtocol, trusts: c.Trusts, headTime: c.HeadTime, stall: c.Stall, log: c.Log,
-		counter: counter{most: c.MaxPerAddress}, accepted: make(chan accepted),
+		most: int64(c.Max), counter: counter{most: c.MaxPerAddress}, accepted: make(chan accepted),
 	}
 	if c.Certificates != nil {
 		l.tls = c.Certificates.config()
@@ -119,14 +128,26 @@ func (l *Listener) Close() error {
 	return l.Listener.Close()
 }
 
-// admit accepts a connection of an address that may have one more.
+// Open is how many connections there are.
+func (l *Listener) Open() int64 { return l.open.Load() }
+
+// TurnedAway is how many connections were closed because there were too many: in all, or of one address.
+func (l *Listener) TurnedAway() (inAll, ofOneAddress int64) {
+	return l.turnedAway.Load(), l.ofOne.Load()
+}
+
+// admit accepts a connection, if there may be one more, and one more of its address.
 func (l *Listener) admit() (*peer, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
-		p := &peer{Conn: c, stall: l.stall, remote: c.RemoteAddr()}
+		p := &peer{Conn: c, stall: l.stall, remote: c.RemoteAddr(), open: &l.open}
+		if open := l.open.Add(1); l.most > 0 && open > l.most {
+			l.full(p)
+			continue
+		}
 		if addr := addressOf(p.remote); l.trusts(addr) || p.count(&l.counter, addr) {
 			return p, nil
 		}
@@ -134,7 +155,19 @@ func (l *Listener) admit() (*peer, error) {
 	}
 }
 
+// full turns one away because there are too many, and says so once a minute.
+func (l *Listener) full(p *peer) {
+	_ = p.Close()
+	n := l.turnedAway.Add(1)
+	now, told := time.Now().Unix(), l.told.Load()
+	if now-told >= 60 && l.told.CompareAndSwap(told, now) {
+		l.log.Warn("there are as many connections as max_connections allows; new ones are closed at once",
+			"max_connections", l.most, "closed_since_start", n)
+	}
+}
+
 func (l *Listener) tooMany(p *peer) {
+	l.ofOne.Add(1)
 	l.log.Debug("an address has too many connections; one more was closed", "remote", p.RemoteAddr().String())
 	_ = p.Close()
 }
@@ -318,7 +351,8 @@ type peer struct {
 	net.Conn
 	stall   time.Duration
 	remote  net.Addr
-	counter *counter // nil: it is not counted
+	open    *atomic.Int64
+	counter *counter // nil: it is not counted by its address
 	counted netip.Addr
 	closed  atomic.Bool
 
@@ -344,8 +378,11 @@ func (p *peer) RemoteAddr() net.Addr { return p.remote }
 
 // Close gives the place back.
 func (p *peer) Close() error {
-	if p.closed.CompareAndSwap(false, true) && p.counter != nil {
-		p.counter.remove(p.counted)
+	if p.closed.CompareAndSwap(false, true) {
+		p.open.Add(-1)
+		if p.counter != nil {
+			p.counter.remove(p.counted)
+		}
 	}
 	return p.Conn.Close()
 }

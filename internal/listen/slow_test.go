@@ -2,10 +2,13 @@ package listen_test
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -194,33 +197,82 @@ func TestAnswerThatNobodyReads(t *testing.T) {
 	}
 }
 
+// served says whether a request on c is answered.
+func served(c net.Conn) bool {
+	if _, err := io.WriteString(c, "GET /x HTTP/1.1\r\n"+host+"\r\n"); err != nil {
+		return false
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	return err == nil && resp.StatusCode == 200
+}
+
 func TestConnectionsOfOneAddressAreBounded(t *testing.T) {
 	w := serve(t, listen.Config{MaxPerAddress: 2})
-	answered := func(c net.Conn) bool {
-		if _, err := io.WriteString(c, "GET /x HTTP/1.1\r\n"+host+"\r\n"); err != nil {
-			return false
-		}
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		return err == nil && resp.StatusCode == 200
-	}
 	first, second := w.dial(), w.dial()
-	if !answered(first) || !answered(second) {
+	if !served(first) || !served(second) {
 		t.Fatal("the first two are not served")
 	}
-	if answered(w.dial()) {
+	if served(w.dial()) {
 		t.Error("a third was served")
 	}
 	if _, err := io.WriteString(first, "GET /x HTTP/1.1\r\n"+host+end); err != nil {
 		t.Fatal(err)
 	}
 	closes(t, first, "the first")
-	if !answered(w.dial()) {
+	if !served(w.dial()) {
 		t.Error("the place of a closed one is still taken")
+	}
+	if inAll, ofOne := w.listener.TurnedAway(); inAll != 0 || ofOne != 1 {
+		t.Errorf("%d and %d are counted as turned away, want 0 and 1", inAll, ofOne)
 	}
 	trusted := serve(t, listen.Config{MaxPerAddress: 1, Trusts: netip.Addr.IsLoopback})
 	for range 3 {
-		if !answered(trusted.dial()) {
+		if !served(trusted.dial()) {
 			t.Error("a proxy's connections are bounded")
+		}
+	}
+}
+
+// Whoever they are from, there are so many and no more; what came before goes on, and the log says so once.
+func TestAllConnectionsAreBounded(t *testing.T) {
+	for name, certificates := range map[string]*listen.Certificates{
+		"clear text": nil, "TLS": newFolder(t, newPair(t, 1, time.Now().Add(time.Hour))).Certificates,
+	} {
+		var log bytes.Buffer
+		w := serve(t, listen.Config{
+			Max: 3, Trusts: netip.Addr.IsLoopback, Certificates: certificates, Log: slog.New(slog.NewTextHandler(&log, nil)),
+		})
+		dial := func() net.Conn {
+			c := w.dial()
+			if certificates != nil {
+				c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			}
+			return c
+		}
+		idle, first, second := w.dial(), dial(), dial()
+		if !served(first) || !served(second) {
+			t.Fatalf("%s: the first three are not served", name)
+		}
+		for range 5 {
+			if served(dial()) {
+				t.Errorf("%s: a fourth was served", name)
+			}
+		}
+		if !served(first) || !served(second) {
+			t.Errorf("%s: those before it do not go on", name)
+		}
+		if inAll, ofOne := w.listener.TurnedAway(); inAll != 5 || ofOne != 0 || w.listener.Open() != 3 {
+			t.Errorf("%s: %d and %d are counted as turned away, %d are open", name, inAll, ofOne, w.listener.Open())
+		}
+		_ = idle.Close()
+		for w.listener.Open() > 2 {
+			time.Sleep(time.Millisecond)
+		}
+		if !served(dial()) {
+			t.Errorf("%s: the place of a closed one is still taken", name)
+		}
+		if n := strings.Count(log.String(), "max_connections=3"); n != 1 {
+			t.Errorf("%s: the log says it %d times:\n%s", name, n, log.String())
 		}
 	}
 }

@@ -9,12 +9,14 @@ import (
 // Sources are what is asked when somebody scrapes. A nil function is left out. They must answer at once, from memory, and
 // may be called from several goroutines.
 type Sources struct {
-	LogLag              func() time.Duration // how old what this replica knows of the change log may be
-	SigningKeyExpiry    func() time.Time     // of the key in use: when the next takes over; zero: left out
-	CertificateExpiry   func() time.Time     // of the one that `listen` shows
-	CredentialsExpiring func() int64         // credentials that expire within the next 14 days
-	LogLinesDropped     func() int64         // of the access log
-	RefusalsUnwritten   func() int64         // that were counted and not stored
+	LogLag              func() time.Duration    // how old what this replica knows of the change log may be
+	SigningKeyExpiry    func() time.Time        // of the key in use: when the next takes over; zero: left out
+	CertificateExpiry   func() time.Time        // of the one that `listen` shows
+	Connections         func() int64            // that are open on `listen`
+	ConnectionsRefused  func() map[string]int64 // that were closed because there were too many, by the setting that says so
+	CredentialsExpiring func() int64            // credentials that expire within the next 14 days
+	LogLinesDropped     func() int64            // of the access log
+	RefusalsUnwritten   func() int64            // that were counted and not stored
 	Upstreams           func() []Upstream
 	Caches              []Cache
 	Queues              []Queue
@@ -79,6 +81,16 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.CertificateExpiry != nil {
 		send(prometheus.GaugeValue, float64(s.CertificateExpiry().UnixMilli())/1000, described("gatehouse_certificate_expiry_timestamp_seconds",
 			"When the certificate that customers are shown expires, in Unix time."))
+	}
+	if s.Connections != nil {
+		send(prometheus.GaugeValue, float64(s.Connections()), described("gatehouse_connections",
+			"Open connections of customers."))
+	}
+	if s.ConnectionsRefused != nil {
+		for setting, n := range s.ConnectionsRefused() {
+			send(prometheus.CounterValue, float64(n), described("gatehouse_connections_refused_total",
+				"Connections that were closed at once because there were too many, by the setting that bounds them.", "setting"), setting)
+		}
 	}
 	if s.CredentialsExpiring != nil {
 		send(prometheus.GaugeValue, float64(s.CredentialsExpiring()), described("gatehouse_credentials_expiring",

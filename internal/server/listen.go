@@ -29,7 +29,8 @@ func (s *Server) listen(ctx context.Context) error {
 		Certificates: s.certificates, ProxyProtocol: c.ProxyProtocol,
 		Trusts: func(peer netip.Addr) bool { return s.current.Load().proxies.Trusts(peer) },
 
-		MaxPerAddress: c.MaxConnectionsPerAddress, Log: s.log,
+		Max: c.MaxConnections, MaxPerAddress: c.MaxConnectionsPerAddress, Log: s.log,
+		HeadTime: s.options.headTime, Stall: s.options.stall,
 	})
 	if err != nil {
 		return err

@@ -41,6 +41,8 @@ type Options struct {
 	Sandbox map[auth.CredentialID]gate.Quirk
 	// Load reads the configuration anew, for [Server.Reload]. nil: it cannot be, and the file is not watched.
 	Load func() (*config.Config, error)
+
+	headTime, stall time.Duration // of the listener, for tests that have less time; 0: its own
 }
 
 // A Server is the whole, ready to [Server.Run].

@@ -105,7 +105,12 @@ func (s *Server) watch(c *config.Config) {
 		certificateExpiry = s.certificates.Expires
 	}
 	s.metrics.Watch(metrics.Sources{
-		CertificateExpiry:   certificateExpiry,
+		CertificateExpiry: certificateExpiry,
+		Connections:       func() int64 { return s.listener.Open() },
+		ConnectionsRefused: func() map[string]int64 {
+			inAll, ofOneAddress := s.listener.TurnedAway()
+			return map[string]int64{"max_connections": inAll, "max_connections_per_address": ofOneAddress}
+		},
 		LogLag:              s.follower.Age,
 		SigningKeyExpiry:    s.opened.Rings.NextRotation,
 		CredentialsExpiring: s.expiring.Load,

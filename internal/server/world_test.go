@@ -30,6 +30,8 @@ type world struct {
 	file    string // the configuration
 	stop    func()
 	log     *bytes.Buffer
+
+	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
 }
 
 var operator = registry.Actor{Name: "test", Operator: true}
@@ -45,7 +47,13 @@ limits:
 
 func newWorld(t testing.TB, yaml string) *world {
 	t.Helper()
-	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data")}
+	return newWorldOf(t, yaml, 0, 0)
+}
+
+// newWorldOf is newWorld with a listener that has its own patience.
+func newWorldOf(t testing.TB, yaml string, headTime, stall time.Duration) *world {
+	t.Helper()
+	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), headTime: headTime, stall: stall}
 	w.start(yaml)
 	a, err := w.Registry().CreateAccount(t.Context(), operator, "Customer", "")
 	if err != nil {
@@ -71,7 +79,9 @@ func (w *world) start(yaml string) {
 	}
 	w.log = new(bytes.Buffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
-	if w.Server, err = New(context.Background(), c, Options{Log: w.log, Now: now, Version: "test", Load: load}); err != nil {
+	if w.Server, err = New(context.Background(), c, Options{
+		Log: w.log, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall,
+	}); err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
