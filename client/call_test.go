@@ -3,12 +3,14 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse/gatehouse/client"
@@ -210,6 +212,46 @@ func TestADeadTokenIsNotHandedOut(t *testing.T) {
 		h.Clock.Advance(2 * time.Second)
 	}
 	h.wire.wants("a revoked key", exchanged, "GET /api/x", exchanged, exchanged)
+}
+
+// A call finds out that its token is dead while a renewal is under way that would have gone on with it.
+func TestATokenThatDiesDuringItsRenewal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exchanges, calls := make(chan *http.Response), make(chan *http.Response)
+		w := newWire(t, nil)
+		w.on(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/authentication" {
+				return <-exchanges, nil
+			}
+			return <-calls, nil
+		})
+		c := newClient(t, client.Config{BaseURL: "https://auth.example", Credential: client.APIKey{Key: client.NewSecret("k")}, Transport: w})
+		token := func(name string) *http.Response {
+			return says(201, fmt.Sprintf(`{"statusCode":200,"data":{"token":%q,"type":"ACCESS_TOKEN","exp":%d}}`, name, time.Now().Add(time.Hour).UnixMilli()))
+		}
+		got := make(chan int, 1)
+		go func() { got <- get(t, c, "https://auth.example/x") }()
+		exchanges <- token("first")
+		synctest.Wait() // the call is under way
+		time.Sleep(56 * time.Minute)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if _, err := c.Token(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // and so is the renewal
+		calls <- says(401, "", "WWW-Authenticate", `Bearer realm="x", error="invalid_token", error_description="The access token was revoked"`)
+		synctest.Wait()
+		exchanges <- says(502, "")
+		exchanges <- token("second")
+		calls <- says(200, "")
+		wg.Wait()
+		if status := <-got; status != http.StatusOK {
+			t.Errorf("answered with %d", status)
+		}
+		w.wants("all", exchanged, "GET /x", exchanged, exchanged, "GET /x")
+	})
 }
 
 // What a 401 is not about must not cost an exchange with every call.
