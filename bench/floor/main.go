@@ -24,7 +24,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	log.SetPrefix("floor: ")
-	mode := flag.String("mode", "exchange", "exchange, login, refresh, api, proxy, minting-proxy or bare")
+	mode := flag.String("mode", "exchange", "exchange, login, refresh, api, proxy, minting-proxy, introspect or bare")
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	upstream := flag.String("upstream", "", "the API behind proxy and minting-proxy")
 	data := flag.String("data", "", "directory of the database, for login and refresh")
@@ -59,6 +59,8 @@ func run(ctx context.Context, mode, listen, data, upstream string) error {
 		handler, err = proxy(upstream, nil)
 	case "minting-proxy":
 		handler, err = proxy(upstream, mint)
+	case "introspect":
+		handler = introspect()
 	case "bare":
 		handler = bare()
 	default:

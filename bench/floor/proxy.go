@@ -51,6 +51,25 @@ func proxy(upstream string, mint *mint) (http.Handler, error) {
 	return p, nil
 }
 
+// introspect parses the form and answers as introspection of a live token does, whatever it is asked about.
+func introspect() http.Handler {
+	now := time.Now().Unix()
+	answer := fmt.Appendf(nil, `{"active":true,"iss":%q,"sub":%q,"aud":%q,"iat":%d,"nbf":%d,"exp":%d,"jti":"floorfloorfloorfloorfl","token_type":"Bearer"}`,
+		issuer, account, issuer, now, now-30, now+3600)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := r.ParseForm(); err != nil || r.PostForm.Get("token") == "" {
+			http.Error(w, "no token", http.StatusBadRequest)
+			return
+		}
+		id := newIDs()
+		h := w.Header()
+		h["Content-Type"] = []string{"application/json; charset=utf-8"}
+		h["Cache-Control"] = []string{"no-store"}
+		h["X-Request-Id"] = []string{string(id.request[:])}
+		w.Write(answer)
+	})
+}
+
 // bare answers as forward-auth does, whoever asks.
 func bare() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -115,6 +115,33 @@ func (in *installation) keys(ctx context.Context, n int) ([]string, error) {
 	return keys, nil
 }
 
+// A client is an OAuth client.
+type client struct {
+	ID     string `json:"client_id"`
+	Secret string `json:"client_secret"`
+}
+
+// clients makes n accounts with an OAuth client and an API key each.
+func (in *installation) clients(ctx context.Context, n int) (clients []client, keys []string, err error) {
+	for i := range n {
+		account, err := in.account(ctx, fmt.Sprintf("Bench %d", i))
+		if err != nil {
+			return nil, nil, err
+		}
+		var made struct {
+			client
+			Key string
+		}
+		for _, kind := range []string{"api-key", "oauth"} {
+			if err := in.command(ctx, &made, "credential", "create", "--account", account, "--kind", kind, "--json"); err != nil {
+				return nil, nil, err
+			}
+		}
+		clients, keys = append(clients, made.client), append(keys, made.Key)
+	}
+	return clients, keys, nil
+}
+
 // logins makes n accounts with a user each.
 func (in *installation) logins(ctx context.Context, n int) ([]login, error) {
 	var logins []login

@@ -125,6 +125,43 @@ var scenarios = []scenario{
 		},
 	},
 	{
+		name:   "introspection",
+		sides:  [2]string{"bare handler", "server"},
+		target: 0.70,
+		warm:   10_000,
+		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+			in, err := install(ctx, b.server, dir)
+			if err != nil {
+				return nil, nil, err
+			}
+			clients, keys, err := in.clients(ctx, accounts)
+			if err != nil {
+				return nil, nil, err
+			}
+			p, err := in.serve(ctx)
+			if err != nil {
+				return nil, nil, err
+			}
+			b.started = append(b.started, p)
+			tokens, err := exchangeAll(ctx, p.address, keys)
+			if err != nil {
+				return nil, nil, err
+			}
+			each := func(_ string, i int) (traffic, error) {
+				return newIntrospections(clients[i%len(clients)], tokens[i%len(tokens)]), nil
+			}
+			server, err := crowdFor(p, each)
+			if err != nil {
+				return nil, nil, err
+			}
+			if p, err = startFloor(ctx, b.floor, "introspect"); err != nil {
+				return nil, nil, err
+			}
+			floor, err := b.join(p, each)
+			return floor, server, err
+		},
+	},
+	{
 		name:   "many keys",
 		sides:  [2]string{"1,000 keys", "1,000,000 keys"},
 		target: 0.70,

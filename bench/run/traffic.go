@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -161,6 +162,13 @@ func newRenewals(token string, gateway bool) traffic {
 // newQuestions ask as nginx does.
 func newQuestions(token string, _ bool) traffic {
 	return &calls{fmt.Appendf(nil, "GET /authz/nginx HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer %s\r\nX-Original-Method: GET\r\nX-Original-URI: /api/things/4711\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n", token), nil}
+}
+
+// newIntrospections ask about a token.
+func newIntrospections(c client, token string) traffic {
+	body := "token=" + token
+	return &calls{fmt.Appendf(nil, "POST /oauth/introspect HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Basic %s\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\n\r\n%s",
+		base64.StdEncoding.EncodeToString([]byte(c.ID+":"+c.Secret)), len(body), body), []byte(`"active":true`)}
 }
 
 func want(want, status int, body []byte) error {
