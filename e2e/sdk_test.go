@@ -1,13 +1,10 @@
 package e2e
 
 import (
-	"bufio"
-	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -131,7 +128,7 @@ func TestPublishedSDK(t *testing.T) {
 	if got, want := order.Data.Path, "/api/orders/1001"; got != want {
 		t.Errorf("order: got %s, want %s", got, want)
 	}
-	first := sdk.orderToken()
+	first := heldOrderToken(sdk)
 	if left := first.Expires - first.Now; left <= 0 || left > 3000 {
 		t.Errorf("the SDK thinks that its order token has %d ms left, want the 3 s of its lifetime at most", left)
 	}
@@ -164,7 +161,7 @@ func TestPublishedSDK(t *testing.T) {
 	if diff := cmp.Diff(want, only(calls[0].Header, want)); diff != "" {
 		t.Errorf("headers (-want +got):\n%s", diff)
 	}
-	second := sdk.orderToken()
+	second := heldOrderToken(sdk)
 	if second.Token == first.Token {
 		t.Error("the SDK fetched the second order with its first token, want a new one")
 	}
@@ -238,84 +235,10 @@ func sdkPackage(t *testing.T) string {
 	return dir
 }
 
-// An sdk is a Node process with the SDK in it.
-type sdk struct {
-	t    *testing.T
-	in   io.Writer
-	out  *bufio.Scanner
-	said *said
-}
-
-func startSDK(t *testing.T) *sdk {
+func startSDK(t *testing.T) *nodeProgram {
 	t.Helper()
 	sdkPackage(t)
-	s := &sdk{t: t, said: new(said)}
-	cmd := exec.Command("node", "client.mjs")
-	cmd.Dir = "sdk"
-	cmd.Stderr = s.said
-	in, err1 := cmd.StdinPipe()
-	out, err2 := cmd.StdoutPipe()
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("node: %v\n%s", err, s.said.tail())
-		}
-	})
-	s.in, s.out = in, bufio.NewScanner(out)
-	return s
-}
-
-func (s *sdk) ask(act ...any) (ok json.RawMessage, refused string) {
-	s.t.Helper()
-	line, err := json.Marshal(act)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if _, err := s.in.Write(append(line, '\n')); err != nil {
-		s.t.Fatal(err)
-	}
-	if !s.out.Scan() {
-		s.t.Fatalf("%v: node said nothing more: %v\n%s", act[0], s.out.Err(), s.said.tail())
-	}
-	var answer struct {
-		OK    json.RawMessage
-		Error string
-	}
-	if err := json.Unmarshal(s.out.Bytes(), &answer); err != nil {
-		s.t.Fatalf("%v: %v: %s", act[0], err, s.out.Bytes())
-	}
-	return answer.OK, answer.Error
-}
-
-// do has the SDK do something that must go well.
-func (s *sdk) do(answer any, act ...any) {
-	s.t.Helper()
-	ok, refused := s.ask(act...)
-	if refused != "" {
-		s.t.Fatalf("%v: %s\n%s", act[0], refused, s.said.tail())
-	}
-	if answer == nil {
-		return
-	}
-	if err := json.Unmarshal(ok, answer); err != nil {
-		s.t.Fatalf("%v: %v: %s", act[0], err, ok)
-	}
-}
-
-// refused has it do something that must not, and returns why.
-func (s *sdk) refused(act ...any) string {
-	s.t.Helper()
-	ok, refused := s.ask(act...)
-	if refused == "" {
-		s.t.Errorf("%v: got %s, want a refusal", act[0], ok)
-	}
-	return refused
+	return startNode(t, "sdk")
 }
 
 type orderToken struct {
@@ -323,7 +246,7 @@ type orderToken struct {
 	Expires, Now int64 // Unix milliseconds
 }
 
-func (s *sdk) orderToken() orderToken {
+func heldOrderToken(s *nodeProgram) orderToken {
 	s.t.Helper()
 	var held orderToken
 	s.do(&held, "orderToken")

@@ -59,7 +59,7 @@ func NewAssertions(c AssertionsConfig) (*Assertions, error) {
 	_, _ = rand.Read(n)
 	n[0], n[len(n)-1] = n[0]|0x80, n[len(n)-1]|1
 	rs := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: 65537}
-	a.nobody = map[jose.SignatureAlgorithm]any{jose.EdDSA: ed, jose.ES256: &ec.PublicKey, jose.RS256: rs, jose.PS256: rs}
+	a.nobody = map[jose.SignatureAlgorithm]any{jose.EdDSA: ed, ed25519Name: ed, jose.ES256: &ec.PublicKey, jose.RS256: rs, jose.PS256: rs}
 	return a, nil
 }
 

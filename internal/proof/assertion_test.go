@@ -275,6 +275,19 @@ func TestSignaturesThatDoNotHold(t *testing.T) {
 
 	// The key decides what it is used with.
 	rs := c.private[jose.RS256].(crypto.Signer).Public()
+	edKey := c.private[jose.EdDSA]
+	for _, named := range []string{"", "EdDSA", "Ed25519"} {
+		keys := registered(t, jose.JSONWebKey{Key: edKey.(crypto.Signer).Public(), KeyID: "main", Algorithm: named})
+		if !parse(sign(t, edKey, jose.EdDSA, kid, says(nil))).SignedBy(keys) {
+			t.Errorf("EdDSA for a key of %q", named)
+		}
+		// The same under its newer name, which go-jose does not write.
+		input := b64(`{"alg":"Ed25519","kid":"main"}`) + "." + strings.Split(sign(t, edKey, jose.EdDSA, nil, says(nil)), ".")[1]
+		raw := input + "." + b64(string(ed25519.Sign(edKey.(ed25519.PrivateKey), []byte(input))))
+		if !parse(raw).SignedBy(keys) || parse(raw).SignedBy(c.keys[jose.ES256]) {
+			t.Errorf("Ed25519 for a key of %q", named)
+		}
+	}
 	pss := registered(t, jose.JSONWebKey{Key: rs, KeyID: "main", Algorithm: "PS256"})
 	for alg, want := range map[jose.SignatureAlgorithm]bool{jose.PS256: true, jose.RS256: false} {
 		if got := parse(sign(t, c.private[alg], alg, kid, says(nil))).SignedBy(pss); got != want {

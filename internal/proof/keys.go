@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
@@ -77,7 +78,7 @@ func wrongWith(key jose.JSONWebKey) string {
 		return fmt.Sprintf("is of no sort that we take: Ed25519, P-256, or RSA of %d to %d bits", minRSABits, maxRSABits)
 	}
 	if key.Algorithm != "" && !fits(key, jose.SignatureAlgorithm(key.Algorithm)) {
-		return "has another alg than it can be used with: EdDSA, ES256, RS256 or PS256"
+		return "has another alg than it can be used with: EdDSA (or Ed25519), ES256, RS256 or PS256"
 	}
 	if key.Use != "" && key.Use != "sig" {
 		return "is not for signatures (use)"
@@ -92,7 +93,7 @@ func wrongWith(key jose.JSONWebKey) string {
 func fitting(key any) []jose.SignatureAlgorithm {
 	switch k := key.(type) {
 	case ed25519.PublicKey:
-		return []jose.SignatureAlgorithm{jose.EdDSA}
+		return []jose.SignatureAlgorithm{jose.EdDSA, ed25519Name}
 	case *ecdsa.PublicKey:
 		if k.Curve == elliptic.P256() {
 			return []jose.SignatureAlgorithm{jose.ES256}
@@ -106,12 +107,18 @@ func fitting(key any) []jose.SignatureAlgorithm {
 }
 
 func fits(key jose.JSONWebKey, alg jose.SignatureAlgorithm) bool {
-	for _, a := range fitting(key.Key) {
-		if a == alg {
-			return key.Algorithm == "" || key.Algorithm == string(alg)
-		}
+	if of := jose.SignatureAlgorithm(key.Algorithm); of != "" && plain(of) != plain(alg) {
+		return false
 	}
-	return false
+	return slices.Contains(fitting(key.Key), alg)
+}
+
+// plain is alg by one name.
+func plain(alg jose.SignatureAlgorithm) jose.SignatureAlgorithm {
+	if alg == ed25519Name {
+		return jose.EdDSA
+	}
+	return alg
 }
 
 // find returns the key of a set that a JWS with this kid and algorithm names; without a kid it is the only one there is.

@@ -55,11 +55,11 @@ func TestKeySet(t *testing.T) {
 func TestMetadata(t *testing.T) {
 	const rest = `,"token_endpoint":"https://auth.example.com/oauth/token","jwks_uri":"https://auth.example.com/.well-known/jwks.json",` +
 		`"response_types_supported":[],"grant_types_supported":["client_credentials"%s],` +
-		`"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"token_endpoint_auth_signing_alg_values_supported":["EdDSA","ES256","RS256","PS256"],` +
+		`"token_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"token_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
 		`"introspection_endpoint":"https://auth.example.com/oauth/introspect",` +
-		`"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["EdDSA","ES256","RS256","PS256"],` +
+		`"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
 		`"revocation_endpoint":"https://auth.example.com/oauth/revoke",` +
-		`"revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["EdDSA","ES256","RS256","PS256"]}`
+		`"revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"]}`
 	const usual = "/.well-known/oauth-authorization-server"
 	for _, c := range []struct {
 		issuer string
