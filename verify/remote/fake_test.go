@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/base64"
@@ -41,6 +42,7 @@ type fake struct {
 	fetches int                         // of the key set
 	reply   func(w http.ResponseWriter) // answers the feed instead
 	silent  bool                        // the feed is not answered at all
+	perPage int                         // entries; 0 stands for 2
 }
 
 // A signer is a key of the server.
@@ -197,8 +199,8 @@ func (f *fake) answer(w http.ResponseWriter, full bool, after int64) {
 		entries = f.log[max(0, len(f.log)-max(0, int(f.position-after))):]
 	}
 	var parts [][]string
-	for len(entries) > 2 {
-		parts, entries = append(parts, entries[:2]), entries[2:]
+	for n := cmp.Or(f.perPage, 2); len(entries) > n; {
+		parts, entries = append(parts, entries[:n]), entries[n:]
 	}
 	parts = append(parts, entries)
 	var body strings.Builder

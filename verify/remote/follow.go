@@ -53,6 +53,7 @@ func (v *Verifier) follow(ctx context.Context) {
 			v.log.Warn("the revocation feed cannot be followed; what is known goes on until it is too old", "error", err, "max_staleness", v.config.MaxStaleness.String())
 		}
 		failing = true
+		v.client.CloseIdleConnections()      // a connection of HTTP/2 that died would be used again and again
 		pause := backoff/2 + rand.N(backoff) // or all verifiers would come back together
 		var busy *busyError
 		if errors.As(err, &busy) {

@@ -196,3 +196,26 @@ func TestThePageThatIsShownIsRead(t *testing.T) {
 		}
 	}
 }
+
+// What a full answer of so many revocations costs a verifier.
+func BenchmarkReadAnswer(b *testing.B) {
+	for _, many := range []int{10_000, 100_000} {
+		b.Run(fmt.Sprint(many), func(b *testing.B) {
+			f := newFake(b)
+			for i := range many {
+				f.full = append(f.full, fmt.Sprintf(`{"session":"session%016d","until":9999999999}`, i))
+			}
+			f.perPage = 4000
+			w := httptest.NewRecorder()
+			f.answer(w, true, 0)
+			body := w.Body.String()
+			find := func(string) (*verify.Key, error) { return f.keys[0].key, nil }
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := readAnswer(strings.NewReader(body), []string{server}, find, func() {}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

@@ -82,16 +82,11 @@ func openPage(line string, find func(header string) (*verify.Key, error)) (*page
 // readPage reads what a page says, all that can be checked of a page by itself.
 func readPage(text []byte) (*page, error) {
 	p := new(page)
-	var said struct {
-		Version int `json:"version"`
+	err := json.Unmarshal(text, p) // of another version it may fail, and say which version that was all the same
+	if p.Version != version && (err == nil || p.Version != 0) {
+		return nil, fmt.Errorf("the feed is of version %d, and this verifier understands %d", p.Version, version)
 	}
-	if err := json.Unmarshal(text, &said); err != nil {
-		return nil, fmt.Errorf("a page is not as it should be: %w", err)
-	}
-	if said.Version != version {
-		return nil, fmt.Errorf("the feed is of version %d, and this verifier understands %d", said.Version, version)
-	}
-	if err := json.Unmarshal(text, p); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("a page is not as it should be: %w", err)
 	}
 	if p.Incarnation == "" || p.Answer == "" || p.Position < 0 || p.Position > maxNumber || p.Age < 0 || p.Age > maxNumber {

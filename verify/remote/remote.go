@@ -112,9 +112,11 @@ func New(c Config) (*Verifier, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	client := http.Client{Transport: http.DefaultTransport.(*http.Transport).Clone()}
+	var client http.Client
 	if c.Client != nil {
 		client = *c.Client
+	} else if common, ok := http.DefaultTransport.(*http.Transport); ok {
+		client.Transport = common.Clone()
 	}
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	client.Timeout, client.Jar = 0, nil
@@ -209,7 +211,7 @@ func (v *Verifier) Ready() error {
 }
 
 // Age is how long ago, at most, everything that was revoked by then was known here; [math.MaxInt64] if nothing is known. On a
-// quiet day it moves between nothing and a quarter of MaxStaleness.
+// quiet day it moves between nothing and a quarter of MaxStaleness, or 15 s if that is less.
 func (v *Verifier) Age() time.Duration {
 	heard := v.heard.Load()
 	if heard == nil {
