@@ -4,6 +4,7 @@
 GO       ?= go
 FUZZTIME ?= 60s
 KILLS    ?= 500
+TRIALS   ?= 10000
 
 .PHONY: help demo run build test check lint fuzz fuzz-short campaign bench kill client-typescript golden clean
 
@@ -37,8 +38,9 @@ fuzz: ## every fuzz target for FUZZTIME (60s) each
 fuzz-short: ## every fuzz target for some seconds
 	scripts/fuzz 3s
 
-campaign: ## the gateway's long tests at their full size, without the race detector
+campaign: ## what takes too long under the race detector, at full size and without it
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
+	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
 
 bench: ## what the server costs, against floor programs, as ratios
 	$(GO) run ./bench/run
