@@ -19,6 +19,7 @@ type commands struct {
 	Refusal refusals `cmd:"" group:"why" help:"Who was refused."`
 	Usage   usageC   `cmd:"" name:"usage" group:"why" help:"What an account's credentials were used for, by the hour."`
 	Doctor  doctor   `cmd:"" group:"why" help:"Look over the whole installation."`
+	Conform conformC `cmd:"" name:"conform" group:"why" help:"Judge whether a server speaks the contracts."`
 
 	Config     configs    `cmd:"" group:"house" help:"The configuration."`
 	Migrate    migrations `cmd:"" group:"house" help:"The database's schema."`

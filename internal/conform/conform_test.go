@@ -1,0 +1,111 @@
+package conform_test
+
+import (
+	"context"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/gatehousetest"
+	"github.com/gatehouse/gatehouse/internal/conform"
+	"github.com/gatehouse/gatehouse/internal/demo"
+)
+
+const origin = "https://shop.example.com"
+
+const unlimited = `
+limits:
+  exchange_per_address: {rate: 0, burst: 0}
+  exchange_per_credential: {rate: 0, burst: 0}
+  failures_per_address: {rate: 0, burst: 0}
+  failures_per_identifier: {rate: 0, burst: 0}
+`
+
+// ours is our own server in front of the sample API, and what it is to be judged with.
+func ours(t *testing.T, more string) (*gatehousetest.Server, conform.Config) {
+	t.Helper()
+	api := httptest.NewServer(demo.API())
+	t.Cleanup(api.Close)
+	s := gatehousetest.Start(t, gatehousetest.Config{YAML: more + fmt.Sprintf(`
+cors:
+  allowed_origins: [%[2]s]
+routes:
+  - {path: /api/v1, upstream: "%[1]s", accepts: [B2B_ACCESS, OAUTH_ACCESS]}
+  - {path: /api/orders, upstream: "%[1]s", accepts: [ORDER_API]}
+  - {path: /api/cart, upstream: "%[1]s", accepts: [ACCESS_TOKEN]}
+`, api.URL, origin)})
+	account, blocked, other := s.NewAccount("Sample Customer"), s.NewAccount("Elsewhere"), s.NewAccount("Another")
+	s.AllowIP(blocked, "203.0.113.0/24")
+	dead := func(c gatehousetest.Credential) gatehousetest.Credential {
+		s.RevokeCredential(c.ID)
+		return c
+	}
+	user := func(c gatehousetest.Credential) conform.User {
+		return conform.User{ID: c.Identifier, Password: c.Secret}
+	}
+	login := func(c gatehousetest.Credential) conform.Login {
+		return conform.Login{Username: c.Identifier, Password: c.Secret}
+	}
+	client := func(c gatehousetest.Credential) conform.Client {
+		return conform.Client{ID: c.Identifier, Secret: c.Secret}
+	}
+	given := conform.Credentials{
+		Liquid: conform.Key{Key: s.NewAPIKey(account, "orders:read").Identifier, Revoked: dead(s.NewAPIKey(account)).Identifier, Blocked: s.NewAPIKey(blocked).Identifier},
+		Orders: user(s.NewBasic(account)), B2B: login(s.NewLogin(account)), OAuth: client(s.NewOAuthClient(account, "orders:read", "orders:write")),
+		Routes: conform.Routes{Liquid: "POST /api/cart/update", Orders: "/api/orders/7", B2B: "/api/v1/products", OAuth: "/api/v1/products"},
+	}
+	given.Orders.Revoked, given.Orders.Blocked = new(user(dead(s.NewBasic(account)))), new(user(s.NewBasic(blocked)))
+	given.B2B.Revoked, given.B2B.Blocked = new(login(dead(s.NewLogin(account)))), new(login(s.NewLogin(blocked)))
+	given.OAuth.Revoked, given.OAuth.Blocked = new(client(dead(s.NewOAuthClient(account)))), new(client(s.NewOAuthClient(blocked)))
+	given.OAuth.Other = new(client(s.NewOAuthClient(other)))
+	return s, conform.Config{
+		URL: s.URL, Credentials: given, Origin: origin,
+		Wait: func(_ context.Context, d time.Duration) error {
+			s.Clock.Advance(d)
+			return nil
+		},
+	}
+}
+
+// judge runs the kit, and looks that no secret is in what it says.
+func judge(t *testing.T, c conform.Config) conform.Report {
+	t.Helper()
+	kit, err := conform.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	report, err := kit.Run(t.Context(), func(conform.Row) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range report.Rows {
+		for _, e := range row.Exchanges {
+			for _, secret := range []string{c.Credentials.Liquid.Key, c.Credentials.Orders.Password, c.Credentials.B2B.Password, c.Credentials.OAuth.Secret, "eyJ"} {
+				if secret != "" && strings.Contains(e.Sent+e.Got, secret) {
+					t.Errorf("%s: there is a secret in what is shown:\n%s", row.Name, row.Text())
+				}
+			}
+		}
+	}
+	return report
+}
+
+// Our own server passes every row, and none is left out but those about limits, which it has not.
+func TestOurOwnServer(t *testing.T) {
+	_, c := ours(t, unlimited)
+	c.Slow = true
+	report := judge(t, c)
+	names := map[string]bool{}
+	for _, row := range report.Rows {
+		if row.Outcome == conform.Failed || row.Outcome == conform.Skipped && !strings.Contains(row.Name, "too many requests") {
+			t.Errorf("%s", row.Text())
+		}
+		if names[row.Name] {
+			t.Errorf("two rows are called %s", row.Name)
+		}
+		names[row.Name] = true
+	}
+	t.Logf("%s", report.Summary())
+}
