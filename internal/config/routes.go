@@ -268,7 +268,7 @@ func (l *loader) checkEdits(key string, r Route) {
 	}
 }
 
-// checkEdit looks at what is set and removed; taken says what is wrong with a name. No value is in what it says: it may be a secret.
+// checkEdit looks at what is set and removed; taken says what is wrong with a name. It shows no value: that may be a secret.
 func (l *loader) checkEdit(key string, set map[string]string, remove []string, taken func(name string) string) {
 	seen := map[string]bool{}
 	check := func(at, name string) {

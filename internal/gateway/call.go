@@ -232,8 +232,8 @@ func (c *call) sending() error {
 	return fmt.Errorf("read the request's body: %w", err)
 }
 
-// hungUp says whether a body of HTTP/1 could not be read because its client has left. Where it is malformed or too slow the client is
-// there and waits, though for net/http it has gone whenever it cannot be read.
+// hungUp says whether a body of HTTP/1 could not be read because its client has left. Where the body is malformed or too slow
+// the client is there and waits, though for net/http it has gone whenever it cannot be read.
 func hungUp(err error) bool {
 	var system *os.SyscallError
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &system)

@@ -170,15 +170,16 @@ func TestABodyThatIsTooSlowForAnAnswerUnderWay(t *testing.T) {
 // What is fast enough on average may pause.
 func TestBodiesThatAreFastEnough(t *testing.T) {
 	h := hurried(t, 10, readAll)
+	h.gateway.pace.grace = 400 * time.Millisecond
 	h.listening(0)
 	conn := h.dial()
 	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\n"+withToken+"\r\nTransfer-Encoding: chunked\r\n\r\n")
-	for range 5 {
-		_, _ = io.WriteString(conn, "3\r\nabc\r\n")
-		time.Sleep(30 * time.Millisecond)
+	for range 4 {
+		_, _ = io.WriteString(conn, "14\r\n01234567890123456789\r\n")
+		time.Sleep(150 * time.Millisecond)
 	}
 	_, _ = io.WriteString(conn, "0\r\n\r\n")
-	if answer := h.read("POST", bufio.NewReader(conn)); answer.StatusCode != http.StatusOK || len(answer.body) != 15 {
+	if answer := h.read("POST", bufio.NewReader(conn)); answer.StatusCode != http.StatusOK || len(answer.body) != 80 {
 		t.Errorf("got %d %q", answer.StatusCode, answer.body)
 	}
 
@@ -205,21 +206,22 @@ func TestBodiesThatAreFastEnough(t *testing.T) {
 func TestTimeInWhichNobodyReadsDoesNotCount(t *testing.T) {
 	w := &withDeadline{set: make(chan time.Time, 1)}
 	body, write := io.Pipe()
-	u := &upload{ReadCloser: body, pace: pace{rate: 1, grace: 20 * time.Millisecond}, w: w}
+	u := &upload{ReadCloser: body, pace: pace{rate: 1_000_000, grace: 250 * time.Millisecond}, w: w}
 	for range 5 {
 		go func() { _, _ = write.Write([]byte("x")) }()
-		time.Sleep(10 * time.Millisecond) // it lies here
+		time.Sleep(60 * time.Millisecond) // it lies here
 		if _, err := u.Read(make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(30 * time.Millisecond)
+	}
+	if u.waited > 200*time.Millisecond {
+		t.Errorf("%s count of 300 ms in which nobody read", u.waited)
 	}
 	select {
 	case <-w.set:
 		t.Error("it was given up")
 	default:
 	}
-	u.pace.rate = 1_000_000 // now it has been enough
 	go func() {
 		<-w.set
 		_ = write.CloseWithError(errors.New("deadline"))

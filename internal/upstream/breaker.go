@@ -31,8 +31,8 @@ func (b *breaker) rest() time.Duration {
 	return time.Duration(until - b.now().UnixNano())
 }
 
-// enter lets a call in, or does not. A trial that is not 0 says that the call is the one that tries, and that no other is let in
-// for as long again, whatever becomes of it.
+// enter lets a call in, or does not. A trial that is not 0 says that the call is the one that tries, and that no other is
+// let in for as long again, whatever becomes of it.
 func (b *breaker) enter() (trial int64, in bool) {
 	until := b.until.Load()
 	if until == 0 {

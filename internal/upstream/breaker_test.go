@@ -120,7 +120,7 @@ func TestWhatCounts(t *testing.T) {
 		"an error of the API":    {says("503 Service Unavailable"), "GET", "", false},
 		"breaks off in the body": {breaksAfter("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "GET", "", false},
 	} {
-		p, _ := timed(t, Options{Breaking: Breaking{Failures: 1, OpenFor: time.Second}, Timeouts: Timeouts{Answer: 20 * time.Millisecond}}, newFake(t, c.does).Server)
+		p, _ := timed(t, Options{Breaking: Breaking{Failures: 1, OpenFor: time.Second}, Timeouts: Timeouts{Answer: patience(name)}}, newFake(t, c.does).Server)
 		_, _, _ = send(p, newCall(t.Context(), c.method, "/a", c.body))
 		if p.healthy(0) == c.counts {
 			t.Errorf("%s: it counts is %v", name, !c.counts)

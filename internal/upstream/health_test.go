@@ -13,13 +13,20 @@ import (
 	"time"
 )
 
-var everyMillisecond = Health{Path: "/healthz", Interval: time.Millisecond, Timeout: 20 * time.Millisecond}
+var everyMillisecond = Health{Path: "/healthz", Interval: time.Millisecond, Timeout: 10 * time.Second}
 
 // asked asks the checks of a pool's set once, each.
 func (p *Pool) asked(t *testing.T) {
 	t.Helper()
 	for _, c := range p.set.checks {
 		c.ask(t.Context())
+	}
+}
+
+// patient sets how long the checks wait.
+func (p *Pool) patient(d time.Duration) {
+	for _, c := range p.set.checks {
+		c.health.Timeout = d
 	}
 }
 
@@ -33,23 +40,25 @@ func TestHealth(t *testing.T) {
 		c.log = slog.New(slog.NewTextHandler(&log, nil))
 	}
 	for _, c := range []struct {
-		does behaviour
-		well bool
-		log  string
+		does    behaviour
+		timeout time.Duration
+		well    bool
+		log     string
 	}{
-		{says("200 OK"), true, ""},
-		{says("503 Service Unavailable"), true, ""},
-		{says("301 Moved Permanently"), true, ""}, // nobody goes there
-		{says("404 Not Found"), true, ""},
-		{breaksAfter(""), false, "not well"},
-		{breaksAfter(""), false, ""},
-		{says("204 No Content"), true, "well again"},
-		{hangs, true, ""},
-		{hangs, false, "not well"},
-		{says("199 What"), false, ""},
-		{says("399 What"), true, "well again"},
+		{says("200 OK"), 10 * time.Second, true, ""},
+		{says("503 Service Unavailable"), 10 * time.Second, true, ""},
+		{says("301 Moved Permanently"), 10 * time.Second, true, ""}, // nobody goes there
+		{says("404 Not Found"), 10 * time.Second, true, ""},
+		{breaksAfter(""), 10 * time.Second, false, "not well"},
+		{breaksAfter(""), 10 * time.Second, false, ""},
+		{says("204 No Content"), 10 * time.Second, true, "well again"},
+		{hangs, 200 * time.Millisecond, true, ""},
+		{hangs, 200 * time.Millisecond, false, "not well"},
+		{says("400 What"), 10 * time.Second, false, ""},
+		{says("399 What"), 10 * time.Second, true, "well again"},
 	} {
 		ill.become(c.does)
+		p.patient(c.timeout)
 		p.asked(t)
 		if got := p.healthy(0); got != c.well || !p.healthy(1) {
 			t.Errorf("well is %v, want %v", got, c.well)
@@ -148,7 +157,7 @@ func TestChecksAreShared(t *testing.T) {
 // Checks go on by themselves, for as long as Run does.
 func TestRun(t *testing.T) {
 	f := newFake(t, hangs)
-	p := newPool(t, Options{Health: Health{Path: "/healthz", Interval: time.Millisecond, Timeout: time.Millisecond}}, f.Server)
+	p := newPool(t, Options{Health: Health{Path: "/healthz", Interval: time.Millisecond, Timeout: 50 * time.Millisecond}}, f.Server)
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() {

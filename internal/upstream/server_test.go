@@ -100,6 +100,10 @@ func says(status string) behaviour {
 func breaksAfter(start string) behaviour {
 	return func(c net.Conn, req *http.Request) bool {
 		_, _ = io.Copy(io.Discard, req.Body)
+		head, _, whole := strings.Cut(start, "Content-Length: 9\r\n\r\n")
+		if whole && req.Method == http.MethodHead {
+			start = head + "Connection: close\r\n\r\n" // which has no body to break off in
+		}
 		_, _ = io.WriteString(c, start)
 		return false
 	}

@@ -78,7 +78,7 @@ func TestAHandshakeThatHangs(t *testing.T) {
 	}
 	defer l.Close()
 	second := newFake(t, says("200 OK"))
-	p := newPool(t, Options{Timeouts: Timeouts{Connect: 20 * time.Millisecond}}, Server{Scheme: "https", Host: l.Addr().String()}, second.Server)
+	p := newPool(t, Options{Timeouts: Timeouts{Connect: 300 * time.Millisecond}}, Server{Scheme: "https", Host: l.Addr().String()}, second.Server)
 	if status, _, err := send(p, newCall(t.Context(), "POST", "/", "text")); status != 200 {
 		t.Errorf("got %d, %v", status, err)
 	}

@@ -146,10 +146,10 @@ func again(req *http.Request) *http.Request {
 	return &next
 }
 
-// keepSingle keeps net/http from sending a call a second time that may change something. Without a body, it does so by itself if the
-// connection was used before and broke, for safe methods and for any with a header by one of these names: but a client that
-// sets it knows nothing of the API, which may never have heard of the header. Spelled otherwise, it means the same to the API
-// and nothing to net/http.
+// keepSingle keeps net/http from sending a call a second time that may change something. It does so by itself with a call
+// without a body whose connection was used before and broke, if its method is safe or it has a header of one of these names.
+// But the client that sets the header knows nothing of the API, which may never have heard of it. Spelled otherwise, it means
+// the same to the API and nothing to net/http.
 func keepSingle(req *http.Request) {
 	if req.Body != nil || safe(req.Method) {
 		return

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -38,7 +39,7 @@ func TestWhatGoesOn(t *testing.T) {
 		if first.fake != nil {
 			first.server = first.fake.Server
 		}
-		p := newPool(t, Options{Timeouts: Timeouts{Answer: 30 * time.Millisecond}}, first.server, second.Server)
+		p := newPool(t, Options{Timeouts: Timeouts{Answer: patience(name)}}, first.server, second.Server)
 		for _, method := range []string{"GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH", "QUERY"} {
 			for _, body := range []string{"", "text"} {
 				p.first(0)
@@ -54,7 +55,11 @@ func TestWhatGoesOn(t *testing.T) {
 				if first.fake == nil {
 					continue
 				}
-				if got := first.fake.seen(); len(got) != 1 {
+				got := first.fake.seen()
+				for end := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+					got = first.fake.seen() // nobody waited for it, if it hangs
+				}
+				if len(got) != 1 {
 					t.Errorf("%s, %s %q: the first got %q", name, method, body, got)
 				}
 			}
@@ -68,6 +73,15 @@ func TestWhatGoesOn(t *testing.T) {
 	if got := clear.seen(); len(got) > 0 {
 		t.Errorf("in clear text arrived %q", got)
 	}
+}
+
+// patience is how long a test waits for an answer: not long for one that never comes, else for as long as a busy machine
+// takes.
+func patience(name string) time.Duration {
+	if strings.HasPrefix(name, "hangs") {
+		return 20 * time.Millisecond
+	}
+	return 10 * time.Second
 }
 
 // harmless calls change nothing, however often they are made.
@@ -229,8 +243,11 @@ func TestTheLeastBusyIsNext(t *testing.T) {
 // Whatever becomes of calls, a call that may change something is seen once, and every end is counted.
 func TestManyCallsAtOnce(t *testing.T) {
 	fakes := []*fake{newFake(t, says("200 OK")), newFake(t, breaksAfter("")), newFake(t, says("500 Oh"))}
-	p := newPool(t, Options{}, fakes[0].Server, nowhere(t), fakes[1].Server, fakes[2].Server)
-	var wg sync.WaitGroup
+	p := newPool(t, Options{Health: everyMillisecond, Breaking: Breaking{Failures: 2, OpenFor: time.Millisecond}},
+		fakes[0].Server, nowhere(t), fakes[1].Server, fakes[2].Server)
+	var wg, watching sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	watching.Go(func() { _ = p.set.Run(ctx) })
 	for worker := range 16 {
 		wg.Go(func() {
 			for i := range 30 {
@@ -246,6 +263,8 @@ func TestManyCallsAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	stop()
+	watching.Wait()
 	times := map[string]int{}
 	for _, f := range fakes {
 		for _, call := range f.seen() {
