@@ -351,7 +351,7 @@ const portion = 1024
 func (f *Feed) pages(n news, full bool, send func([]byte) error) *pages {
 	now := f.now()
 	h := head{
-		Issuer: f.config.Issuer, IssuedAt: now.Unix(), Version: Version, Answer: secret.Mint(16), Full: full,
+		Issuer: f.config.Issuer, IssuedAt: now.Unix(), Version: version, Answer: secret.Mint(16), Full: full,
 		Incarnation: n.incarnation, Position: int64(n.at), Age: (n.age + time.Since(n.looked)).Milliseconds() + 1,
 		RevokedKeys: names(f.config.Rings.Revoked()),
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/gatehouse/gatehouse/verify"
 )
 
-// Version is that of what pages say. A verifier refuses one that it does not know, so it rises only when ignoring what is
+// version is that of what pages say. A verifier refuses one that it does not know, so it rises only when ignoring what is
 // new would let in what must be refused.
-const Version = 1
+const version = 1
 
 // pageBytes is how much of entries a page holds before it is sent. With the last of them, its head and in base64 it is well
 // below the megabyte that docs/revocation-feed.md promises.
