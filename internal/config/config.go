@@ -18,7 +18,7 @@ import (
 // 10/s, 600/min, 100/h or 5000/d. A path that is not absolute is relative to the folder of the configuration file, or to
 // the working directory where there is none or a flag says it.
 type Config struct {
-	// The address for customers: the contracts, the gateway, /.well-known, /docs, /healthz, /readyz. Port 0 takes a free one.
+	// The address for customers: the contracts, the gateway, /.well-known, /docs, /openapi.yaml, /healthz, /readyz. Port 0 takes a free one.
 	Listen string `yaml:"listen"`
 	// The address for operators: /metrics, /healthz, /readyz. Never open it to the internet.
 	AdminListen string `yaml:"admin_listen"`
@@ -89,7 +89,8 @@ type Config struct {
 	Refusals Refusals `yaml:"refusals"`
 	// The dashboards. They come in a later release.
 	Dashboard Dashboard `yaml:"dashboard"`
-	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values.
+	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values. And
+	// the OpenAPI document of the contracts, at /openapi.yaml.
 	Docs Docs `yaml:"docs"`
 	// The log goes to standard error. No secret is ever in it.
 	Log Log `yaml:"log"`

@@ -72,7 +72,7 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		if err != nil {
 			return nil, err
 		}
-		own = append(own, pages.Addresses()...)
+		own = append(append(own, pages.Addresses()...), openAPI(c.PublicURL))
 	}
 	if c.Contracts.OAuth.Enabled {
 		own = append(own, oauthContract.Scoped(s.feed.Address(), auth.ScopeRevocations))
