@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},
-	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/store/storetest"},
+	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth", "client", "verify/remote"},
 	{"verify", "api", "bench/floor", "internal/conform"},

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/registry"
@@ -144,8 +145,17 @@ func (w *world) askFrom(peer, method, path, body string, headers ...string) answ
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
+	return w.serve(r)
+}
+
+// serve lets the server answer, and holds the answer to the OpenAPI document if it is one of an address in there.
+func (w *world) serve(r *http.Request) answer {
+	w.t.Helper()
 	rec := httptest.NewRecorder()
 	w.public.Handler.ServeHTTP(rec, r)
+	apitest.Check(w.t, apitest.Answer{
+		Method: r.Method, Target: r.RequestURI, Status: rec.Code, Header: rec.Result().Header, Body: rec.Body.Bytes(),
+	})
 	return answer{rec}
 }
 
@@ -200,9 +210,7 @@ func (w *world) form(path, id, secret, form string, headers ...string) answer {
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Add(headers[i], headers[i+1])
 	}
-	rec := httptest.NewRecorder()
-	w.public.Handler.ServeHTTP(rec, r)
-	return answer{rec}
+	return w.serve(r)
 }
 
 // A tokenAnswer is what POST /oauth/token answers.

@@ -27,7 +27,7 @@ func crossOrigin() web.Config {
 				Path: "/exchange", Contract: auth.Orders, Refuse: says("own"), Limited: true, Did: auth.DidExchange, CrossOrigin: true,
 				Methods: map[string]web.Handler{"GET": ok, "POST": fails, "PUT": func(http.ResponseWriter, *web.Request) error { panic("canary") }},
 			},
-			{Path: "/healthz", Methods: get(ok)},
+			{Path: "/plain", Methods: get(ok)},
 		},
 		Next: func(w http.ResponseWriter, r *web.Request) error {
 			if !strings.HasPrefix(r.Path, "/api/") {
@@ -135,7 +135,7 @@ func TestNoPreflight(t *testing.T) {
 		{"GET /exchange" + asking, 200, readable},
 		// There is nothing, or nothing for pages.
 		{"OPTIONS /elsewhere" + asking, 404, varies},
-		{"OPTIONS /healthz" + asking, 405, http.Header{}},
+		{"OPTIONS /plain" + asking, 405, http.Header{}},
 		// The path comes first.
 		{"OPTIONS /x/../exchange" + asking, 400, http.Header{}},
 		{"OPTIONS *" + asking, 400, http.Header{}},
@@ -201,7 +201,7 @@ func TestWhoMayRead(t *testing.T) {
 		}
 	}
 	limited = false
-	for _, ask := range []string{"GET /healthz", "GET /healthz" + page, "DELETE /healthz" + page} {
+	for _, ask := range []string{"GET /plain", "GET /plain" + page, "DELETE /plain" + page} {
 		if a := s.Send(t, ask); len(corsOf(a.Header)) != 0 {
 			t.Errorf("%s: %v", ask, a.Header)
 		}
@@ -274,7 +274,7 @@ func TestHTTP2SaysTheSame(t *testing.T) {
 		return res.StatusCode, corsOf(res.Header)
 	}
 	for _, request := range []string{
-		"OPTIONS /exchange" + asking, "OPTIONS /api/7" + asking, "OPTIONS /exchange" + page + asking, "OPTIONS /healthz" + asking,
+		"OPTIONS /exchange" + asking, "OPTIONS /api/7" + asking, "OPTIONS /exchange" + page + asking, "OPTIONS /plain" + asking,
 		"OPTIONS /exchange\nOrigin: https://evil.example\nAccess-Control-Request-Method: GET",
 		"GET /exchange" + page, "POST /exchange" + page, "PUT /exchange" + page, "GET /api/7" + page, "GET /api/bad" + page, "GET /elsewhere" + page,
 	} {

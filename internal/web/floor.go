@@ -9,6 +9,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -181,6 +182,15 @@ type request struct {
 	r  Request
 	w  writer
 	id [1]string
+}
+
+// Own returns our own addresses, by their paths.
+func (f *Floor) Own() []Address {
+	var all []Address
+	for _, path := range slices.Sorted(maps.Keys(f.own)) {
+		all = append(all, f.own[path].Address)
+	}
+	return all
 }
 
 // begin fills in what is known before anything is looked at.

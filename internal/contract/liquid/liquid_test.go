@@ -165,6 +165,9 @@ func TestTheEnvelopeIsItsWireType(t *testing.T) {
 		"GET /authentication\nX-LIQUID-API-KEY: " + key(t), "GET /authentication", "GET /nowhere",
 		"GET /api/order-authentication\nAuthorization: " + basic("u_aB3dE5gH7jK9", "pw"), "GET /order-authentication",
 	} {
+		if strings.Contains(request, "Basic") {
+			g.grant.Type = verify.OrderAPI
+		}
 		a := s.Send(t, request)
 		var answer api.LiquidAnswer
 		if err := json.Unmarshal([]byte(a.Body), &answer); err != nil {

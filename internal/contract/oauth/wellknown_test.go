@@ -41,7 +41,7 @@ func TestKeySet(t *testing.T) {
 		}
 	}
 
-	keys = `{"keys":[{}]}` // a key was published
+	keys = `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"sig","alg":"EdDSA","kid":"k1"}]}` // one was published
 	if a := s.Send(t, "GET /.well-known/jwks.json\nIf-None-Match: "+tag); a.Status != 200 || a.Body != keys || a.Header.Get("ETag") == tag {
 		t.Errorf("after a change: %d %s %v", a.Status, a.Body, a.Header)
 	}

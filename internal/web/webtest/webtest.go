@@ -1,8 +1,8 @@
 // Package webtest puts a floor on a real socket and speaks HTTP to it byte by byte, for tests of contracts. It leaves what
 // is said to them.
 //
-// The invariant: an answer that [Server.Send] returns has a good X-Request-Id, a Date and a length, and was observed once
-// with the same status.
+// The invariant: an answer that [Server.Send] returns has a good X-Request-Id, a Date and a length, was observed once with
+// the same status, and is one that the OpenAPI document has for its address, if that is in there.
 package webtest
 
 import (
@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -29,6 +30,7 @@ var Address = netip.MustParseAddr("192.0.2.7")
 // A Server listens on an address of this machine until its test ends.
 type Server struct {
 	Addr string
+	own  []web.Address
 
 	mu   sync.Mutex
 	seen []auth.Observation
@@ -37,7 +39,7 @@ type Server struct {
 // Serve starts a server. Resolve and Observe of c may be nil.
 func Serve(t *testing.T, c web.Config) *Server {
 	t.Helper()
-	s := &Server{}
+	s := &Server{own: c.Own}
 	if c.Resolve == nil {
 		c.Resolve = func(*http.Request) (netip.Addr, netip.Addr, string) { return Address, Address, "" }
 	}
@@ -115,9 +117,23 @@ func (s *Server) Send(t *testing.T, request string) Answer {
 	if err != nil {
 		t.Fatalf("%s: %v", line, err)
 	}
+	s.document(t, line, got, all)
 	a := Answer{Status: got.StatusCode, RequestID: got.Header.Get("X-Request-Id"), Header: got.Header, Body: string(all), Closed: got.Close}
 	s.check(t, line, &a)
 	return a
+}
+
+// document holds an answer to the OpenAPI document if it is an own address's. What is wrong at an address without words of its
+// own is told in those of the test's fallbacks, which need not be the server's.
+func (s *Server) document(t *testing.T, line string, got *http.Response, body []byte) {
+	t.Helper()
+	method, target, _ := strings.Cut(line, " ")
+	path, _, _ := strings.Cut(target, "?")
+	for i := range s.own {
+		if s.own[i].Path == path && (s.own[i].Refuse != nil || got.StatusCode < http.StatusBadRequest) {
+			apitest.Check(t, apitest.Answer{Method: method, Target: target, Status: got.StatusCode, Header: got.Header, Body: body})
+		}
+	}
 }
 
 func (s *Server) check(t *testing.T, line string, a *Answer) {
