@@ -104,6 +104,7 @@ func (e *examination) all() {
 	}
 	e.server(c)
 	e.urls(c)
+	e.certificates(c)
 	e.proxies(c)
 	e.routes(c)
 }

@@ -147,9 +147,15 @@ func (e *examination) server(c *config.Config) {
 		e.canListen("admin_listen", c.AdminListen)
 		return
 	}
-	url := "http://" + reachable(c.AdminListen) + "/readyz"
+	scheme := "http://"
+	if c.AdminTLS.CertFile != "" {
+		scheme = "https://"
+	}
+	url := scheme + reachable(c.AdminListen) + "/readyz"
 	status, err := ask(e.sh.ctx, url)
 	switch {
+	case err != nil && c.AdminTLS.ClientCAFile != "" && c.AdminTLS.ClientCertificates == config.CertificateRequired:
+		e.well("server", "running; admin_listen asks for a certificate, so whether it is ready was not asked")
 	case err != nil:
 		e.note(doubtful, "server", "look into its log; or was it started with another admin_listen?", "one holds the data directory, and does not answer at %s: %v", url, err)
 	case status != http.StatusOK:
@@ -170,7 +176,7 @@ func ask(ctx context.Context, url string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	res, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req) // by no proxy
+	res, err := atAdmin().RoundTrip(req)
 	if err != nil {
 		return 0, err
 	}

@@ -79,12 +79,25 @@ func (l *loader) checkAddresses() {
 	if c.RequireHTTPS && c.TLS.CertFile == "" && len(c.TrustedProxies) == 0 {
 		l.problem("require_https", "every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies")
 	}
-	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-		l.problem("tls", "set both, cert_file and key_file")
-	}
+	l.checkTLS("tls", AdminTLS{c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ClientCAFile, c.TLS.ClientCertificates})
+	l.checkTLS("admin_tls", c.AdminTLS)
 	l.count("min_body_rate", int64(c.MinBodyRate), 0, 1_000_000_000)
 	l.count("max_connections", int64(c.MaxConnections), 0, 1_000_000)
 	l.count("max_connections_per_address", int64(c.MaxConnectionsPerAddress), 0, 1_000_000)
+}
+
+// checkTLS looks at the files of one listener.
+func (l *loader) checkTLS(key string, t AdminTLS) {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		l.problem(key, "set both, cert_file and key_file")
+	}
+	if t.ClientCAFile != "" && t.CertFile == "" {
+		l.problem(key+".client_ca_file", "certificates are shown over TLS, and there is none: set %s.cert_file and %s.key_file", key, key)
+	}
+	oneOf(l, key+".client_certificates", t.ClientCertificates, CertificateRequired, CertificateOptional)
+	if t.ClientCertificates == CertificateOptional && t.ClientCAFile == "" {
+		l.problem(key+".client_certificates", "nobody is asked for one: set %s.client_ca_file", key)
+	}
 }
 
 func checkListen(addr string) error {

@@ -68,6 +68,8 @@ type Config struct {
 	MinBodyRate int `yaml:"min_body_rate"`
 	// Certificates for `listen`. With them it speaks TLS 1.2 and 1.3, HTTP/1.1 and HTTP/2, and no clear text.
 	TLS TLS `yaml:"tls"`
+	// Certificates for `admin_listen`, which speaks clear text without them.
+	AdminTLS AdminTLS `yaml:"admin_tls"`
 	// Calls from scripts of pages elsewhere.
 	CORS CORS `yaml:"cors"`
 	// What we speak over the wire. The addresses of a disabled contract are 404, and its credentials open nothing.
@@ -124,9 +126,31 @@ type TLS struct {
 	// PEM: the certificate, then those that lead to the root; and its key. Both are read anew when they change.
 	CertFile string `yaml:"cert_file"`
 	KeyFile  string `yaml:"key_file"`
+	// PEM: the authorities that clients' certificates must be signed by. It is read anew when it changes. Empty: clients are
+	// asked for none. It is a lock on the door: who somebody is, a credential or a token says, and no certificate.
+	ClientCAFile string `yaml:"client_ca_file"`
+	// With client_ca_file: `require` lets nobody in without a certificate, `optional` does. One that is no good never opens.
+	ClientCertificates ClientCertificates `yaml:"client_certificates"`
 	// Certificates by themselves. They come in a later release.
 	ACME ACME `yaml:"acme"`
 }
+
+// AdminTLS is how `admin_listen` is encrypted, and who gets in. The keys are those of `tls`.
+type AdminTLS struct {
+	CertFile           string             `yaml:"cert_file"`
+	KeyFile            string             `yaml:"key_file"`
+	ClientCAFile       string             `yaml:"client_ca_file"`
+	ClientCertificates ClientCertificates `yaml:"client_certificates"`
+}
+
+// ClientCertificates says whether clients must show a certificate.
+type ClientCertificates string
+
+// Whether clients must show a certificate.
+const (
+	CertificateRequired ClientCertificates = "require"
+	CertificateOptional ClientCertificates = "optional"
+)
 
 // ACME is where certificates come from by themselves.
 type ACME struct {
@@ -472,6 +496,9 @@ func Default() *Config {
 
 		MaxConnections:           20_000,
 		MaxConnectionsPerAddress: 1000,
+
+		TLS:      TLS{ClientCertificates: CertificateRequired},
+		AdminTLS: AdminTLS{ClientCertificates: CertificateRequired},
 		MinBodyRate:              240,
 		DatabasePool: DatabasePool{
 			MaxConnections:   20,

@@ -269,6 +269,10 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		// Connections.
 		{"proxy_protocol: true\nrequire_https: true\n", "gatehouse.yaml:1: proxy_protocol: nobody may send its header: name the proxy in trusted_proxies\n" +
 			"gatehouse.yaml:2: require_https: every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies"},
+		{"tls: {client_ca_file: ca.pem}\n", "gatehouse.yaml:1: tls.client_ca_file: certificates are shown over TLS, and there is none: set tls.cert_file and tls.key_file"},
+		{"admin_tls: {client_certificates: optional}\n", "gatehouse.yaml:1: admin_tls.client_certificates: nobody is asked for one: set admin_tls.client_ca_file"},
+		{"admin_tls: {client_certificates: maybe}\n", "gatehouse.yaml:1: admin_tls.client_certificates: \"maybe\" is unknown: write require or optional"},
+		{"admin_tls: {key_file: a.pem}\n", "gatehouse.yaml:1: admin_tls: set both, cert_file and key_file"},
 		{"tls: {cert_file: a.pem}\n", "gatehouse.yaml:1: tls: set both, cert_file and key_file"},
 		{"max_connections: 1000001\n", "gatehouse.yaml:1: max_connections: 1000001 is out of bounds: write 0 to 1000000"},
 		{"max_connections_per_address: -1\n", "gatehouse.yaml:1: max_connections_per_address: -1 is out of bounds: write 0 to 1000000"},

@@ -10,7 +10,7 @@ import (
 var fixed = []string{
 	"listen", "admin_listen", "public_url", "issuer", "audience", "environment", "key_prefix",
 	"data_dir", "database", "database_pool", "redis", "master_key_file",
-	"proxy_protocol", "max_connections", "max_connections_per_address", "tls",
+	"proxy_protocol", "max_connections", "max_connections_per_address", "tls", "admin_tls",
 	"tokens.algorithm", "signing_keys", "revocation.max_staleness", "cache", "dashboard", "log.format",
 }
 

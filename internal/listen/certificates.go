@@ -2,110 +2,111 @@ package listen
 
 import (
 	"crypto/tls"
-	"errors"
+	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"os"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// CertificatesConfig says where a certificate lies.
+// CertificatesConfig says where the certificates of one listener lie.
 type CertificatesConfig struct {
 	CertFile string // PEM: the certificate, then those that lead to the root
 	KeyFile  string // PEM
-	Log      *slog.Logger
-	Now      func() time.Time // nil means time.Now
+	// ClientCAFile is PEM with the authorities that certificates of clients must be signed by. "": clients are not asked for
+	// one.
+	ClientCAFile string
+	// ClientsMayHaveNone lets in clients that show no certificate. One that is no good fails the handshake all the same.
+	ClientsMayHaveNone bool
+	Log                *slog.Logger
+	Now                func() time.Time // nil means time.Now
 }
 
-// Certificates are a pair of files, read anew when one of them changes. While what lies there is no good, the former pair
-// goes on.
+// Certificates are what one listener shows, and asks for: files, read anew when one of them changes. While what lies there is
+// no good, what was read before goes on.
+//
+// A certificate of a client is a lock on the door: that it was good is all that is known of it behind.
 type Certificates struct {
-	certFile, keyFile string
-	log               *slog.Logger
-	now               func() time.Time
-	current           atomic.Pointer[tls.Certificate]
-	looked            atomic.Int64 // when the files were last looked at, Unix nanoseconds
-
-	mu   sync.Mutex
-	cert os.FileInfo // as they were when they were last read
-	key  os.FileInfo
+	shown   *watched[tls.Certificate]
+	clients *watched[x509.CertPool] // nil: clients are not asked
+	asked   tls.ClientAuthType
 }
-
-// lookEvery is how often handshakes look at the files at most.
-const lookEvery = time.Second
 
 // NewCertificates reads the files. It fails where they are no good.
 func NewCertificates(c CertificatesConfig) (*Certificates, error) {
-	s := &Certificates{certFile: c.CertFile, keyFile: c.KeyFile, log: c.Log, now: c.Now}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
+	s := &Certificates{}
+	var err error
+	s.shown, err = watch(&watched[tls.Certificate]{
+		paths: []string{c.CertFile, c.KeyFile}, what: "certificate", log: c.Log, now: c.Now,
+		read: func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("%s, %s: %w", c.CertFile, c.KeyFile, err)
+			}
+			return &pair, nil
+		},
+		about: func(pair *tls.Certificate) []any { return []any{"expires", pair.Leaf.NotAfter} },
+	})
+	if err != nil {
+		return nil, err
 	}
-	if s.now == nil {
-		s.now = time.Now
+	if c.ClientCAFile == "" {
+		return s, nil
 	}
-	s.looked.Store(s.now().UnixNano())
-	if _, err := s.load(); err != nil {
+	s.asked = tls.RequireAndVerifyClientCert
+	if c.ClientsMayHaveNone {
+		s.asked = tls.VerifyClientCertIfGiven
+	}
+	s.clients, err = watch(&watched[x509.CertPool]{
+		paths: []string{c.ClientCAFile}, what: "list of authorities for clients", log: c.Log, now: c.Now,
+		read: func() (*x509.CertPool, error) { return readAuthorities(c.ClientCAFile) },
+	})
+	if err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
+func readAuthorities(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s: there is no certificate in it, in PEM", path)
+	}
+	return pool, nil
+}
+
 // Expires is when the certificate that is shown now is over.
-func (s *Certificates) Expires() time.Time { return s.get().Leaf.NotAfter }
-
-func (s *Certificates) config() *tls.Config {
-	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"h2", "http/1.1"},
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.get(), nil },
-	}
-}
-
-// get returns the certificate, after a look at the files if the last one is long enough ago.
-func (s *Certificates) get() *tls.Certificate {
-	now, looked := s.now().UnixNano(), s.looked.Load()
-	if now-looked >= int64(lookEvery) && s.looked.CompareAndSwap(looked, now) {
-		s.Look()
-	}
-	return s.current.Load()
-}
+func (s *Certificates) Expires() time.Time { return s.shown.get().Leaf.NotAfter }
 
 // Look looks at the files now. Handshakes do so by themselves, a second after the last look.
 func (s *Certificates) Look() {
-	if changed, err := s.load(); err != nil {
-		s.log.Error("the new certificate is no good; the former one goes on", "cert_file", s.certFile, "key_file", s.keyFile, "error", err)
-	} else if changed {
-		s.log.Info("a new certificate is shown", "cert_file", s.certFile, "expires", s.current.Load().Leaf.NotAfter)
+	s.shown.look()
+	if s.clients != nil {
+		s.clients.look()
 	}
 }
 
-// load reads the files if they are not as they were. Files that are no good are said to be so once.
-func (s *Certificates) load() (changed bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	cert, err1 := os.Stat(s.certFile) // before they are read: what is written meanwhile shows at the next look
-	key, err2 := os.Stat(s.keyFile)
-	if same(cert, s.cert) && same(key, s.key) && s.current.Load() != nil {
-		return false, nil
+func (s *Certificates) config() *tls.Config {
+	c := &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		NextProtos:     []string{"h2", "http/1.1"},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return s.shown.get(), nil },
 	}
-	s.cert, s.key = cert, key
-	if err := errors.Join(err1, err2); err != nil {
-		return false, err
+	if s.clients == nil {
+		return c
 	}
-	pair, err := tls.LoadX509KeyPair(s.certFile, s.keyFile)
-	if err != nil {
-		return false, fmt.Errorf("%s, %s: %w", s.certFile, s.keyFile, err)
+	c.ClientAuth = s.asked
+	c.SessionTicketsDisabled = true // a ticket would let in whom the authorities of an hour ago had signed
+	asking := c
+	c = c.Clone()
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := asking.Clone()
+		now.ClientCAs = s.clients.get()
+		return now, nil
 	}
-	s.current.Store(&pair)
-	return true, nil
-}
-
-// same says whether two looks at a file, nil where there was none, show the same.
-func same(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
+	return c
 }

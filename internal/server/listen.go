@@ -13,10 +13,33 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
+
+// readCertificates reads what the listeners show.
+func (s *Server) readCertificates(c *config.Config) error {
+	var err error
+	if c.TLS.CertFile != "" {
+		if s.certificates, err = listen.NewCertificates(listen.CertificatesConfig{
+			CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Log: s.log,
+			ClientCAFile: c.TLS.ClientCAFile, ClientsMayHaveNone: c.TLS.ClientCertificates == config.CertificateOptional,
+		}); err != nil {
+			return fmt.Errorf("tls: %w", err)
+		}
+	}
+	if c.AdminTLS.CertFile != "" {
+		if s.adminCertificates, err = listen.NewCertificates(listen.CertificatesConfig{
+			CertFile: c.AdminTLS.CertFile, KeyFile: c.AdminTLS.KeyFile, Log: s.log,
+			ClientCAFile: c.AdminTLS.ClientCAFile, ClientsMayHaveNone: c.AdminTLS.ClientCertificates == config.CertificateOptional,
+		}); err != nil {
+			return fmt.Errorf("admin_tls: %w", err)
+		}
+	}
+	return nil
+}
 
 // listen opens both addresses, and makes the servers for them.
 func (s *Server) listen(ctx context.Context) error {
@@ -35,7 +58,9 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.adminListen, err = newListener(ctx, "admin_listen", c.AdminListen, listen.Config{Refuse: refuseAdmin}); err != nil {
+	if s.adminListen, err = newListener(ctx, "admin_listen", c.AdminListen, listen.Config{
+		Refuse: refuseAdmin, Certificates: s.adminCertificates, Log: s.log,
+	}); err != nil {
 		return err
 	}
 	errorLog := slog.NewLogLogger(s.access.Handler(), slog.LevelDebug) // what clients do wrong on the wire

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -161,5 +162,39 @@ func TestMalformedChunkThroughARoute(t *testing.T) {
 	answer, err := io.ReadAll(c)
 	if !strings.HasPrefix(string(answer), "HTTP/1.1 400 ") || strings.Count(string(answer), "HTTP/1.1") > 1 || err != nil {
 		t.Errorf("got %q, %v", answer, err)
+	}
+}
+
+// The listener for operators can be encrypted and locked like the other, and nothing behind it changes.
+func TestAdminTLS(t *testing.T) {
+	lines := newCertificate(t, time.Now().Add(48*time.Hour))
+	files := regexp.MustCompile(`'([^']+)'`).FindAllStringSubmatch(lines, 2)
+	w := newWorld(t, "admin_"+strings.Replace(lines, "}", ", client_ca_file: '"+files[0][1]+"'}", 1))
+	own, err := tls.LoadX509KeyPair(files[0][1], files[1][1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, url string
+		show      []tls.Certificate
+		status    int // 0: no answer
+	}{
+		{"with a certificate", "https://" + w.AdminAddr() + "/metrics", []tls.Certificate{own}, 200},
+		{"without", "https://" + w.AdminAddr() + "/metrics", nil, 0},
+		{"in clear text", "http://" + w.AdminAddr() + "/metrics", nil, 400},
+		{"customers, as before", "http://" + w.Addr() + "/healthz", nil, 200},
+	} {
+		client := &http.Client{Transport: &http.Transport{
+			DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: c.show},
+		}}
+		res, err := client.Get(c.url)
+		status := 0
+		if err == nil {
+			status = res.StatusCode
+			_ = res.Body.Close()
+		}
+		if status != c.status {
+			t.Errorf("%s: got %d, %v, want %d", c.name, status, err, c.status)
+		}
 	}
 }

@@ -79,7 +79,8 @@ type Server struct {
 
 	public, admin         *http.Server
 	listener, adminListen *listen.Listener
-	certificates          *listen.Certificates // nil: clear text
+	certificates          *listen.Certificates // of listener; nil: clear text
+	adminCertificates     *listen.Certificates // likewise
 	ready                 chan struct{}
 	draining              atomic.Bool
 }
@@ -160,11 +161,8 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	if s.refusals, err = audit.New(audit.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
 		return err
 	}
-	if c.TLS.CertFile != "" {
-		s.certificates, err = listen.NewCertificates(listen.CertificatesConfig{CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Log: s.log})
-		if err != nil {
-			return fmt.Errorf("tls: %w", err)
-		}
+	if err := s.readCertificates(c); err != nil {
+		return err
 	}
 	s.watch(c)
 	s.control, err = newControl(c.DataDir, s.refusals)

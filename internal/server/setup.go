@@ -11,6 +11,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/gate"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -92,8 +93,10 @@ func (s *Server) Reload(ctx context.Context) error { return s.reloadLogged(ctx, 
 func (s *Server) reloadLogged(ctx context.Context, idle slog.Level) error {
 	s.reloading.Lock()
 	defer s.reloading.Unlock()
-	if s.certificates != nil {
-		s.certificates.Look()
+	for _, certificates := range []*listen.Certificates{s.certificates, s.adminCertificates} {
+		if certificates != nil {
+			certificates.Look()
+		}
 	}
 	changed, waiting, err := s.reload(ctx)
 	s.metrics.Reloaded(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
 	"github.com/gatehouse/gatehouse/internal/store"
 )
@@ -48,9 +49,11 @@ func (s *Server) announce() {
 	if !s.opened.Born {
 		return
 	}
-	scheme := "http"
-	if s.certificates != nil {
-		scheme = "https"
+	scheme := func(certificates *listen.Certificates) string {
+		if certificates != nil {
+			return "https"
+		}
+		return "http"
 	}
 	key := "given by the configuration"
 	if !c.MasterKey.Set() {
@@ -60,10 +63,10 @@ func (s *Server) announce() {
   data        %s
   master key  %s
               Keep a copy of the key elsewhere: without it no backup of the data can be used.
-  listening   %s://%s for customers, http://%s for operators
+  listening   %s://%s for customers, %s://%s for operators
   next        gatehouse account create --name "First customer"
               gatehouse credential create --account 100001 --kind api-key
-`, s.opened.DB.Path(), key, scheme, s.Addr(), s.AdminAddr())
+`, s.opened.DB.Path(), key, scheme(s.certificates), s.Addr(), scheme(s.adminCertificates), s.AdminAddr())
 }
 
 // durability is the promise of the embedded database.

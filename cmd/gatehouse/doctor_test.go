@@ -1,0 +1,74 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/config"
+)
+
+func TestDoctorLooksAtCertificates(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name string, until time.Time) (cert, key string) {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-time.Hour), NotAfter: until, DNSNames: []string{"auth.example.com"}}
+		shown, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hidden, err := x509.MarshalPKCS8PrivateKey(private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, key = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
+		for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: shown}, key: {Type: "PRIVATE KEY", Bytes: hidden}} {
+			if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return cert, key
+	}
+	good, goodKey := write("good", time.Now().Add(60*24*time.Hour))
+	late, lateKey := write("late", time.Now().Add(24*time.Hour))
+	over, overKey := write("over", time.Now().Add(-time.Hour))
+	for _, c := range []struct {
+		url       string
+		tls       config.AdminTLS
+		grade, of string
+	}{
+		{"https://auth.example.com", config.AdminTLS{}, "", ""},
+		{"https://auth.example.com", config.AdminTLS{CertFile: good, KeyFile: goodKey, ClientCAFile: over}, well, "is good until"},
+		{"http://auth.example.org", config.AdminTLS{CertFile: good, KeyFile: goodKey}, well, "is good until"},
+		{"https://auth.example.org", config.AdminTLS{CertFile: good, KeyFile: goodKey}, doubtful, "is not for auth.example.org"},
+		{"https://auth.example.com", config.AdminTLS{CertFile: late, KeyFile: lateKey}, doubtful, "expires on"},
+		{"https://auth.example.com", config.AdminTLS{CertFile: over, KeyFile: overKey}, wrong, "expired on"},
+		{"https://auth.example.com", config.AdminTLS{CertFile: good, KeyFile: overKey}, wrong, "private key does not match"},
+		{"https://auth.example.com", config.AdminTLS{CertFile: good, KeyFile: goodKey, ClientCAFile: goodKey}, wrong, "no certificate in it"},
+	} {
+		loaded := config.Default()
+		loaded.PublicURL, loaded.TLS.CertFile, loaded.TLS.KeyFile, loaded.TLS.ClientCAFile = c.url, c.tls.CertFile, c.tls.KeyFile, c.tls.ClientCAFile
+		e := &examination{}
+		e.certificates(loaded)
+		if c.grade == "" {
+			if len(e.findings) > 0 {
+				t.Errorf("without certificates: %+v", e.findings)
+			}
+			continue
+		}
+		if len(e.findings) != 1 || e.findings[0].Grade != c.grade || !strings.Contains(e.findings[0].Message, c.of) {
+			t.Errorf("%s with %+v: %+v, want %s: %s", c.url, c.tls, e.findings, c.grade, c.of)
+		}
+	}
+}
