@@ -497,9 +497,9 @@ func Default() *Config {
 		MaxConnections:           20_000,
 		MaxConnectionsPerAddress: 1000,
 
-		TLS:      TLS{ClientCertificates: CertificateRequired},
-		AdminTLS: AdminTLS{ClientCertificates: CertificateRequired},
-		MinBodyRate:              240,
+		TLS:         TLS{ClientCertificates: CertificateRequired},
+		AdminTLS:    AdminTLS{ClientCertificates: CertificateRequired},
+		MinBodyRate: 240,
 		DatabasePool: DatabasePool{
 			MaxConnections:   20,
 			StatementTimeout: 2 * time.Second,
