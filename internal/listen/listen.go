@@ -157,8 +157,8 @@ func (l *Listener) admit() (*peer, error) {
 
 // full turns one away because there are too many, and says so once a minute.
 func (l *Listener) full(p *peer) {
-	_ = p.Close()
 	n := l.turnedAway.Add(1)
+	defer p.Close()
 	now, told := time.Now().Unix(), l.told.Load()
 	if now-told >= 60 && l.told.CompareAndSwap(told, now) {
 		l.log.Warn("there are as many connections as max_connections allows; new ones are closed at once",
