@@ -104,12 +104,13 @@ const (
 
 // A Kit judges one server.
 type Kit struct {
-	config Config
-	wire   wire
-	rows   []row
-	masked *strings.Replacer
-	tokens map[string]string // of contracts 1, 2 and 4, that rows share
-	keys   keySet
+	config  Config
+	wire    wire
+	rows    []row
+	masked  *strings.Replacer
+	keyLine *regexp.Regexp    // a header with a key in it
+	tokens  map[string]string // of contracts 1, 2 and 4, that rows share
+	keys    keySet
 }
 
 // New makes a Kit. Nothing is sent yet.
@@ -138,6 +139,7 @@ func New(c Config) (*Kit, error) {
 		pairs = append(pairs, s, "***")
 	}
 	k.masked = strings.NewReplacer(pairs...)
+	k.keyLine = regexp.MustCompile(`(?im)^(` + regexp.QuoteMeta(c.Credentials.Liquid.Header) + `: *)[^\r\n]+`)
 	for _, name := range c.Contracts {
 		var rows []row
 		switch name {
@@ -291,8 +293,7 @@ func (k *Kit) mask(text string) string {
 	text = k.masked.Replace(text)
 	text = tokenLike.ReplaceAllString(text, "<token>")
 	text = presented.ReplaceAllString(text, "${1}***")
-	header := regexp.MustCompile(`(?im)^(` + regexp.QuoteMeta(k.config.Credentials.Liquid.Header) + `: *)[^\r\n]+`)
-	text = header.ReplaceAllString(text, "${1}***")
+	text = k.keyLine.ReplaceAllString(text, "${1}***")
 	if len(text) > mostShown {
 		text = text[:mostShown] + fmt.Sprintf("… and %d bytes more", len(text)-mostShown)
 	}

@@ -109,3 +109,14 @@ func TestOurOwnServer(t *testing.T) {
 	}
 	t.Logf("%s", report.Summary())
 }
+
+// With the limits that every server has unless it is told otherwise, the rows about them hold, and none is skipped.
+func TestTheLimitsOfOurOwnServer(t *testing.T) {
+	_, c := ours(t, "")
+	c.Limits, c.Only = true, "too many requests"
+	for _, row := range judge(t, c).Rows {
+		if row.Outcome != conform.OK {
+			t.Errorf("%s", row.Text())
+		}
+	}
+}
