@@ -2,7 +2,7 @@
 // error means, with this server's own address and settings in every line. It leaves to the contracts what is true, and to
 // docs/ in the repository what operators read.
 //
-// The invariants: every page needs no script, and none from elsewhere; a page says nothing of a contract that is not spoken
+// The invariants: nothing comes from elsewhere, and no page but the reference needs a script; a page says nothing of a contract that is not spoken
 // here; every snippet is run by a test, as it stands on the page.
 package manual
 
@@ -29,7 +29,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
-//go:embed pages style.css
+//go:embed pages style.css icon.svg
 var files embed.FS
 
 // Root is where the pages are.
@@ -56,6 +56,8 @@ type Config struct {
 
 	// Origins says whether browsers of other origins may call.
 	Origins bool
+	// OpenAPI is where on this server the OpenAPI document is, which the reference shows; "": there is neither.
+	OpenAPI string
 }
 
 // A page is one of the manual.
@@ -78,6 +80,7 @@ var pages = []page{
 	{"tokens", "Token management", "Where to keep tokens, several workers and one session, answers that were lost", nil},
 	{"security", "Security considerations", "HTTPS, browsers, rotation, the allowlist", nil},
 	{"errors", "Errors", "Every status and code: why, what to do, whether to try again", nil},
+	{referencePage, "Reference", "Every address, what it takes and what it answers (OpenAPI 3.1)", nil},
 	{"rate-limits", "Rate limits", "How often you may come, and how you are told", nil},
 	{"environments", "Environments", "Staging and production", nil},
 	{"support", "Support", "Whom to ask, and what to have at hand", nil},
@@ -88,6 +91,7 @@ type document struct {
 	mediaType string
 	body      []byte
 	tag       string
+	policy    []string
 }
 
 // A Manual serves the pages.
@@ -96,6 +100,7 @@ type Manual struct {
 	pages  []page
 	shell  *template.Template
 	ready  map[string]document // by path
+	assets map[string]asset    // by path
 }
 
 // New renders the pages. What is wrong with one is an error.
@@ -117,9 +122,9 @@ func New(c Config) (*Manual, error) {
 	if len(c.Environments) > mostEnvironments {
 		return nil, fmt.Errorf("manual: more than %d environments", mostEnvironments)
 	}
-	m := &Manual{config: c, ready: make(map[string]document)}
+	m := &Manual{config: c, ready: make(map[string]document), assets: make(map[string]asset)}
 	for _, p := range pages {
-		if p.spoken(c.Spoken) {
+		if p.spoken(c.Spoken) && (p.Name != referencePage || c.OpenAPI != "") {
 			m.pages = append(m.pages, p)
 		}
 	}
@@ -135,6 +140,11 @@ func New(c Config) (*Manual, error) {
 		return nil, err
 	}
 	m.put(Root+"/style.css", "text/css; charset=utf-8", append(style, choices(len(c.Environments))...))
+	icon, err := files.ReadFile("icon.svg")
+	if err != nil {
+		return nil, err
+	}
+	m.put(Root+"/icon.svg", "image/svg+xml", icon)
 	return m, nil
 }
 
@@ -156,7 +166,7 @@ func (p page) spoken(spoken func(auth.Contract) bool) bool {
 }
 
 func (m *Manual) put(path, mediaType string, body []byte) {
-	m.ready[path] = document{mediaType, body, web.Tag(body)}
+	m.ready[path] = document{mediaType, body, web.Tag(body), policy}
 }
 
 // Addresses are those of all pages.
@@ -173,15 +183,18 @@ func (m *Manual) Addresses() []web.Address {
 	for path, d := range m.ready {
 		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: d.serve}})
 	}
+	for path, a := range m.assets {
+		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: a.serve}})
+	}
 	return all
 }
 
-// policy allows the style sheet and nothing else.
+// policy allows the style sheet and the icon, and nothing else.
 var policy = []string{"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 
 func (d document) serve(w http.ResponseWriter, r *web.Request) error {
 	h := w.Header()
-	h["Content-Security-Policy"] = policy
+	h["Content-Security-Policy"] = d.policy
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["Referrer-Policy"] = []string{"no-referrer"}
 	h["Cache-Control"] = []string{"no-cache"} // kept, and asked for again: a setting may have changed
@@ -197,8 +210,15 @@ func (d document) serve(w http.ResponseWriter, r *web.Request) error {
 // render makes every page, as HTML and as it was written, and the index for machines.
 func (m *Manual) render() error {
 	var index strings.Builder
-	fmt.Fprintf(&index, "# %s\n\n> How programs get access to this API: credentials, tokens, errors, limits. Every page is Markdown.\n\n", m.config.Title)
+	fmt.Fprintf(&index, "# %s\n\n> How programs get access to this API: credentials, tokens, errors, limits. The pages are Markdown.\n\n", m.config.Title)
 	for _, p := range m.pages {
+		if p.Name == referencePage {
+			if err := m.reference(p); err != nil {
+				return err
+			}
+			fmt.Fprintf(&index, "- [%s](%s%s): %s\n", p.Title, m.config.PublicURL, m.config.OpenAPI, p.Says)
+			continue
+		}
 		source, err := files.ReadFile("pages/" + p.Name + ".md")
 		if err != nil {
 			return err
@@ -300,9 +320,14 @@ func (m *Manual) html(p page, source string) ([]byte, error) {
 		whole = strings.Replace(whole, mark, made, 1)
 	}
 	whole = strings.NewReplacer("<table>", `<div class="wide"><table>`, "</table>", "</table></div>").Replace(whole)
+	return m.framed(p, template.HTML(whole), nil) //nolint:gosec // ours
+}
+
+// framed puts a page's text into what stands around all of them, or, where there is one, the place that a drawing goes to.
+func (m *Manual) framed(p page, body template.HTML, d *drawing) ([]byte, error) {
 	var out bytes.Buffer
-	err = m.shell.ExecuteTemplate(&out, "shell.html", map[string]any{
-		"Manual": m.config, "Page": p, "Pages": m.pages, "Root": Root, "Body": template.HTML(whole), //nolint:gosec // ours
+	err := m.shell.ExecuteTemplate(&out, "shell.html", map[string]any{
+		"Manual": m.config, "Page": p, "Pages": m.pages, "Root": Root, "Body": body, "Drawing": d,
 	})
 	return out.Bytes(), err
 }

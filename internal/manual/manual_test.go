@@ -21,7 +21,7 @@ func config(spoken ...auth.Contract) Config {
 		PublicURL: "https://api.example.com", Issuer: "https://api.example.com", Header: "X-LIQUID-API-KEY",
 		Spoken:         func(c auth.Contract) bool { return slices.Contains(spoken, c) },
 		AccessLifetime: 24 * time.Hour, Renewal: 720 * time.Hour, OrderLifetime: 10 * time.Minute, LoginLifetime: time.Hour,
-		RefreshLifetime: 168 * time.Hour, ReuseLeeway: 10 * time.Second, OAuthLifetime: time.Hour,
+		OpenAPI: "/openapi.yaml", RefreshLifetime: 168 * time.Hour, ReuseLeeway: 10 * time.Second, OAuthLifetime: time.Hour,
 	}
 }
 
@@ -59,8 +59,15 @@ func TestEveryPageOfEveryServer(t *testing.T) {
 				spoken = append(spoken, c)
 			}
 		}
-		m := newManual(t, config(spoken...))
+		c := config(spoken...)
+		if len(spoken) < len(auth.Contracts) { // what draws the reference takes long to unpack
+			c.OpenAPI = ""
+		}
+		m := newManual(t, c)
 		anchors := map[string]bool{}
+		for path := range m.assets {
+			anchors[path] = true
+		}
 		for path, d := range m.ready {
 			anchors[path] = true
 			for _, id := range heading.FindAllStringSubmatch(string(d.body), -1) {
@@ -72,12 +79,12 @@ func TestEveryPageOfEveryServer(t *testing.T) {
 			links := href
 			if strings.HasSuffix(path, ".md") {
 				links = mdLink
-			} else if strings.Contains(d.mediaType, "html") && (strings.Contains(text, "<script") || strings.Contains(text, "style=") || strings.Contains(text, "SNIPPET")) {
+			} else if strings.Contains(d.mediaType, "html") && path != Root+"/reference" && (strings.Contains(text, "<script") || strings.Contains(text, "style=") || strings.Contains(text, "SNIPPET")) {
 				t.Errorf("%v: %s has a script, an inline style, or a snippet that was not put in", spoken, path)
 			}
 			for _, link := range links.FindAllStringSubmatch(text, -1) {
 				to := link[1]
-				if to != "#page" && !anchors[to] {
+				if to != "#page" && to != m.config.OpenAPI && !anchors[to] {
 					t.Errorf("%v: %s leads to %s, which is nowhere", spoken, path, to)
 				}
 			}

@@ -8,6 +8,9 @@ import (
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
+// openAPIPath is where the document is.
+const openAPIPath = "/openapi.yaml"
+
 // openAPI is the address of the OpenAPI document, which anybody may read.
 func openAPI(publicURL string) web.Address {
 	body := document.OpenAPI(publicURL)
@@ -25,5 +28,5 @@ func openAPI(publicURL string) web.Address {
 		_, _ = w.Write(body)
 		return nil
 	}
-	return web.Address{Path: "/openapi.yaml", Methods: map[string]web.Handler{http.MethodGet: get}, CrossOrigin: true}
+	return web.Address{Path: openAPIPath, Methods: map[string]web.Handler{http.MethodGet: get}, CrossOrigin: true}
 }

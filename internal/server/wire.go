@@ -112,7 +112,7 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 func manualOf(c *config.Config) manual.Config {
 	m := manual.Config{
 		Title: c.Docs.Title, Support: c.Docs.Support, PublicURL: c.PublicURL, Issuer: c.Issuer, Header: c.Contracts.Liquid.Header,
-		Spoken: c.Contracts.Enabled, Origins: len(c.CORS.AllowedOrigins) > 0,
+		OpenAPI: openAPIPath, Spoken: c.Contracts.Enabled, Origins: len(c.CORS.AllowedOrigins) > 0,
 		AccessLifetime: c.Tokens.AccessToken.Lifetime, Renewal: c.Tokens.AccessToken.MaxRenewal, OrderLifetime: c.Tokens.OrderAPI.Lifetime,
 		LoginLifetime: c.Tokens.B2B.AccessLifetime, RefreshLifetime: c.Tokens.B2B.RefreshLifetime, ReuseLeeway: c.Tokens.B2B.ReuseLeeway,
 		OAuthLifetime: c.Tokens.OAuth.Lifetime,
