@@ -3,7 +3,7 @@ package api
 // OAuthToken is the success of POST /oauth/token (RFC 6749, section 5.1).
 type OAuthToken struct {
 	AccessToken  string `json:"access_token"`
-	TokenType    string `json:"token_type"` // "Bearer"
+	TokenType    string `json:"token_type"` // "Bearer", or "DPoP" for one that is bound to a key
 	ExpiresIn    int64  `json:"expires_in"` // seconds
 	Scope        string `json:"scope,omitempty"`
 	RefreshToken string `json:"refresh_token,omitempty"`
@@ -21,7 +21,14 @@ type OAuthIntrospection struct {
 	NotBefore int64  `json:"nbf,omitempty"`
 	Expires   int64  `json:"exp,omitempty"`
 	ID        string `json:"jti,omitempty"`
-	TokenType string `json:"token_type,omitempty"` // "Bearer"; "N_A" for a refresh token, which opens no API
+	TokenType string `json:"token_type,omitempty"` // "Bearer" or "DPoP"; "N_A" for a refresh token, which opens no API
+	// Confirmation is there if the token is bound to a key.
+	Confirmation *OAuthConfirmation `json:"cnf,omitempty"`
+}
+
+// OAuthConfirmation names the key that a token is good with alone (RFC 9449, section 6.1).
+type OAuthConfirmation struct {
+	Thumbprint string `json:"jkt"` // RFC 7638, SHA-256
 }
 
 // OAuthMetadata is the answer at GET /.well-known/oauth-authorization-server (RFC 8414, section 2). What clients may ask for
@@ -40,4 +47,5 @@ type OAuthMetadata struct {
 	RevocationEndpoint          string   `json:"revocation_endpoint"`
 	RevocationAuth              []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAuthAlgorithms    []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
+	DPoPAlgorithms              []string `json:"dpop_signing_alg_values_supported"`
 }

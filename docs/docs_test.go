@@ -190,7 +190,7 @@ var otherWords = []string{
 	"client_id", "access_token", "refresh_token", "access_expires_at", "error_description", "invalid_token",
 	"insufficient_scope", "access_denied", "temporarily_unavailable", "server_error", "invalid_request",
 	"invalid_client", "invalid_grant", "token_type", "invalid_scope", "unsupported_grant_type", "grant_type", "client_credentials", "client_secret_basic",
-	"client_secret_post", "client_secret", "private_key_jwt", "age_ms", "revoked_keys", "dead_below", "dead_below_of",
+	"client_secret_post", "client_secret", "private_key_jwt", "invalid_dpop_proof", "use_dpop_nonce", "age_ms", "revoked_keys", "dead_below", "dead_below_of",
 	"file_get_contents", "default_socket_timeout", "revoke_session", "gk_live_", "gk_test_",
 	// of other proxies
 	"auth_request", "auth_request_set", "default_type", "ignore_invalid_headers", "proxy_pass", "proxy_set_header",

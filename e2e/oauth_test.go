@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ import (
 const oauthConfig = wideLimits + `
 public_url: %URL%
 routes:
+  - {path: /api/strict, upstream: "%API%", accepts: [OAUTH_ACCESS], errors: oauth, dpop: true}
   - {path: /api/, upstream: "%API%", accepts: [OAUTH_ACCESS, B2B_ACCESS], errors: oauth}
 `
 
@@ -153,6 +155,20 @@ func TestNodeOAuthClient(t *testing.T) {
 			}
 			if got, want := node.refused("token", map[string]string{"scope": "orders:delete"}), "invalid_scope The client does not have this scope 400"; got != want {
 				t.Errorf("a scope that it does not have: got %q, want %q", got, want)
+			}
+
+			// Bound to a key, it is worth nothing alone.
+			for path, alg := range map[string]string{"/api/orders": "ES256", "/api/strict": "Ed25519"} {
+				var bound struct {
+					AccessToken string `json:"access_token"`
+					TokenType   string `json:"token_type"`
+					Statuses    []int
+					Alone       int
+				}
+				node.do(&bound, "bound", s.URL+path, alg)
+				if bound.TokenType != "dpop" || !slices.Equal(bound.Statuses, []int{200, 200}) || bound.Alone != http.StatusUnauthorized {
+					t.Errorf("%s with a key of %s: %+v", path, alg, bound)
+				}
 			}
 
 			// The pairs of contract 3 are refreshed as any.

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Claims are what a token says, in the order they are written. All but the scope are always there. Times are in seconds
+// Claims are what a token says, in the order they are written. All but the scope and the key are always there. Times are in seconds
 // of Unix time (RFC 7519, section 2, NumericDate), whole.
 type Claims struct {
 	Issuer     string // iss
@@ -24,6 +24,7 @@ type Claims struct {
 	Session    string // sid: drawn by every exchange and login, carried on by every renewal and refresh
 	Position   int64  // pos: a position in the change log
 	Granted    string // scope, space-separated; "" if absent. What is left of it now is [Principal.Scope].
+	Bound      string // cnf.jkt (RFC 9449, section 6.1): the thumbprint of the key that it is good with alone; "" if absent: a bearer token
 
 	Account int64 // Subject as a number
 }
@@ -71,6 +72,10 @@ func (c *Claims) Append(buf []byte) []byte {
 	if c.Granted != "" {
 		text(`,"scope":"`, c.Granted)
 	}
+	if c.Bound != "" {
+		text(`,"cnf":{"jkt":"`, c.Bound)
+		buf = append(buf, '}')
+	}
 	return append(buf, '}')
 }
 
@@ -87,7 +92,7 @@ func decodePayload(payload string) (*Claims, error) {
 
 // DecodeClaims reads exactly what [Claims.Append] writes, its members in any order: no white space, no escapes, no member
 // twice, none unknown (a token that says more than this verifier understands may say something that limits it), no other
-// types, all but scope present.
+// types, all but scope and cnf present.
 func DecodeClaims(s string) (*Claims, error) {
 	c := new(Claims)
 	var have uint
@@ -112,7 +117,7 @@ func DecodeClaims(s string) (*Claims, error) {
 			return nil, errClaims
 		}
 	}
-	if p.rest != "" || have|1<<13 != 1<<14-2 {
+	if p.rest != "" || have|1<<13|1<<14 != 1<<15-2 {
 		return nil, errClaims
 	}
 	return c, c.consistent()
@@ -165,6 +170,9 @@ func (c *Claims) member(p *parser, name string) uint {
 		c.Granted, ok = p.text()
 		ok = ok && c.Granted != ""
 		bit = 1 << 13
+	case "cnf":
+		c.Bound, ok = p.confirmation()
+		bit = 1 << 14
 	}
 	if !ok {
 		return 0
@@ -218,6 +226,19 @@ func (p *parser) text() (string, bool) {
 	}
 	p.rest = p.rest[end+1:]
 	return s, true
+}
+
+// confirmation reads the one way in which our tokens are bound to a key: {"jkt":"…"}, the SHA-256 of RFC 7638 in base64url.
+func (p *parser) confirmation() (string, bool) {
+	if !p.skip('{') {
+		return "", false
+	}
+	name, ok := p.text()
+	if !ok || name != "jkt" || !p.skip(':') {
+		return "", false
+	}
+	thumbprint, ok := p.text()
+	return thumbprint, ok && len(thumbprint) == 43 && spelled(thumbprint) && p.skip('}')
 }
 
 // number reads a whole number from 0 to 2^53-1, without sign, fraction, exponent or leading zero.

@@ -114,6 +114,7 @@ var (
 	ErrNotYetValid = errors.New("the token is not valid yet")
 	ErrRevoked     = errors.New("the token was revoked")
 	ErrWrongType   = errors.New("the token is of another type than is accepted here")
+	ErrBound       = errors.New("the token is bound to another key than it came with, or came with one and is bound to none")
 	ErrUnknown     = errors.New("whether the token was revoked cannot be known now")
 )
 
@@ -166,19 +167,37 @@ func New(c Config) (*Verifier, error) {
 	return v, nil
 }
 
-// Verify returns who token speaks for, if it is good and of one of the types accepted. Otherwise the error is an [*Error]
-// that wraps, in this order of checking, [ErrMalformed], [ErrSignature], [ErrForeign], [ErrNotYetValid], [ErrExpired],
-// [ErrUnknown], [ErrRevoked] or [ErrWrongType].
+// Verify returns who token speaks for, if it is a bearer token, good, and of one of the types accepted. Otherwise the error is
+// an [*Error] that wraps, in this order of checking, [ErrMalformed], [ErrSignature], [ErrBound], [ErrForeign],
+// [ErrNotYetValid], [ErrExpired], [ErrUnknown], [ErrRevoked] or [ErrWrongType].
 func (v *Verifier) Verify(token string, accepted []Type) (Principal, error) {
+	return v.verify(token, "", accepted)
+}
+
+// VerifyBound is [Verifier.Verify] for a token that came with a proof, which the caller has checked: that its sender holds a
+// key of this thumbprint (RFC 7638), and signed for this very request and token (RFC 9449, section 4.3). A bearer token, and
+// one that is bound to another key, is [ErrBound].
+func (v *Verifier) VerifyBound(token, thumbprint string, accepted []Type) (Principal, error) {
+	if thumbprint == "" {
+		return Principal{}, &Error{Err: ErrBound}
+	}
+	return v.verify(token, thumbprint, accepted)
+}
+
+// verify judges a token that came with a key of this thumbprint, "" with none.
+func (v *Verifier) verify(token, thumbprint string, accepted []Type) (Principal, error) {
 	claims, key, err := v.authentic(token)
 	if err != nil {
 		return Principal{}, &Error{Err: err}
 	}
+	if claims.Bound != thumbprint {
+		return Principal{}, &Error{Err: ErrBound, Claims: claims}
+	}
 	return v.judge(claims, key, accepted)
 }
 
-// Again judges once more a principal that Verify returned, as Verify would judge its token now. It does without the token:
-// that a key signed it stays true, that the key is alive need not. A principal that no Verifier made is not good.
+// Again judges once more a principal that Verify or VerifyBound returned, as it would judge its token now. It does without the
+// token: that a key signed it stays true, that the key is alive need not. A principal that no Verifier made is not good.
 func (v *Verifier) Again(p Principal, accepted []Type) (Principal, error) {
 	if p.key == nil {
 		return Principal{}, &Error{Err: ErrSignature}

@@ -452,10 +452,74 @@ func TestWhatWasSeenIsBounded(t *testing.T) {
 	}
 }
 
+// thumbprint is that of RFC 7638, section 3.1.
+const thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+
+// A token that is bound to a key is good with that key, and worth nothing to whoever has the token alone.
+func TestATokenThatIsBoundToAKey(t *testing.T) {
+	const other = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+	for _, seen := range []int{0, 100} {
+		h := newHouse(t, seen)
+		bearer, c := h.mint(claims()), claims()
+		c.Bound = thumbprint
+		bound := h.mint(c)
+		for range 2 { // the second time its signature is known
+			for _, step := range []struct {
+				name, token, key string
+				want             error
+			}{
+				{"a bearer token, alone", bearer, "", nil},
+				{"a bearer token, with a key", bearer, thumbprint, ErrBound},
+				{"a bound token, alone", bound, "", ErrBound},
+				{"a bound token, with its key", bound, thumbprint, nil},
+				{"a bound token, with another", bound, other, ErrBound},
+				{"a bound token, with no thumbprint of any key", bound, thumbprint[:42], ErrBound},
+			} {
+				verify := func() (Principal, error) { return h.VerifyBound(step.token, step.key, Types) }
+				if step.key == "" {
+					verify = func() (Principal, error) { return h.Verify(step.token, Types) }
+					if _, err := h.VerifyBound(step.token, "", Types); !errors.Is(err, ErrBound) {
+						t.Errorf("%s, that is shown to be nobody's: %v", step.name, err)
+					}
+				}
+				who, err := verify()
+				if !errors.Is(err, step.want) || step.want == nil && (err != nil || who.Bound != step.key) {
+					t.Errorf("%s: %v, want %v", step.name, err, step.want)
+				}
+				if step.want == nil {
+					if _, err := h.Again(who, Types); err != nil {
+						t.Errorf("%s, again: %v", step.name, err)
+					}
+				}
+			}
+		}
+		h.revoked["sid1"] = Standing{Revoked: true}
+		if _, err := h.VerifyBound(bound, thumbprint, Types); !errors.Is(err, ErrRevoked) {
+			t.Errorf("a bound token, revoked: %v", err)
+		}
+		h.now = start.Add(2 * time.Hour)
+		if _, err := h.VerifyBound(bound, thumbprint, Types); !errors.Is(err, ErrExpired) {
+			t.Errorf("a bound token, expired: %v", err)
+		}
+	}
+	h := newHouse(t, 0)
+	payload := claims()
+	text := strings.TrimSuffix(string(payload.Append(nil)), "}")
+	for _, cnf := range []string{
+		`{}`, `{"jkt":""}`, `{"jkt":"` + thumbprint + `x"}`, `{"jkt":"` + thumbprint[:42] + `="}`, `{"jkt":1}`, `"` + thumbprint + `"`, `null`, `[]`,
+		`{"jkt":"` + thumbprint + `","x5t#S256":"a"}`, `{"x5t#S256":"` + thumbprint + `"}`, `{"jwk":{}}`, `{"jkt":"` + thumbprint + `","jkt":"` + thumbprint + `"}`,
+		`{"jkt":"` + thumbprint + `"},"cnf":{"jkt":"` + thumbprint + `"}`,
+	} {
+		h.wants(t, h.sign(h.key.Header(), b64([]byte(text+`,"cnf":`+cnf+`}`))), ErrMalformed)
+	}
+}
+
 func FuzzDecodeClaims(f *testing.F) {
 	c := claims()
 	f.Add(string(c.Append(nil)))
 	c.Granted = ""
+	f.Add(string(c.Append(nil)))
+	c.Bound = thumbprint
 	f.Add(string(c.Append(nil)))
 	f.Add(`{"iss":"a","sub":"1"}`)
 	f.Fuzz(func(t *testing.T, s string) {
@@ -468,6 +532,7 @@ func FuzzDecodeClaims(f *testing.F) {
 			Iss, Sub, Aud, Jti, Type, Cid, Sid, Scope string
 			Iat, Nbf, Exp, Pos                        int64
 			AuthTime                                  int64 `json:"auth_time"`
+			Cnf                                       struct{ Jkt string }
 		}
 		if err := json.Unmarshal([]byte(s), &std); err != nil {
 			t.Fatalf("we accept %q, encoding/json says %v", s, err)
@@ -475,7 +540,7 @@ func FuzzDecodeClaims(f *testing.F) {
 		want := Claims{
 			Issuer: std.Iss, Subject: std.Sub, Audience: std.Aud, IssuedAt: std.Iat, NotBefore: std.Nbf, Expires: std.Exp,
 			AuthTime: std.AuthTime, ID: std.Jti, Type: Type(std.Type), Credential: std.Cid, Session: std.Sid, Position: std.Pos,
-			Granted: std.Scope, Account: got.Account,
+			Granted: std.Scope, Bound: std.Cnf.Jkt, Account: got.Account,
 		}
 		if *got != want {
 			t.Fatalf("%q: we read %+v, encoding/json %+v", s, *got, want)

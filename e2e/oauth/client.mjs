@@ -42,6 +42,15 @@ const acts = {
   },
   token: (parameters) => oauth.clientCredentialsGrant(config, parameters ?? {}),
   refresh: (token) => oauth.refreshTokenGrant(config, token),
+  // With a key that the token is bound to, and a call to an API with it.
+  bound: async (url, alg) => {
+    const DPoP = oauth.getDPoPHandle(config, await oauth.randomDPoPKeyPair(alg));
+    const token = await oauth.clientCredentialsGrant(config, {}, { DPoP });
+    const call = () => oauth.fetchProtectedResource(config, token.access_token, new URL(url), 'GET', undefined, undefined, { DPoP });
+    const statuses = [(await call()).status, (await call()).status];
+    const alone = await fetch(url, { headers: { authorization: `Bearer ${token.access_token}` } });
+    return { ...token, statuses, alone: alone.status };
+  },
   introspect: (token) => oauth.tokenIntrospection(config, token),
   revoke: async (token) => {
     await oauth.tokenRevocation(config, token);

@@ -81,7 +81,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonExpired,
-		Meaning:  "The credential was right and its time is over: the credential's own, or that of a secret which was replaced by a rotation. Or a client assertion was presented again: each counts once.",
+		Meaning:  "The credential was right and its time is over: the credential's own, or that of a secret which was replaced by a rotation. Or a client assertion or a DPoP proof was presented again: each counts once.",
 		Sees:     []string{keyRefused, basicRefused, loginRefused, clientRefused, "a call that asked for a new token in its body goes through, with `X-Auth-Refresh: refused`"},
 		Retry:    "No. The same request fails again.",
 		Mend:     "See which of the two it is. If the secret was replaced, the customer takes the newer one. If the credential itself has expired, he needs a new credential. A client that signs must sign each request anew, with another jti.",
@@ -121,7 +121,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenExpired,
-		Meaning:  "The token is one of ours and its time is over. Or it is a client's assertion, by which it is to be known, that has expired.",
+		Meaning:  "The token is one of ours and its time is over. Or it is a client's assertion, by which it is to be known, that has expired, or a DPoP proof that is older than a minute and a half.",
 		Sees:     []string{clientRefused, tokenRefused + "`The access token expired`", refreshRefuse},
 		Retry:    "Yes, with a new token.",
 		Mend:     "The caller gets a new token as he got the first one: with his credential, or, while the refresh token lives, with that. Nothing needs to be done here. If he thinks the token is still good, his clock is wrong, or he reads the expiry wrongly: at most addresses it is in milliseconds.",
@@ -145,7 +145,7 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenWrongType,
-		Meaning:  "The token is good, and the address or route asks for one of another type. A token of one contract opens no door of another.",
+		Meaning:  "The token is good, and the address or route asks for one of another type. A token of one contract opens no door of another. Or the route asks for a token that is bound to a key (dpop), and this one is not.",
 		Sees:     []string{tokenRefused + "`The access token is of another type`"},
 		Retry:    "No. The same token fails again.",
 		Mend:     "The caller takes the token that belongs to this address: ACCESS_TOKEN from /authentication, ORDER_API from /order-authentication, B2B_ACCESS from /auth/login, OAUTH_ACCESS from /oauth/token. If the route should take his, add the type to the route's accepts.",
@@ -153,15 +153,15 @@ var Explanations = []Explanation{
 	},
 	{
 		Reason:   auth.ReasonTokenForeign,
-		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience. Or an OAuth client presented a refresh token of another account than its own, or an assertion that is not for this server (aud).",
+		Meaning:  "The token was signed with a key of ours, but it names another issuer or is meant for another audience. Or an OAuth client presented a refresh token of another account than its own, or an assertion that is not for this server (aud). Or the token is bound to a key (DPoP) and came without a proof of that, or with a proof of another request or token.",
 		Sees:     []string{clientRefused, tokenRefused + "`The access token is not valid`", refreshRefuse},
 		Retry:    "No. The same token fails again.",
-		Mend:     "The caller sends a token of this server. If the issuer was renamed, put the former name into accept_issuers until the last token with it has expired.",
+		Mend:     "The caller sends a token of this server, and one that is bound to a key as Authorization: DPoP with a proof for this method and URL, where the URL begins with public_url. If the issuer was renamed, put the former name into accept_issuers until the last token with it has expired.",
 		Commands: []string{"gatehouse token inspect -", "gatehouse config check"},
 	},
 	{
 		Reason:   auth.ReasonSignature,
-		Meaning:  "No key of ours that is still in use made the token's signature: the token is of another server, was changed, or its key was revoked or has been gone for long. Or none of the keys that an OAuth client has here made the signature of its assertion.",
+		Meaning:  "No key of ours that is still in use made the token's signature: the token is of another server, was changed, or its key was revoked or has been gone for long. Or none of the keys that an OAuth client has here made the signature of its assertion, or the key in a DPoP proof not that of the proof.",
 		Sees:     []string{clientRefused, tokenRefused + "`The access token is not valid`", refreshRefuse},
 		Retry:    "Yes, with a new token.",
 		Mend:     "The caller gets a new token from this server. If this happens to everybody at once, a signing key was revoked, or the database is not the one that made these tokens.",

@@ -248,8 +248,19 @@ const (
 
 // An Ask is what somebody wants of a token, beyond what his credential has anyway.
 type Ask struct {
-	Scope string // no more than these scopes; "": all that go into tokens
+	Scope string     // no more than these scopes; "": all that go into tokens
+	Bound Possession // to this key; zero: to none
 }
+
+// A Possession is what a DPoP proof shows: its sender holds a key. It counts once.
+type Possession struct {
+	Key   string    // the thumbprint of the key (RFC 7638)
+	Name  string    // what its sender gives to no other proof of this key until then
+	Until time.Time // when it is too old to be taken
+}
+
+// SigningAlgorithms are the algorithms (RFC 7518, RFC 8037, RFC 9864) that clients may sign with.
+var SigningAlgorithms = []string{"EdDSA", "Ed25519", "ES256", "RS256", "PS256"}
 
 // A Grant is what an exchange, a renewal or a refresh hands out: one token, or a pair.
 type Grant struct {
@@ -260,6 +271,7 @@ type Grant struct {
 	Type           verify.Type
 	Token          string
 	Expires        time.Time // whole seconds, the token's exp
+	Bound          bool      // the token is bound to a key
 	Refresh        string    // "" unless it is a pair
 	RefreshExpires time.Time
 	Scope          string
@@ -370,6 +382,7 @@ type Want struct {
 	Types  []verify.Type // at least one; the token must be of one of them
 	Scopes []string      // all of them
 	Limits []RouteLimit  // by account
+	Bound  bool          // it must be bound to a key, and come with a proof
 }
 
 // A RouteLimit is a limit of a route, counted for each account.

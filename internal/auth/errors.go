@@ -74,7 +74,9 @@ type Error struct {
 	// TokenSent says that a bearer token was sent and is what is wrong, and ClockOffset what it shows of the caller's
 	// clock: RFC 6750, section 3.1, and explain.
 	TokenSent bool
-	IssuedAt  time.Time
+	// Proof says that the token came with a DPoP proof, or should have: RFC 9449, section 7.1.
+	Proof    bool
+	IssuedAt time.Time
 	// Position is that of the change which came of the refusal, as when a reused refresh token ends its session; 0: none.
 	Position Position
 
@@ -88,6 +90,8 @@ var (
 	ErrBadCredential = &Error{Kind: Unauthenticated, Msg: "Invalid credentials"}
 	// ErrBadToken is every failure of an access token.
 	ErrBadToken = &Error{Kind: Unauthenticated, Msg: "The access token is not valid"}
+	// ErrBadProof is a DPoP proof that shows nothing.
+	ErrBadProof = &Error{Kind: Unauthenticated, Msg: "The DPoP proof is not valid", TokenSent: true, Proof: true}
 	// ErrBadRefresh is a refresh token that is none of ours, or of a session that is unknown or expired.
 	ErrBadRefresh = &Error{Kind: Unauthenticated, Reason: ReasonMalformed, Msg: "Invalid refresh token"}
 	// ErrSpent is the previous refresh token within the leeway: the client raced with itself.

@@ -225,25 +225,35 @@ func basicPair(header string) (user, password string, err error) {
 // ParseBearer reads the value of an Authorization header of the scheme Bearer (RFC 6750, section 2.1), in any case. The
 // error is [ErrBadToken]; it says whether a token was sent at all.
 func ParseBearer(values []string) (string, error) {
-	if len(values) == 0 || len(values) == 1 && values[0] == "" {
+	token, withProof, err := ParseToken(values)
+	if withProof {
 		return "", ErrBadToken.Because(ReasonNoCredential)
+	}
+	return token, err
+}
+
+// ParseToken is [ParseBearer] for the scheme DPoP too (RFC 9449, section 7.1): then the token must come with a proof.
+func ParseToken(values []string) (token string, withProof bool, err error) {
+	if len(values) == 0 || len(values) == 1 && values[0] == "" {
+		return "", false, ErrBadToken.Because(ReasonNoCredential)
 	}
 	if len(values) > 1 {
-		return "", malformedToken()
+		return "", false, malformedToken(false)
 	}
 	scheme, token, ok := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, "Bearer") {
-		return "", ErrBadToken.Because(ReasonNoCredential)
+	withProof = strings.EqualFold(scheme, "DPoP")
+	if !withProof && !strings.EqualFold(scheme, "Bearer") {
+		return "", false, ErrBadToken.Because(ReasonNoCredential)
 	}
 	token = strings.TrimLeft(token, " ")
 	if !ok || token == "" {
-		return "", malformedToken()
+		return "", withProof, malformedToken(withProof)
 	}
-	return token, nil
+	return token, withProof, nil
 }
 
-func malformedToken() *Error {
+func malformedToken(withProof bool) *Error {
 	e := ErrBadToken.Because(ReasonMalformed)
-	e.TokenSent = true
+	e.TokenSent, e.Proof = true, withProof
 	return e
 }

@@ -229,7 +229,7 @@ func takenHeader(name string) bool {
 		}
 	}
 	return slices.Contains([]string{
-		"age", "allow", "authorization", "cache-control", "connection", "cookie", "date", "expect", "forwarded", "from", "host",
+		"age", "allow", "authorization", "cache-control", "connection", "cookie", "date", "dpop", "expect", "forwarded", "from", "host",
 		"idempotency-key", "keep-alive", "location", "max-forwards", "origin", "pragma", "range", "referer", "retry-after",
 		"server", "set-cookie", "te", "trailer", "transfer-encoding", "true-client-ip", "upgrade", "user-agent", "vary", "via",
 		"www-authenticate", "x-http-method-override", "x-real-ip", "x-request-id",

@@ -382,6 +382,9 @@ type Route struct {
 	Accepts []verify.Type `yaml:"accepts"`
 	// The scopes that a token needs, all of them.
 	Scopes []string `yaml:"scopes"`
+	// Only tokens that are bound to a key of the client's (DPoP), with a proof that is made for each call. Without it, such
+	// tokens pass with their proof, and bearer tokens too.
+	DPoP bool `yaml:"dpop"`
 	// Open to everybody, without a token. Identity headers are removed all the same.
 	Public bool `yaml:"public"`
 	// Only watch the route until then: a day (to its end, UTC) or a time as 2027-01-31T18:00:00Z. What would be refused for

@@ -191,6 +191,7 @@ func (l *loader) checkAccess(key string, r Route) {
 		}{
 			{"accepts", len(r.Accepts) > 0},
 			{"scopes", len(r.Scopes) > 0},
+			{"dpop", r.DPoP},
 			{"limits", !r.Limits.Rate.None()},
 			{"headers", len(r.Headers) > 0},
 			{"observe_until", !r.ObserveUntil.IsZero()},
@@ -199,6 +200,9 @@ func (l *loader) checkAccess(key string, r Route) {
 				l.problem(key+"."+c.name, "is of no use on a public route, where nobody shows a token: leave it out, or take public: true away")
 			}
 		}
+	}
+	if r.DPoP && len(r.Accepts) > 0 && !slices.Contains(r.Accepts, verify.OAuthAccess) && !slices.Contains(r.Accepts, verify.B2BAccess) {
+		l.problem(key+".dpop", "no token of the types in accepts is ever bound to a key: name OAUTH_ACCESS or B2B_ACCESS there, or leave dpop out")
 	}
 	if r.Errors != "" {
 		oneOf(l, key+".errors", r.Errors, auth.Liquid, auth.B2B, auth.OAuth2)

@@ -58,6 +58,22 @@ func (g *Gate) once(ctx context.Context, c client, s auth.Signature, from auth.C
 	return nil
 }
 
+// show refuses a DPoP proof that counted before; the zero Possession is none. It is asked once everything else is known to be
+// good, so that nobody fills the memory of proofs who could not come in anyway.
+func (g *Gate) show(ctx context.Context, p auth.Possession, about auth.Subject, from auth.Caller) error {
+	if p.Key == "" {
+		return nil
+	}
+	first, err := g.config.Proofs.First(ctx, p.Key+" "+p.Name, p.Until)
+	if err != nil {
+		return auth.AsError(err).Of(about)
+	}
+	if !first {
+		return auth.ErrBadProof.Because(auth.ReasonExpired).Of(about).With(from.Limit)
+	}
+	return nil
+}
+
 // chargeClient takes one from the limit by credential, and returns what the caller is told of limits.
 func (g *Gate) chargeClient(c client, from auth.Caller) (auth.Limit, error) {
 	found := g.limiter.Take(g.credentials, limit.Key{Text: string(c.ID)})
@@ -79,7 +95,7 @@ func (g *Gate) Introspect(ctx context.Context, p auth.Presented, raw string, fro
 	if err != nil {
 		return verify.Principal{}, auth.Served{}, err
 	}
-	who, err := g.judge(raw, verify.Types)
+	who, err := g.look(raw)
 	if err == nil && c.reaches(auth.AccountID(who.Account), auth.ScopeIntrospect) {
 		return who, served, nil
 	}
@@ -117,6 +133,16 @@ func (g *Gate) RevokeFor(ctx context.Context, p auth.Presented, raw string, from
 	})
 }
 
+// look judges a token that nobody presents: one that is bound to a key comes without it.
+func (g *Gate) look(raw string) (verify.Principal, error) {
+	who, err := g.judge(raw, "", verify.Types)
+	var bound *verify.Error
+	if errors.Is(err, verify.ErrBound) && errors.As(err, &bound) {
+		return g.judge(raw, bound.Claims.Bound, verify.Types)
+	}
+	return who, err
+}
+
 // serve is [Gate.admit] and the limit by credential.
 func (g *Gate) serve(ctx context.Context, p auth.Presented, from auth.Caller) (client, auth.Served, error) {
 	c, err := g.admit(ctx, p, from)
@@ -130,7 +156,7 @@ func (g *Gate) serve(ctx context.Context, p auth.Presented, from auth.Caller) (c
 // session is whose session made a token, if a key of ours signed it for one of our issuers. That the token is dead itself
 // matters not: what came of the same session may live.
 func (g *Gate) session(raw string) auth.Subject {
-	who, err := g.judge(raw, verify.Types)
+	who, err := g.look(raw)
 	var refused *verify.Error
 	switch {
 	case err == nil:

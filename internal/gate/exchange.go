@@ -28,6 +28,9 @@ func (g *Gate) ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, 
 	if !ok {
 		return auth.Grant{}, auth.ErrBadScope.Of(c.about).With(from.Limit)
 	}
+	if err := g.show(ctx, ask.Bound, c.about, from); err != nil {
+		return auth.Grant{}, err
+	}
 	found, err := g.chargeClient(c, from)
 	if err != nil {
 		return auth.Grant{}, err
@@ -41,11 +44,11 @@ func (g *Gate) ExchangeFor(ctx context.Context, p auth.Presented, ask auth.Ask, 
 	}
 	var id string
 	grant.Session, id = secret.NewIDs(c.now)
-	grant.Scope = scope
+	grant.Scope, grant.Bound = scope, ask.Bound.Key != ""
 	grant.Expires = until(c.now, g.lifetime(p.Kind.Contract(), c.ID), c.ExpiresAt)
 	grant.Token, err = g.rings.Mint(token.Order{
 		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
-		Position: c.at, Scope: grant.Scope, AuthTime: c.now, Expires: grant.Expires, ID: id,
+		Position: c.at, Scope: grant.Scope, AuthTime: c.now, Expires: grant.Expires, ID: id, Bound: ask.Bound.Key,
 	}, c.now)
 	return grant, err
 }
@@ -83,16 +86,16 @@ func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder,
 		}
 		return auth.Grant{}, err
 	}
-	return g.pair(grant, row)
+	return g.pair(grant, row, "")
 }
 
-// pair fills a grant with the pair of a session's row.
-func (g *Gate) pair(grant auth.Grant, row auth.Session) (auth.Grant, error) {
-	pair, err := g.rings.MintPair(row)
+// pair fills a grant with the pair of a session's row, its access token bound to a key; "": to none.
+func (g *Gate) pair(grant auth.Grant, row auth.Session, bound string) (auth.Grant, error) {
+	pair, err := g.rings.MintPair(row, bound)
 	if err != nil {
 		return auth.Grant{}, err
 	}
-	grant.Session, grant.Scope = row.ID, row.Scope
+	grant.Session, grant.Scope, grant.Bound = row.ID, row.Scope, bound != ""
 	grant.Token, grant.Expires = pair.Access, row.AccessExpires
 	grant.Refresh, grant.RefreshExpires = pair.Refresh, row.Expires
 	return grant, nil
@@ -189,7 +192,7 @@ func (g *Gate) match(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Sec
 }
 
 // Renew is the in-band refresh: a new ACCESS_TOKEN for the holder of a verified one, decided anew. It keeps the old one's
-// account, credential, session, position, audience and auth_time, and the scopes that both it and the credential still
+// account, credential, session, position, audience, auth_time and key, and the scopes that both it and the credential still
 // have; so whatever kills the old one kills the new. Refusals are [auth.ErrBadToken]; what cannot be known now is
 // [auth.ErrOverloaded].
 func (g *Gate) Renew(ctx context.Context, p verify.Principal) (auth.Grant, error) {
@@ -237,6 +240,7 @@ func (g *Gate) Renew(ctx context.Context, p verify.Principal) (auth.Grant, error
 	grant.Token, err = g.rings.Mint(token.Order{
 		Account: grant.Account, Credential: grant.Credential, Session: grant.Session, Type: grant.Type,
 		Position: auth.Position(p.Position), Scope: grant.Scope, AuthTime: authTime, Expires: grant.Expires, Audience: p.Audience,
+		Bound: p.Bound,
 	}, now)
 	return grant, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 
@@ -415,5 +416,95 @@ func TestASignatureInPlaceOfASecret(t *testing.T) {
 	_, err = w.Exchange(t.Context(), auth.NewPresented(auth.OAuth, "keys", "keys", right), auth.Caller{Address: netip.MustParseAddr("192.0.2.1")})
 	if !errors.Is(err, auth.ErrBadCredential) || auth.AsError(err).Reason != auth.ReasonWrongSecret || w.store.reads-before != 1 {
 		t.Errorf("a secret for one with keys alone: %v", err)
+	}
+}
+
+// A token that is bound to a key opens what a bearer token opens, with a proof that comes for the first time, and nothing
+// without one.
+func TestBoundTokens(t *testing.T) {
+	w := newWorld(t, Limits{})
+	shown := &memory{names: map[string]bool{}}
+	w.config.Proofs = shown
+	const key, another = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+	serial := 0
+	proof := func(key string) auth.Possession {
+		serial++
+		return auth.Possession{Key: key, Name: strconv.Itoa(serial), Until: w.now.Add(time.Minute)}
+	}
+	client := auth.NewPresented(auth.APIKey, "good", "good", right)
+	bearer, err := w.ExchangeFor(t.Context(), client, auth.Ask{}, auth.Caller{})
+	if err != nil || bearer.Bound {
+		t.Fatal(err)
+	}
+	first := proof(key)
+	bound, err := w.ExchangeFor(t.Context(), client, auth.Ask{Bound: first}, auth.Caller{})
+	if err != nil || !bound.Bound {
+		t.Fatal(err)
+	}
+	if _, err := w.ExchangeFor(t.Context(), client, auth.Ask{Bound: first}, auth.Caller{}); !errors.Is(err, auth.ErrBadProof) || auth.AsError(err).Reason != auth.ReasonExpired {
+		t.Errorf("the same proof for another token: %v", err)
+	}
+	if _, err := w.ExchangeFor(t.Context(), auth.NewPresented(auth.APIKey, "good", "good", wrong), auth.Ask{Bound: proof(key)}, auth.Caller{}); !errors.Is(err, auth.ErrBadCredential) || len(shown.names) != 1 {
+		t.Errorf("whoever cannot come in fills the memory: %v, %v", err, shown.names)
+	}
+
+	open, closed := auth.Want{Types: verify.Types}, auth.Want{Types: verify.Types, Bound: true}
+	used := proof(key)
+	for _, step := range []struct {
+		name   string
+		token  string
+		shown  auth.Possession
+		want   auth.Want
+		reason auth.Reason // ReasonNone: let in
+		proof  bool        // the refusal asks for a proof
+	}{
+		{"a bearer token", bearer.Token, auth.Possession{}, open, auth.ReasonNone, false},
+		{"a bearer token, where a proof is asked for", bearer.Token, auth.Possession{}, closed, auth.ReasonTokenWrongType, true},
+		{"a bearer token with a proof", bearer.Token, proof(key), open, auth.ReasonTokenForeign, true},
+		{"a bearer token with a proof, where one is asked for", bearer.Token, proof(key), closed, auth.ReasonTokenForeign, true},
+		{"a bound token alone", bound.Token, auth.Possession{}, open, auth.ReasonTokenForeign, true},
+		{"a bound token alone, where a proof is asked for", bound.Token, auth.Possession{}, closed, auth.ReasonTokenForeign, true},
+		{"a bound token with another's proof", bound.Token, proof(another), open, auth.ReasonTokenForeign, true},
+		{"a bound token", bound.Token, used, open, auth.ReasonNone, false},
+		{"the same proof again", bound.Token, used, open, auth.ReasonExpired, true},
+		{"the same name with another key", bound.Token, auth.Possession{Key: another, Name: used.Name, Until: used.Until}, open, auth.ReasonTokenForeign, true},
+		{"the next proof", bound.Token, proof(key), closed, auth.ReasonNone, false},
+		{"no token of ours", "a.b.c", proof(key), closed, auth.ReasonSignature, true},
+	} {
+		before := len(shown.names)
+		who, _, err := w.VerifyBound(t.Context(), step.token, step.shown, auth.Caller{}, step.want)
+		if e := auth.AsError(err); (err == nil) != (step.reason == auth.ReasonNone) || err != nil && (e.Reason != step.reason || e.Kind != auth.Unauthenticated || e.Proof != step.proof || !e.TokenSent) {
+			t.Errorf("%s: %v, %+v", step.name, err, e)
+		}
+		if n := len(shown.names) - before; n != 0 && err != nil {
+			t.Errorf("%s: its proof is remembered", step.name)
+		}
+		if err == nil && step.shown.Key != "" {
+			if err := w.Still(t.Context(), who, auth.Caller{}, step.want); err != nil {
+				t.Errorf("%s, still: %v", step.name, err)
+			}
+		}
+	}
+	shown.fails = auth.ErrOverloaded
+	if _, _, err := w.VerifyBound(t.Context(), bound.Token, proof(key), auth.Caller{}, open); !errors.Is(err, auth.ErrOverloaded) {
+		t.Errorf("when nobody can know whether the proof came before: %v", err)
+	}
+	shown.fails = nil
+
+	// What comes of a bound token is bound.
+	who, _, err := w.VerifyBound(t.Context(), bound.Token, proof(key), auth.Caller{}, open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.config.MaxRenewal = time.Hour
+	renewed, err := w.Renew(t.Context(), who)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := w.Verify(t.Context(), renewed.Token, auth.Caller{}, open); auth.AsError(err).Reason != auth.ReasonTokenForeign {
+		t.Errorf("renewed, and alone: %v", err)
+	}
+	if _, _, err := w.VerifyBound(t.Context(), renewed.Token, proof(key), auth.Caller{}, open); err != nil {
+		t.Errorf("renewed, with a proof: %v", err)
 	}
 }

@@ -74,8 +74,8 @@ type Config struct {
 	MaxSessionAge time.Duration // 0: none
 	OnReuse       auth.OnReuse
 
-	// Used remembers the signatures that counted; nil: none can be believed.
-	Used Used
+	// Used remembers the assertions that counted, and Proofs the DPoP proofs; nil: none can be believed.
+	Used, Proofs Used
 
 	// Quirks are for a sandbox; nil everywhere else.
 	Quirks map[auth.CredentialID]Quirk
@@ -109,6 +109,9 @@ func New(c Config) (*Gate, error) {
 	}
 	if c.Used == nil {
 		c.Used = forgetful{}
+	}
+	if c.Proofs == nil {
+		c.Proofs = forgetful{}
 	}
 	verifier, err := newVerifier(c)
 	if err != nil {
@@ -197,8 +200,17 @@ func (g *Gate) failed(from auth.Caller, refusal *auth.Error, charged auth.Limit)
 }
 
 // Verify lets a call in, or not. It touches memory only.
-func (g *Gate) Verify(_ context.Context, raw string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
-	p, err := g.verify(raw, from, want)
+func (g *Gate) Verify(ctx context.Context, raw string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
+	return g.VerifyBound(ctx, raw, auth.Possession{}, from, want)
+}
+
+// VerifyBound is Verify for a token that came with a proof, for this very call, that its sender holds a key; the zero
+// Possession: without one. A proof that counted before is [auth.ErrBadProof].
+func (g *Gate) VerifyBound(ctx context.Context, raw string, shown auth.Possession, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
+	p, err := g.verify(raw, shown.Key, from, want)
+	if err == nil {
+		err = g.show(ctx, shown, subject(p.Claims), from)
+	}
 	if err != nil {
 		return p, auth.Limit{}, err
 	}
@@ -224,11 +236,16 @@ func (g *Gate) Verify(_ context.Context, raw string, from auth.Caller, want auth
 	return p, found, nil
 }
 
-// verify is all of [Gate.Verify] but the limits.
-func (g *Gate) verify(raw string, from auth.Caller, want auth.Want) (verify.Principal, error) {
-	p, err := g.judge(raw, want.Types)
+// verify is all of [Gate.Verify] but the limits, for a token that came with a key of this thumbprint, "" with none.
+func (g *Gate) verify(raw, thumbprint string, from auth.Caller, want auth.Want) (verify.Principal, error) {
+	p, err := g.judge(raw, thumbprint, want.Types)
+	if err == nil && want.Bound && thumbprint == "" {
+		err = &verify.Error{Err: verify.ErrWrongType, Claims: p.Claims}
+	}
 	if err != nil {
-		return p, g.tokenError(err)
+		e := g.tokenError(err)
+		e.Proof = want.Bound || thumbprint != "" || errors.Is(err, verify.ErrBound)
+		return p, e
 	}
 	return p, g.admits(p, from, want)
 }
@@ -254,9 +271,15 @@ func (g *Gate) admits(p verify.Principal, from auth.Caller, want auth.Want) erro
 	return nil
 }
 
-// judge says whether a token is good as such, whoever presents it. Its errors are of verify.
-func (g *Gate) judge(raw string, types []verify.Type) (verify.Principal, error) {
-	p, err := g.verifier.Verify(raw, types)
+// judge says whether a token is good as such that came with a key of this thumbprint, "" with none. Its errors are of verify.
+func (g *Gate) judge(raw, thumbprint string, types []verify.Type) (verify.Principal, error) {
+	var p verify.Principal
+	var err error
+	if thumbprint == "" {
+		p, err = g.verifier.Verify(raw, types)
+	} else {
+		p, err = g.verifier.VerifyBound(raw, thumbprint, types)
+	}
 	if err == nil && g.config.Quirks != nil && g.expired(p.Claims) {
 		err = &verify.Error{Err: verify.ErrExpired, Claims: p.Claims}
 	}
@@ -281,6 +304,7 @@ var tokenReasons = []struct {
 	{verify.ErrNotYetValid, auth.ReasonTokenNotYetValid},
 	{verify.ErrRevoked, auth.ReasonTokenRevoked},
 	{verify.ErrWrongType, auth.ReasonTokenWrongType},
+	{verify.ErrBound, auth.ReasonTokenForeign}, // it is somebody else's
 }
 
 // Reason is a refusal of verify in the words of logs. What is not known to be a refusal is [auth.ReasonOverloaded]: nobody can
@@ -298,7 +322,7 @@ func Reason(err error) auth.Reason {
 }
 
 // tokenError is the refusal of a token that was sent.
-func (g *Gate) tokenError(err error) error {
+func (g *Gate) tokenError(err error) *auth.Error {
 	e := auth.ErrOverloaded.From(err)
 	if reason := Reason(err); reason != auth.ReasonOverloaded {
 		e = auth.ErrBadToken.Because(reason)

@@ -22,12 +22,13 @@ func (g *Gate) Refresh(ctx context.Context, raw, idempotencyKey string, from aut
 	if err != nil {
 		return auth.Grant{}, g.Failed(from, err)
 	}
-	return g.refresh(ctx, refresh{Refresh: parsed, by: parsed.Credential, key: idempotencyKey}, from)
+	return g.refresh(ctx, refresh{Refresh: parsed, by: parsed.Credential, repeat: idempotencyKey}, from)
 }
 
 // RefreshFor is [Gate.Refresh] at the hand of an OAuth client, which proves itself first. It takes tokens of the client's own
 // account only; those of others are [auth.ErrBadRefresh], unspent. The scope that is asked for narrows the access token, and
-// no later one; asking for more than the session has is [auth.ErrBadScope], and spends nothing either.
+// no later one; asking for more than the session has is [auth.ErrBadScope], and spends nothing either. So does the key that
+// it is to be bound to hold for the one access token.
 func (g *Gate) RefreshFor(ctx context.Context, p auth.Presented, raw, idempotencyKey string, ask auth.Ask, from auth.Caller) (auth.Grant, error) {
 	c, err := g.admit(ctx, p, from)
 	if err != nil {
@@ -51,7 +52,10 @@ func (g *Gate) RefreshFor(ctx context.Context, p auth.Presented, raw, idempotenc
 			return auth.Grant{}, err
 		}
 	}
-	grant, err := g.refresh(ctx, refresh{Refresh: parsed, by: c.ID, key: idempotencyKey, scope: ask.Scope}, from)
+	if err := g.show(ctx, ask.Bound, c.about, from); err != nil {
+		return auth.Grant{}, err
+	}
+	grant, err := g.refresh(ctx, refresh{Refresh: parsed, by: c.ID, repeat: idempotencyKey, scope: ask.Scope, bound: ask.Bound.Key}, from)
 	if err == nil {
 		grant.Credential, grant.Secret = c.ID, c.used.Number
 	}
@@ -61,9 +65,10 @@ func (g *Gate) RefreshFor(ctx context.Context, p auth.Presented, raw, idempotenc
 // A refresh is a refresh token about to be spent.
 type refresh struct {
 	token.Refresh
-	by    auth.CredentialID // who spends it
-	key   string            // under which it can be repeated; "": it cannot
-	scope string            // that the access token is narrowed to; "": not at all
+	by     auth.CredentialID // who spends it
+	repeat string            // the key under which that can be repeated; "": it cannot
+	scope  string            // that the access token is narrowed to; "": not at all
+	bound  string            // the thumbprint of the key that the access token is bound to; "": to none
 }
 
 func (g *Gate) refresh(ctx context.Context, r refresh, from auth.Caller) (auth.Grant, error) {
@@ -86,10 +91,10 @@ func (g *Gate) refresh(ctx context.Context, r refresh, from auth.Caller) (auth.G
 			RequestID: from.RequestID, Address: from.Address,
 		},
 	}
-	if r.key != "" {
-		same := r.key
-		if r.scope != "" {
-			same += " " + r.scope // no key has a space: only the same request is a repetition
+	if r.repeat != "" {
+		same := r.repeat
+		if r.scope != "" || r.bound != "" {
+			same += " " + r.scope + " " + r.bound // neither key has a space: only the same request is a repetition
 		}
 		spend.IdempotencyDigest = g.rings.IdempotencyDigest(r.Session, same)
 	}
@@ -121,15 +126,16 @@ func (g *Gate) refresh(ctx context.Context, r refresh, from auth.Caller) (auth.G
 		Account: row.Account, Credential: row.Credential, Type: verify.B2BAccess,
 		Replayed: replayed, Limit: auth.Tighter(from.Limit, found),
 	}
-	return g.pair(grant, row)
+	return g.pair(grant, row, r.bound)
 }
 
 // Logout ends every token and session that contract 3 gave to the account of this access token, and returns when all
 // replicas have applied it.
 func (g *Gate) Logout(ctx context.Context, raw string, from auth.Caller) (verify.Principal, error) {
-	p, err := g.verify(raw, from, auth.Want{Types: []verify.Type{verify.B2BAccess}})
+	p, err := g.verify(raw, "", from, auth.Want{Types: []verify.Type{verify.B2BAccess}})
 	if err != nil {
 		e := auth.AsError(err)
+		e.Proof = false // no proof would help here
 		switch e.Reason {
 		case auth.ReasonMalformed, auth.ReasonSignature, auth.ReasonTokenForeign: // a guess
 			return p, g.Failed(from, e)

@@ -25,7 +25,7 @@ import (
 // yes lets everybody in, at no cost.
 type yes struct{ who verify.Principal }
 
-func (y yes) Verify(context.Context, string, auth.Caller, auth.Want) (verify.Principal, auth.Limit, error) {
+func (y yes) VerifyBound(context.Context, string, auth.Possession, auth.Caller, auth.Want) (verify.Principal, auth.Limit, error) {
 	return y.who, auth.Limit{}, nil
 }
 

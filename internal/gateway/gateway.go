@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/upstream"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
@@ -31,7 +32,8 @@ import (
 
 // A Gate judges tokens. Its errors are of type [*auth.Error].
 type Gate interface {
-	Verify(ctx context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error)
+	// VerifyBound judges a token that came with a proof of this, the zero Possession: without.
+	VerifyBound(ctx context.Context, token string, shown auth.Possession, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error)
 	// Still says whether who was let in would be let in now; nil: yes. It charges nothing and answers from memory.
 	Still(ctx context.Context, who verify.Principal, from auth.Caller, want auth.Want) error
 	// Renew gives the holder of a verified ACCESS_TOKEN a new one.
@@ -55,7 +57,8 @@ type Config struct {
 	Upgraded *Upgraded
 	// KeyHeader is the header that API keys come in, which is not passed on; "": there is none.
 	KeyHeader string
-	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us; nil: http.
+	// PublicURL is where clients believe the server to be. An API is told its scheme, unless TLS ended with us, and DPoP proofs
+	// are for it; nil: http, and no proof is understood.
 	PublicURL *url.URL
 	// Transport carries the calls; [Route.Timeouts] and [Route.TLS] are then its own affair. nil: one made for it.
 	Transport http.RoundTripper
@@ -68,6 +71,7 @@ type Config struct {
 
 // A Gateway forwards calls. It is safe for concurrent use.
 type Gateway struct {
+	proofs   *proof.Proofs // nil: none are understood
 	routes   *Table
 	gate     Gate
 	reserved func(path string) bool
@@ -120,12 +124,21 @@ func New(c Config) (*Gateway, error) {
 	if g.renewed == nil {
 		g.renewed = func(string, error) {}
 	}
+	if c.PublicURL != nil {
+		var err error
+		if g.proofs, err = proof.NewProofs(proof.ProofsConfig{PublicURL: c.PublicURL.String(), Now: c.Now}); err != nil {
+			return nil, err
+		}
+	}
 	if c.PublicURL != nil && strings.EqualFold(c.PublicURL.Scheme, "https") {
 		g.scheme = "https"
 	}
 	// Whatever one route tells of callers is removed on all: behind a route that does not tell it there may stand the same API.
 	remove := []string{c.KeyHeader}
 	for _, r := range c.Routes.routes {
+		if r.Bound && g.proofs == nil {
+			return nil, fmt.Errorf("gateway: route %s asks for DPoP, and without a public URL no proof is understood", r.Path)
+		}
 		for _, i := range r.identity {
 			remove = append(remove, i.name)
 		}

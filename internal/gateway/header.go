@@ -30,7 +30,7 @@ const (
 // them would see another call than the one that was judged.
 var ours = []string{
 	headerAccount, headerAccountRef, headerCredential, headerType, headerScope, headerRequestID,
-	"Authorization", "Proxy-Authorization",
+	"Authorization", "Proxy-Authorization", "DPoP",
 	"Forwarded", "X-Forwarded", "X-Real-IP", "True-Client-IP", "X-Client-IP", "Client-IP", "X-Cluster-Client-IP",
 	"CF-Connecting-IP", "Fastly-Client-IP",
 	"X-Rewrite-URL", "X-HTTP-Method", "X-HTTP-Method-Override", "X-Method-Override",

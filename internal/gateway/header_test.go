@@ -156,7 +156,7 @@ func TestWhatGoesNoFurther(t *testing.T) {
 		"X_FORWARDED_PREFIX", "X-Real-IP", "X_Real_IP", "x-real-ip", "True-Client-IP", "True_Client-IP", "X-Client-IP", "CF-Connecting-IP",
 		"cf_connecting_ip", "X-Original-URL", "X-Original-Method", "X-Original-Host", "x_original_uri", "X-Rewrite-URL", "X_Rewrite_Url",
 		"X-HTTP-Method-Override", "X-Http-Method-Override", "X_HTTP_METHOD_OVERRIDE", "X-Method-Override", "X-HTTP-Method",
-		"Proxy-Authorization", "Proxy_Authorization", "X-LIQUID-API-KEY", "x_liquid_api_key", "X-Liquid.Api.Key",
+		"Proxy-Authorization", "Proxy_Authorization", "DPoP", "dpop", "X-LIQUID-API-KEY", "x_liquid_api_key", "X-Liquid.Api.Key",
 		"X-Forwarded-" + strings.Repeat("a", 1000), "X_Original_" + strings.Repeat("_", 1000),
 	} {
 		if answer := h.do("GET", "/", "", withToken, name+": mallory"); answer.StatusCode != 200 {

@@ -97,6 +97,7 @@ type fakeGate struct {
 	mu    sync.Mutex
 	let   []auth.Caller
 	wants []auth.Want
+	shown []auth.Possession
 	scope string
 	limit auth.Limit
 	err   error
@@ -108,10 +109,10 @@ type fakeGate struct {
 	renewErr error
 }
 
-func (g *fakeGate) Verify(_ context.Context, token string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
+func (g *fakeGate) VerifyBound(_ context.Context, token string, shown auth.Possession, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.wants = append(g.wants, want)
+	g.wants, g.shown = append(g.wants, want), append(g.shown, shown)
 	if token != "good" {
 		bad := auth.ErrBadToken.Because(auth.ReasonSignature)
 		bad.TokenSent = true

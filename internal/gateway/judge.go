@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -20,14 +21,26 @@ func (g *Gateway) judge(r *web.Request, route *route) (verify.Principal, error) 
 	return who, err
 }
 
-// identify is the one place where a call's token is taken from: whatever else came along, a key for instance, is not looked
-// at.
+// identify is the one place where a call's token, and the proof that may have to come with it, are taken from: whatever else
+// came along, a key for instance, is not looked at.
 func (g *Gateway) identify(r *web.Request, route *route) (verify.Principal, error) {
-	token, err := auth.ParseBearer(r.Header["Authorization"])
+	token, withProof, err := auth.ParseToken(r.Header["Authorization"])
 	if err != nil {
-		return verify.Principal{}, err
+		e := auth.AsError(err)
+		e.Proof = e.Proof || route.want.Bound
+		return verify.Principal{}, e
 	}
-	who, limit, err := g.gate.Verify(r.Context(), token, r.Caller, route.want)
+	var shown auth.Possession
+	if withProof {
+		if g.proofs == nil {
+			return verify.Principal{}, auth.ErrBadToken.Because(auth.ReasonNoCredential)
+		}
+		about := proof.Request{Method: r.Caller.Method, Host: route.host, Path: r.Path, Token: token}
+		if shown, err = g.proofs.Read(r.Header["Dpop"], about); err != nil {
+			return verify.Principal{}, err
+		}
+	}
+	who, limit, err := g.gate.VerifyBound(r.Context(), token, shown, r.Caller, route.want)
 	if err != nil {
 		return verify.Principal{}, err
 	}

@@ -40,6 +40,7 @@ type Route struct {
 	// Accepts are the types of tokens that open the route; at least one, unless it is Public.
 	Accepts []verify.Type
 	Scopes  []string          // all of which the token must have
+	Bound   bool              // the token must be bound to a key (DPoP)
 	Limits  []auth.RouteLimit // by account
 	// Public routes look at no token. They have no Accepts, Scopes, Limits or Identity, which would promise a check that
 	// nobody makes.
@@ -138,14 +139,14 @@ func newRoute(r Route) (*route, error) {
 	if compiled.response, err = newEdits(r.Response, inAnswers, nil); err != nil {
 		return nil, fmt.Errorf("response headers: %w", err)
 	}
-	compiled.want = auth.Want{Types: slices.Clone(r.Accepts), Scopes: slices.Clone(r.Scopes), Limits: slices.Clone(r.Limits)}
+	compiled.want = auth.Want{Bound: r.Bound, Types: slices.Clone(r.Accepts), Scopes: slices.Clone(r.Scopes), Limits: slices.Clone(r.Limits)}
 	return compiled, nil
 }
 
 func (r *Route) checkAccess() error {
 	if r.Public {
-		if len(r.Accepts)+len(r.Scopes)+len(r.Limits)+len(r.Identity) > 0 || !r.ObserveUntil.IsZero() {
-			return errors.New("a public route looks at no token: it can have no accepts, scopes, limits, identity or observe_until")
+		if len(r.Accepts)+len(r.Scopes)+len(r.Limits)+len(r.Identity) > 0 || !r.ObserveUntil.IsZero() || r.Bound {
+			return errors.New("a public route looks at no token: it can have no accepts, scopes, limits, identity, observe_until or dpop")
 		}
 		return nil
 	}

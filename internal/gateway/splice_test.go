@@ -151,7 +151,7 @@ func (echo) RoundTrip(r *http.Request) (*http.Response, error) {
 // namesake is a gate whose tokens are the accounts' numbers.
 type namesake struct{}
 
-func (namesake) Verify(_ context.Context, token string, _ auth.Caller, _ auth.Want) (verify.Principal, auth.Limit, error) {
+func (namesake) VerifyBound(_ context.Context, token string, _ auth.Possession, _ auth.Caller, _ auth.Want) (verify.Principal, auth.Limit, error) {
 	return verify.Principal{Claims: &verify.Claims{Subject: token, Credential: token, Type: verify.AccessToken}}, auth.Limit{}, nil
 }
 

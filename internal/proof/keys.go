@@ -21,7 +21,7 @@ const (
 	maxKeys    = 8
 	maxKeySet  = 64 << 10
 	minRSABits = 2048
-	maxRSABits = 8192 // more would cost us milliseconds for each look
+	maxRSABits = 4096 // more would cost us too much for what anybody may send
 )
 
 // ParseKeys reads the public keys of a client, a JWK set (RFC 7517) or a single key, and writes them in the one form in which

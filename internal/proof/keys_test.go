@@ -79,7 +79,7 @@ func TestKeysThatAreRefused(t *testing.T) {
 		`{"keys":[{"alg":"HS256",` + rs(256) + `}]}`:                                                "another alg than it can be used with",
 		`{"keys":[{"use":"enc",` + ed + `}]}`:                                                       "not for signatures",
 		`{"keys":[{` + rs(128) + `}]}`:                                                              "key 1 ",
-		`{"keys":[{` + rs(1025) + `}]}`:                                                             "key 1 ",
+		`{"keys":[{` + rs(513) + `}]}`:                                                              "key 1 ",
 		`{"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"}]}`: "key 1 ",
 		strings.Repeat(" ", maxKeySet+1): "at most 65536 bytes",
 	} {

@@ -1,10 +1,11 @@
-// Package proof reads what clients sign to show who they are: assertions in place of a secret (RFC 7523). It keeps their
+// Package proof reads what clients sign: assertions, by which they show who they are in place of a secret (RFC 7523), and
+// DPoP proofs, by which the sender of a request shows that he holds the key that a token is bound to (RFC 9449). It keeps
 // public keys in one form, and remembers what was used up. It leaves to gate who may come in, and our own tokens to verify
 // and token.
 //
-// The invariants: a signed text has one spelling, and counts once; a key is looked up in memory among those that were
-// registered, never fetched and never taken from what it is to prove; a check costs one signature whether there is such a
-// key or not; of algorithms only those of public keys are known.
+// The invariants: a signed text has one spelling; nothing is fetched; whose a key is nobody learns from what it signed: an
+// assertion is checked with registered keys alone, and what a DPoP proof brings along is worth what the token says; a check
+// of an assertion costs one signature whether there is such a key or not; of algorithms only those of public keys are known.
 package proof
 
 import (
@@ -23,17 +24,8 @@ import (
 // ed25519Name is what RFC 9864 calls [jose.EdDSA] with the one curve that it is used with here. Newer libraries write it.
 const ed25519Name jose.SignatureAlgorithm = "Ed25519"
 
-// algorithms are those that a client may sign with.
+// algorithms are those of [auth.SigningAlgorithms].
 var algorithms = []jose.SignatureAlgorithm{jose.EdDSA, ed25519Name, jose.ES256, jose.RS256, jose.PS256}
-
-// Algorithms are the names of the algorithms that a client may sign with.
-func Algorithms() []string {
-	names := make([]string, len(algorithms))
-	for i, a := range algorithms {
-		names[i] = string(a)
-	}
-	return names
-}
 
 // leeway is how far the clock of somebody who signs may be off.
 const leeway = verify.Leeway

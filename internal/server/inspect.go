@@ -128,6 +128,7 @@ const (
 	checkTime       = "time"
 	checkRevocation = "revocation"
 	checkGeneration = "generation" // of refresh tokens alone
+	checkKey        = "key"        // of tokens that are bound to one
 	checkAddress    = "address"
 )
 
@@ -141,6 +142,9 @@ func (i *inspector) access(ctx context.Context, raw string) error {
 		return err
 	}
 	principal, wrong := v.Verify(raw, verify.Types)
+	if bound := new(verify.Error); errors.Is(wrong, verify.ErrBound) && errors.As(wrong, &bound) {
+		principal, wrong = v.VerifyBound(raw, bound.Claims.Bound, verify.Types)
+	}
 	claims, refused := principal.Claims, new(verify.Error)
 	if errors.As(wrong, &refused) {
 		claims = refused.Claims
@@ -173,6 +177,9 @@ func (i *inspector) access(ctx context.Context, raw string) error {
 	i.found.Scope = claims.Granted
 	if standing.Narrowed {
 		i.found.Scope = verify.Intersect(claims.Granted, standing.Scope)
+	}
+	if claims.Bound != "" {
+		i.check(checkKey, Held, "it is bound to the key %s, and opens nothing without a proof of that (DPoP)", claims.Bound)
 	}
 	allowed := i.checkAddress()
 	i.found.Good = wrong == nil && allowed

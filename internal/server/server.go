@@ -66,7 +66,8 @@ type Server struct {
 	feed     *feed.Feed
 	limiter  *limit.Limiter
 	upgraded gateway.Upgraded
-	used     *proof.Used // outlives a configuration: what was used up before a reload is used up after it
+	used     *proof.Used // assertions; they outlive a configuration: what was used up before a reload is used up after it
+	proofs   *proof.Used // of DPoP, likewise
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
@@ -126,7 +127,7 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	db, rings := s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
 	s.limiter = limit.New(limit.Config{Now: db.Now})
-	s.used = proof.NewUsed(mostUsed, db.Now)
+	s.used, s.proofs = proof.NewUsed(mostUsed, db.Now), proof.NewUsed(mostProofs, db.Now)
 	var err error
 	s.facts, err = facts.New(facts.Config{
 		Store: db, Cache: c.Cache.Credentials, Keep: s.opened.remembered, Now: db.Now,
@@ -172,6 +173,9 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 // mostUsed is how many signatures of clients are remembered at once: twenty megabytes' worth.
 const mostUsed = 200_000
 
+// mostProofs is how many proofs of DPoP are, which come with each call and are over in two minutes.
+const mostProofs = 1_000_000
+
 // newGate makes the core, which decides by what c says.
 func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error) {
 	return gate.New(gate.Config{
@@ -186,7 +190,7 @@ func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error
 			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
 			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
 		},
-		Used: s.used, Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
+		Used: s.used, Proofs: s.proofs, Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
 	})
 }
 

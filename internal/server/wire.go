@@ -196,7 +196,7 @@ func newTable(c *config.Config, words map[auth.Contract]web.Refuse) (*gateway.Ta
 // newRoute is a configured route as the gateway takes it.
 func newRoute(r config.Route, words map[auth.Contract]web.Refuse) (gateway.Route, error) {
 	route := gateway.Route{
-		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Public: r.Public,
+		Path: r.Path, Host: r.Host, Methods: r.Methods, Accepts: r.Accepts, Scopes: r.Scopes, Bound: r.DPoP, Public: r.Public,
 		Timeouts:     upstream.Timeouts{Connect: r.Timeouts.Connect, Answer: r.Timeouts.Header},
 		Breaking:     upstream.Breaking{Failures: r.Breaker.Failures, OpenFor: r.Breaker.OpenFor},
 		Health:       upstream.Health{Path: r.Health.Path, Interval: r.Health.Interval, Timeout: r.Health.Timeout},

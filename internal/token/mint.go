@@ -36,6 +36,7 @@ type Order struct {
 	Expires    time.Time // whole seconds
 	Audience   string    // "": the configured one; a renewed token keeps its old one's
 	ID         string    // jti; "": one is drawn
+	Bound      string    // the thumbprint of the key that it is bound to; "": a bearer token
 }
 
 // Mint signs a new access token that is issued at now.
@@ -52,7 +53,7 @@ func (r *Rings) mint(s *signer, o Order, now time.Time) (string, error) {
 		Issuer: r.config.Issuer, Subject: o.Account.String(), Audience: o.Audience,
 		IssuedAt: iat, NotBefore: iat - notBefore, Expires: o.Expires.Unix(), AuthTime: o.AuthTime.Unix(),
 		ID: o.ID, Type: o.Type, Credential: string(o.Credential), Session: string(o.Session),
-		Position: int64(o.Position), Granted: o.Scope,
+		Position: int64(o.Position), Granted: o.Scope, Bound: o.Bound,
 	}
 	if claims.Audience == "" {
 		claims.Audience = r.config.Audience
@@ -109,9 +110,10 @@ func (r *Rings) Revoked() []auth.KeyID {
 // A Pair is what a login or a refresh hands out.
 type Pair struct{ Access, Refresh string }
 
-// MintPair signs the pair of a session's present generation. It is made of the session's row alone, so the same row gives the
-// same bytes, as often as it is asked. A key that the row names and that is gone is an error.
-func (r *Rings) MintPair(row auth.Session) (Pair, error) {
+// MintPair signs the pair of a session's present generation, its access token bound to a key of this thumbprint, "" to none.
+// It is made of these alone, so the same row gives the same bytes, as often as it is asked. A key that the row names and that
+// is gone is an error.
+func (r *Rings) MintPair(row auth.Session, bound string) (Pair, error) {
 	state := r.state.Load()
 	access, refresh := find(state.signing, row.AccessKey), find(state.refresh, row.RefreshKey)
 	if access == nil || refresh == nil {
@@ -122,7 +124,7 @@ func (r *Rings) MintPair(row auth.Session) (Pair, error) {
 	p.Access, err = r.mint(access, Order{
 		Account: row.Account, Credential: row.Credential, Session: row.ID, Type: verify.B2BAccess,
 		Position: row.Position, Scope: row.Scope, AuthTime: row.StartedAt, Expires: row.AccessExpires,
-		ID: state.derivedID("access", row),
+		ID: state.derivedID("access", row), Bound: bound,
 	}, row.RotatedAt)
 	if err != nil {
 		return Pair{}, err

@@ -146,15 +146,15 @@ func TestEveryAlgorithmMintsWhatVerifyTakes(t *testing.T) {
 				}
 			}
 			row := session(w)
-			one, err := w.MintPair(row)
+			one, err := w.MintPair(row, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			two, _ := w.MintPair(row)
+			two, _ := w.MintPair(row, "")
 			if one != two {
 				t.Error("the same session's row gave two different pairs")
 			}
-			if row.Generation++; func() bool { three, _ := w.MintPair(row); return three == one }() {
+			if row.Generation++; func() bool { three, _ := w.MintPair(row, ""); return three == one }() {
 				t.Error("two generations have the same pair")
 			}
 			if err := w.good(one.Access); err != nil {
@@ -195,7 +195,7 @@ func TestATokenSaysWhatThePublishedSamplesSay(t *testing.T) {
 
 func TestRefreshTokensAreOfAnotherRing(t *testing.T) {
 	w := newWorld(t, verify.HS256) // even where both rings are HMAC
-	pair, err := w.MintPair(session(w))
+	pair, err := w.MintPair(session(w), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -425,7 +425,7 @@ func FuzzParseRefresh(f *testing.F) {
 		f.Fatal(err)
 	}
 	access, refresh := r.Signers(start)
-	pair, err := r.MintPair(auth.Session{ID: "s", Account: 1, AccessKey: access, RefreshKey: refresh, RotatedAt: start, StartedAt: start})
+	pair, err := r.MintPair(auth.Session{ID: "s", Account: 1, AccessKey: access, RefreshKey: refresh, RotatedAt: start, StartedAt: start}, "")
 	if err != nil {
 		f.Fatal(err)
 	}

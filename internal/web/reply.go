@@ -1,8 +1,10 @@
 package web
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -88,45 +90,62 @@ func appendQuoted(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// A Bearer writes the challenges of RFC 6750, section 3.
-type Bearer struct {
-	none, expired, revoked, otherType, invalid []string
+// A Bearer writes the challenges of RFC 6750, section 3, and, where a token is to come with a proof, of RFC 9449, section 7.1.
+type Bearer struct{ bearer, dpop challenges }
+
+// challenges are the values of WWW-Authenticate for one scheme, by what is wrong.
+type challenges struct {
+	none, expired, revoked, otherType, invalid, badProof []string
 }
 
 // NewBearer returns the challenges of one realm.
 func NewBearer(realm string) *Bearer {
-	bare := string(appendQuoted([]byte("Bearer realm="), realm))
-	because := func(description string) []string {
-		return []string{bare + `, error="invalid_token", error_description="` + description + `"`}
-	}
 	return &Bearer{
-		none:      []string{bare},
-		expired:   because("The access token expired"),
-		revoked:   because("The access token was revoked"),
-		otherType: because("The access token is of another type"),
-		invalid:   because("The access token is not valid"),
+		bearer: newChallenges("Bearer", realm, ""),
+		dpop:   newChallenges("DPoP", realm, `, algs="`+strings.Join(auth.SigningAlgorithms, " ")+`"`),
+	}
+}
+
+func newChallenges(scheme, realm, more string) challenges {
+	bare := string(appendQuoted([]byte(scheme+" realm="), realm))
+	because := func(code, description string) []string {
+		return []string{bare + `, error="` + code + `", error_description="` + description + `"` + more}
+	}
+	return challenges{
+		none:      []string{bare + more},
+		expired:   because("invalid_token", "The access token expired"),
+		revoked:   because("invalid_token", "The access token was revoked"),
+		otherType: because("invalid_token", "The access token is of another type"),
+		invalid:   because("invalid_token", "The access token is not valid"),
+		badProof:  because("invalid_dpop_proof", auth.ErrBadProof.Msg),
 	}
 }
 
 // Challenge sets WWW-Authenticate. It says what is wrong with the token if one was sent, and nothing if none was.
 func (b *Bearer) Challenge(h http.Header, e *auth.Error) {
-	value := b.invalid
+	said := &b.bearer
+	if e.Proof {
+		said = &b.dpop
+	}
+	value := said.invalid
 	switch {
 	case !e.TokenSent:
-		value = b.none
+		value = said.none
+	case errors.Is(e, auth.ErrBadProof):
+		value = said.badProof
 	case e.Reason == auth.ReasonTokenExpired:
-		value = b.expired
+		value = said.expired
 	case e.Reason == auth.ReasonTokenWrongType:
-		value = b.otherType
+		value = said.otherType
 	case e.Reason == auth.ReasonTokenRevoked, e.Reason == auth.ReasonRevoked, e.Reason == auth.ReasonExpired,
 		e.Reason == auth.ReasonAccountSuspended:
-		value = b.revoked
+		value = said.revoked
 	}
 	h["Www-Authenticate"] = value
 }
 
 // ChallengeNone sets WWW-Authenticate where no access token is asked for, whatever was sent.
-func (b *Bearer) ChallengeNone(h http.Header) { h["Www-Authenticate"] = b.none }
+func (b *Bearer) ChallengeNone(h http.Header) { h["Www-Authenticate"] = b.bearer.none }
 
 // BasicChallenge returns the value of WWW-Authenticate for the scheme Basic (RFC 7617, section 2.1).
 func BasicChallenge(realm string) string {

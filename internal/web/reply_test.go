@@ -60,8 +60,10 @@ func FuzzHeaderValues(f *testing.F) {
 		b := NewBearer(realm)
 		for _, reason := range append([]auth.Reason{""}, auth.Reasons...) {
 			for _, sent := range []bool{false, true} {
-				b.Challenge(h, &auth.Error{Reason: reason, TokenSent: sent})
-				values = append(values, h.Get("WWW-Authenticate"))
+				for _, proof := range []bool{false, true} {
+					b.Challenge(h, &auth.Error{Reason: reason, TokenSent: sent, Proof: proof})
+					values = append(values, h.Get("WWW-Authenticate"))
+				}
 			}
 		}
 		for _, v := range values {

@@ -19,8 +19,7 @@ type Want struct {
 // [FromContext]. Others are answered 401 or 403 with WWW-Authenticate, or 503 when what was revoked is not known for long
 // enough to say. Exactly one Authorization header counts, and nothing in the URL or the body.
 //
-// A token that is bound to a key (the claim cnf) is no bearer token: verify refuses it, as it does every claim that it does
-// not know.
+// A token that is bound to a key (the claim cnf) is no bearer token, and is refused.
 func (v *Verifier) Handler(want Want, next http.Handler) http.Handler {
 	realm := `Bearer realm="` + quoted(v.config.Realm) + `"`
 	scopes := quoted(strings.Join(want.Scopes, " "))

@@ -35,7 +35,7 @@ func TestHandler(t *testing.T) {
 		good := f.mint(nil)
 		claim := strings.Split(good, ".")
 		payload, _ := strict.DecodeString(claim[1])
-		bound := f.keys[0].sign(claim[0], []byte(strings.Replace(string(payload), `{`, `{"cnf":{"jkt":"x"},`, 1)))
+		bound := f.keys[0].sign(claim[0], []byte(strings.Replace(string(payload), `{`, `{"cnf":{"jkt":"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},`, 1)))
 		for name, c := range map[string]struct {
 			headers   []string
 			status    int

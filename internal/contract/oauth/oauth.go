@@ -61,6 +61,7 @@ type Contract struct {
 	pairs      bool
 	public     []web.Address
 	assertions *proof.Assertions
+	proofs     *proof.Proofs
 	basic      []string
 	bearer     *web.Bearer
 	now        func() time.Time
@@ -84,8 +85,12 @@ func New(c Config) (*Contract, error) {
 	if err != nil {
 		return nil, err
 	}
+	proofs, err := proof.NewProofs(proof.ProofsConfig{PublicURL: c.PublicURL, Now: c.Now})
+	if err != nil {
+		return nil, err
+	}
 	return &Contract{
-		public: public, assertions: assertions, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+		public: public, assertions: assertions, proofs: proofs, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
 	}, nil
 }
 
@@ -125,11 +130,15 @@ func (c *Contract) token(w http.ResponseWriter, r *web.Request) error {
 
 // clientCredentials is the grant of RFC 6749, section 4.4: what a client is to be known by in, an access token out.
 func (c *Contract) clientCredentials(w http.ResponseWriter, r *web.Request, form web.Form) error {
+	ask, err := c.ask(r, form)
+	if err != nil {
+		return err
+	}
 	client, err := c.client(r, form)
 	if err != nil {
 		return err
 	}
-	grant, err := c.gate.ExchangeFor(r.Context(), client, auth.Ask{Scope: form["scope"]}, r.Caller)
+	grant, err := c.gate.ExchangeFor(r.Context(), client, ask, r.Caller)
 	if err != nil {
 		return err
 	}
@@ -147,15 +156,31 @@ func (c *Contract) refresh(w http.ResponseWriter, r *web.Request, form web.Form)
 	if !ok {
 		return errIdempotencyKey
 	}
+	ask, err := c.ask(r, form)
+	if err != nil {
+		return err
+	}
 	client, err := c.client(r, form)
 	if err != nil {
 		return err
 	}
-	grant, err := c.gate.RefreshFor(r.Context(), client, token, key, auth.Ask{Scope: form["scope"]}, r.Caller)
+	grant, err := c.gate.RefreshFor(r.Context(), client, token, key, ask, r.Caller)
 	if err != nil {
 		return err
 	}
 	return c.granted(w, r, &grant)
+}
+
+// ask reads what the token is to be: of which scope, and bound to which key, if there is a proof of one (RFC 9449, section 5).
+func (c *Contract) ask(r *web.Request, form web.Form) (auth.Ask, error) {
+	ask := auth.Ask{Scope: form["scope"]}
+	values := r.Header["Dpop"]
+	if len(values) == 0 {
+		return ask, nil
+	}
+	var err error
+	ask.Bound, err = c.proofs.Read(values, proof.Request{Method: r.Method, Path: r.Path})
+	return ask, err
 }
 
 // noCache is what RFC 6749, section 5.1, asks for beside Cache-Control: no-store.
@@ -167,7 +192,8 @@ func (c *Contract) granted(w http.ResponseWriter, r *web.Request, g *auth.Grant)
 	r.Granted(g)
 	b := make([]byte, 0, len(g.Token)+len(g.Refresh)+len(g.Scope)+128)
 	b = append(append(b, `{"access_token":"`...), g.Token...)
-	b = append(b, `","token_type":"Bearer","expires_in":`...)
+	b = append(append(b, `","token_type":"`...), tokenType(g.Bound)...)
+	b = append(b, `","expires_in":`...)
 	// Rounded up: a fresh token has its whole life left, and exp is a whole second.
 	b = strconv.AppendInt(b, int64(max(0, g.Expires.Sub(c.now())+time.Second-1)/time.Second), 10)
 	if g.Scope != "" {
@@ -179,4 +205,12 @@ func (c *Contract) granted(w http.ResponseWriter, r *web.Request, g *auth.Grant)
 	w.Header()["Pragma"] = noCache
 	web.WriteLimit(w.Header(), auth.Tighter(r.Caller.Limit, g.Limit))
 	return web.Reply(w, http.StatusOK, append(b, '}'))
+}
+
+// tokenType says how a token is presented.
+func tokenType(bound bool) string {
+	if bound {
+		return "DPoP"
+	}
+	return "Bearer"
 }

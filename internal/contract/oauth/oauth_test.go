@@ -3,10 +3,12 @@ package oauth_test
 import (
 	standard "cmp"
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -259,6 +261,8 @@ func TestIntrospect(t *testing.T) {
 		Expires: 1731594339, AuthTime: 1731590739, ID: "j1", Type: verify.B2BAccess, Credential: "c", Session: "s", Position: 7,
 		Granted: "orders:read orders:write", Account: 100001,
 	}
+	bound := claims
+	bound.Bound = thumbprint
 	refresh := claims
 	refresh.Type, refresh.Audience = "B2B_REFRESH", "https://auth.example.com/auth/refresh"
 	for _, c := range []struct {
@@ -270,6 +274,11 @@ func TestIntrospect(t *testing.T) {
 			verify.Principal{Claims: &claims, Scope: "orders:read"},
 			`{"active":true,"iss":"https://auth.example.com","sub":"100001","aud":"https://api.example.com","scope":"orders:read","iat":1731590739,` +
 				`"nbf":1731590709,"exp":1731594339,"jti":"j1","token_type":"Bearer"}`,
+		},
+		{
+			verify.Principal{Claims: &bound},
+			`{"active":true,"iss":"https://auth.example.com","sub":"100001","aud":"https://api.example.com","iat":1731590739,"nbf":1731590709,` +
+				`"exp":1731594339,"jti":"j1","token_type":"DPoP","cnf":{"jkt":"` + thumbprint + `"}}`,
 		},
 		{
 			verify.Principal{Claims: &refresh},
@@ -328,6 +337,69 @@ func TestRevoke(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"a.b.c", "a.b.c", "a.b.c"}, g.tokens); diff != "" {
 		t.Errorf("the gate got (-want +got)\n%s", diff)
+	}
+}
+
+// dpop is a proof for POST /oauth/token, now, with some claims changed.
+func dpop(t *testing.T, key ed25519.PrivateKey, change map[string]any) string {
+	t.Helper()
+	claims := map[string]any{"jti": "j1", "htm": "POST", "htu": "https://auth.example.com/oauth/token", "iat": now.Unix()}
+	maps.Copy(claims, change)
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	input := b64([]byte(`{"typ":"dpop+jwt","alg":"EdDSA","jwk":{"kty":"OKP","crv":"Ed25519","x":"`+b64(key.Public().(ed25519.PublicKey))+`"}}`)) + "." + b64(payload)
+	return "DPoP: " + input + "." + b64(ed25519.Sign(key, []byte(input)))
+}
+
+// The key of RFC 8037, appendix A, and its thumbprint.
+var proofKey = func() ed25519.PrivateKey {
+	seed, _ := base64.RawURLEncoding.DecodeString("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A")
+	return ed25519.NewKeyFromSeed(seed)
+}()
+
+const thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+
+func TestATokenBoundToAKey(t *testing.T) {
+	grant := newGrant()
+	grant.Bound = true
+	for form, want := range map[string]string{
+		wantToken: `{"access_token":"a.b.c","token_type":"DPoP","expires_in":3600,"scope":"orders:read orders:write"}`,
+		wantPair:  `{"access_token":"a.b.c","token_type":"DPoP","expires_in":3600,"scope":"orders:read orders:write","refresh_token":"r2.r2.r2"}`,
+	} {
+		if grant.Refresh = ""; form == wantPair {
+			grant.Refresh = "r2.r2.r2"
+		}
+		g := &gate{grant: grant}
+		a := serve(t, setup{gate: g}).Send(t, post("/oauth/token", form, asBasic, dpop(t, proofKey, nil)))
+		if a.Status != 200 || a.Body != want {
+			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
+		}
+		if len(g.asks) != 1 || g.asks[0].Bound.Key != thumbprint || g.asks[0].Bound.Name != "j1" || g.asks[0].Bound.Until.Before(now) {
+			t.Errorf("the gate was asked for %+v", g.asks)
+		}
+
+		bad := failure("invalid_dpop_proof", "The DPoP proof is not valid")
+		proof := dpop(t, proofKey, nil)
+		for name, headers := range map[string][]string{
+			"none":               {"DPoP:"},
+			"two":                {proof, proof},
+			"of another address": {dpop(t, proofKey, map[string]any{"htu": "https://auth.example.com/oauth/introspect"})},
+			"of another server":  {dpop(t, proofKey, map[string]any{"htu": "https://evil.example.com/oauth/token"}), "X-Forwarded-Host: evil.example.com"},
+			"of another method":  {dpop(t, proofKey, map[string]any{"htm": "GET"})},
+			"of an hour ago":     {dpop(t, proofKey, map[string]any{"iat": now.Unix() - 3600})},
+			"changed":            {proof[:len(proof)-4] + "AAAA"},
+		} {
+			g := &gate{grant: grant}
+			row{"a proof, " + name, post("/oauth/token", form, append(headers, asBasic)...), nil, false, 400, bad, plain()}.check(t, setup{gate: g})
+			if len(g.presented) > 0 {
+				t.Errorf("%s: the gate was asked", name)
+			}
+		}
+		g = &gate{err: auth.ErrBadProof.Because(auth.ReasonExpired)}
+		row{"a proof that counted", post("/oauth/token", form, asBasic, proof), nil, true, 400, bad, plain()}.check(t, setup{gate: g})
 	}
 }
 
@@ -561,6 +633,10 @@ func TestRefusalsElsewhere(t *testing.T) {
 		{
 			revoked, 401, `{"error":"invalid_token","error_description":"The access token is missing or not valid"}`, "Www-Authenticate",
 			realm + `, error="invalid_token", error_description="The access token was revoked"`,
+		},
+		{
+			auth.ErrBadProof, 401, `{"error":"invalid_dpop_proof","error_description":"The DPoP proof is not valid"}`, "Www-Authenticate",
+			`DPoP realm="gatehouse", error="invalid_dpop_proof", error_description="The DPoP proof is not valid", algs="EdDSA Ed25519 ES256 RS256 PS256"`,
 		},
 		{auth.ErrAddressNotAllowed, 403, `{"error":"access_denied","error_description":"IP address not authorized"}`, "", ""},
 		{auth.ErrInsufficientScope, 403, `{"error":"insufficient_scope","error_description":"Insufficient scope"}`, "", ""},

@@ -35,6 +35,8 @@ func (s words) body() []byte {
 	return []byte(`{"error":"` + s.code + `","error_description":"` + s.description + `"}`)
 }
 
+var badProof = words{"invalid_dpop_proof", auth.ErrBadProof.Msg}
+
 // Refuse is the [web.Refuse] of protected calls, and of whatever is not found under /oauth/.
 func (c *Contract) Refuse(w http.ResponseWriter, r *web.Request, err error) {
 	f := web.Fail(w.Header(), r, err)
@@ -52,6 +54,8 @@ func (c *Contract) refuseClient(w http.ResponseWriter, r *web.Request, err error
 	case errors.Is(err, auth.ErrBadCredential):
 		w.Header()["Www-Authenticate"] = c.basic
 		said = words{"invalid_client", "Client authentication failed"}
+	case errors.Is(err, auth.ErrBadProof):
+		f.Status, said = http.StatusBadRequest, badProof
 	case f.Cause.Kind == auth.Unauthenticated: // the other secret that a client can send: its refresh token
 		f.Status, said = http.StatusBadRequest, words{"invalid_grant", "The refresh token is not valid"}
 	case errors.Is(err, errRequest):
@@ -72,6 +76,9 @@ func (c *Contract) refuseClient(w http.ResponseWriter, r *web.Request, err error
 func say(f web.Failure) words {
 	switch f.Status {
 	case http.StatusUnauthorized:
+		if errors.Is(f.Cause, auth.ErrBadProof) {
+			return badProof
+		}
 		return words{"invalid_token", "The access token is missing or not valid"}
 	case http.StatusForbidden:
 		if f.Cause.Reason == auth.ReasonInsufficientScope {

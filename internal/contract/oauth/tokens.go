@@ -34,14 +34,18 @@ func introspection(who verify.Principal) api.OAuthIntrospection {
 	if who.Claims == nil {
 		return api.OAuthIntrospection{}
 	}
-	kind := "Bearer"
+	kind := tokenType(who.Bound != "")
 	if !slices.Contains(verify.Types, who.Type) {
 		kind = "N_A" // a refresh token: an API that asks must not take it for what it asks for (RFC 8693, section 2.2.1)
 	}
-	return api.OAuthIntrospection{
+	told := api.OAuthIntrospection{
 		Active: true, Issuer: who.Issuer, Subject: who.Subject, Audience: who.Audience, Scope: who.Scope, IssuedAt: who.IssuedAt,
 		NotBefore: who.NotBefore, Expires: who.Expires, ID: who.ID, TokenType: kind,
 	}
+	if who.Bound != "" {
+		told.Confirmation = &api.OAuthConfirmation{Thumbprint: who.Bound}
+	}
+	return told
 }
 
 // revoke serves POST /oauth/revoke (RFC 7009): the token, and all that came of the same login or exchange, is dead when the

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
-	"github.com/gatehouse/gatehouse/internal/proof"
+	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -37,12 +37,13 @@ func metadata(c Config) ([]web.Address, error) {
 	if c.Pairs {
 		grants = append(grants, "refresh_token")
 	}
-	methods, algorithms := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}, proof.Algorithms()
+	methods, algorithms := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}, auth.SigningAlgorithms
 	body, err := json.Marshal(api.OAuthMetadata{
 		Issuer: c.Issuer, TokenEndpoint: tokenEndpoint(c), KeySet: base + KeySetPath, ResponseTypes: []string{}, GrantTypes: grants,
 		TokenAuth: methods, TokenAuthAlgorithms: algorithms,
 		IntrospectionEndpoint: base + IntrospectPath, IntrospectionAuth: methods, IntrospectionAuthAlgorithms: algorithms,
 		RevocationEndpoint: base + RevokePath, RevocationAuth: methods, RevocationAuthAlgorithms: algorithms,
+		DPoPAlgorithms: algorithms,
 	})
 	if err != nil {
 		return nil, err

@@ -59,7 +59,8 @@ func TestMetadata(t *testing.T) {
 		`"introspection_endpoint":"https://auth.example.com/oauth/introspect",` +
 		`"introspection_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"introspection_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
 		`"revocation_endpoint":"https://auth.example.com/oauth/revoke",` +
-		`"revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"]}`
+		`"revocation_endpoint_auth_methods_supported":["client_secret_basic","client_secret_post","private_key_jwt"],"revocation_endpoint_auth_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"],` +
+		`"dpop_signing_alg_values_supported":["EdDSA","Ed25519","ES256","RS256","PS256"]}`
 	const usual = "/.well-known/oauth-authorization-server"
 	for _, c := range []struct {
 		issuer string
