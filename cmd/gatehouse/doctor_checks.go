@@ -251,8 +251,8 @@ func (e *examination) proxies(c *config.Config) {
 	case proxies.Everyone():
 		e.note(wrong, "proxies", "name your load balancer in trusted_proxies, and nobody else",
 			"trusted_proxies holds every address: any caller can say where he comes from, and allowlists and limits by address are worth nothing")
-	case proxies.Len() == 0 && !loopback(c.Listen) && c.TLS.CertFile == "":
-		e.note(doubtful, "proxies", "set tls.cert_file and tls.key_file, or put a proxy with TLS in front and name it in trusted_proxies",
+	case proxies.Len() == 0 && !loopback(c.Listen) && !c.TLS.On():
+		e.note(doubtful, "proxies", "set tls.cert_file and tls.key_file, or tls.acme, or put a proxy with TLS in front and name it in trusted_proxies",
 			"listen %s can be reached from other machines, without TLS and without a proxy: credentials travel in clear text", c.Listen)
 	case proxies.Len() == 0:
 		e.well("proxies", "none is trusted: the address of a connection is the caller's")

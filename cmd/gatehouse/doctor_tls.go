@@ -2,12 +2,18 @@ package main
 
 import (
 	"crypto/tls"
+	"errors"
+	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/listen"
+	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 // soon is before which a certificate should have been renewed.
@@ -23,6 +29,31 @@ func (e *examination) certificates(c *config.Config) {
 		CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ClientCAFile: c.TLS.ClientCAFile, ClientCertificates: c.TLS.ClientCertificates,
 	}, host)
 	e.certificate("admin_tls", c.AdminTLS, "")
+	for _, name := range c.TLS.ACME.Hosts {
+		e.fetched(c, name)
+	}
+	if hosts := c.TLS.ACME.Hosts; len(hosts) > 0 && !slices.Contains(hosts, host) {
+		e.note(doubtful, "tls", "add it to tls.acme.hosts, unless a proxy in front shows another certificate", "there is to be none for %s, which is in public_url", host)
+	}
+}
+
+// fetched looks at the certificate that ACME got for a host.
+func (e *examination) fetched(c *config.Config, name string) {
+	text, err := os.ReadFile(filepath.Join(server.ACMEPath(c.DataDir), name))
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.X509KeyPair(text, text)
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		e.note(doubtful, "tls", "start the server, which gets one; if it runs, its log says why there is none yet", "there is no certificate for %s", name)
+	case err != nil:
+		e.note(wrong, "tls", "delete that file, and the server gets another certificate when it starts", "the certificate for %s: %v", name, err)
+	case time.Until(pair.Leaf.NotAfter) <= 0:
+		e.note(wrong, "tls", "the log of the server says why it was not renewed", "the certificate for %s expired on %s", name, stamp(pair.Leaf.NotAfter))
+	default:
+		e.well("tls", "the certificate for %s is good until %s, and renewed before", name, stamp(pair.Leaf.NotAfter))
+	}
 }
 
 // certificate looks at one listener's. host is the name that it must be good for, "" if none is known.

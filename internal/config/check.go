@@ -76,28 +76,77 @@ func (l *loader) checkAddresses() {
 	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
 		l.problem("proxy_protocol", "nobody may send its header: name the proxy in trusted_proxies")
 	}
-	if c.RequireHTTPS && c.TLS.CertFile == "" && len(c.TrustedProxies) == 0 {
-		l.problem("require_https", "every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies")
+	if c.RequireHTTPS && !c.TLS.On() && len(c.TrustedProxies) == 0 {
+		l.problem("require_https", "every request would be refused: set tls.cert_file and tls.key_file, or tls.acme.hosts, or name the proxy with TLS in trusted_proxies")
 	}
-	l.checkTLS("tls", AdminTLS{c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ClientCAFile, c.TLS.ClientCertificates})
-	l.checkTLS("admin_tls", c.AdminTLS)
+	l.checkTLS("tls", AdminTLS{c.TLS.CertFile, c.TLS.KeyFile, c.TLS.ClientCAFile, c.TLS.ClientCertificates}, c.TLS.On())
+	l.checkTLS("admin_tls", c.AdminTLS, c.AdminTLS.CertFile != "")
+	l.checkACME()
 	l.count("min_body_rate", int64(c.MinBodyRate), 0, 1_000_000_000)
 	l.count("max_connections", int64(c.MaxConnections), 0, 1_000_000)
 	l.count("max_connections_per_address", int64(c.MaxConnectionsPerAddress), 0, 1_000_000)
 }
 
-// checkTLS looks at the files of one listener.
-func (l *loader) checkTLS(key string, t AdminTLS) {
+// checkTLS looks at the files of one listener, which speaks TLS or not.
+func (l *loader) checkTLS(key string, t AdminTLS, on bool) {
 	if (t.CertFile == "") != (t.KeyFile == "") {
 		l.problem(key, "set both, cert_file and key_file")
 	}
-	if t.ClientCAFile != "" && t.CertFile == "" {
+	if t.ClientCAFile != "" && !on {
 		l.problem(key+".client_ca_file", "certificates are shown over TLS, and there is none: set %s.cert_file and %s.key_file", key, key)
 	}
 	oneOf(l, key+".client_certificates", t.ClientCertificates, CertificateRequired, CertificateOptional)
 	if t.ClientCertificates == CertificateOptional && t.ClientCAFile == "" {
 		l.problem(key+".client_certificates", "nobody is asked for one: set %s.client_ca_file", key)
 	}
+}
+
+func (l *loader) checkACME() {
+	t, a := l.c.TLS, l.c.TLS.ACME
+	if len(a.Hosts) == 0 {
+		if a.Email != "" || a.Directory != "" || a.CAFile != "" {
+			l.problem("tls.acme.hosts", "names nobody that there should be a certificate for: write the host of public_url")
+		}
+		return
+	}
+	if t.CertFile != "" || t.KeyFile != "" {
+		l.problem("tls.acme", "certificates come from files already: leave out tls.cert_file and tls.key_file, or tls.acme")
+	}
+	for i, host := range a.Hosts {
+		key := fmt.Sprintf("tls.acme.hosts[%d]", i)
+		switch {
+		case !isHostname(host):
+			l.problem(key, "%s is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern", quote(host))
+		case slices.Contains(a.Hosts[:i], host):
+			l.problem(key, "%s is there twice", quote(host))
+		}
+	}
+	if a.Directory != "" {
+		if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+			l.problem("tls.acme.directory", "%s is no https:// URL", quote(a.Directory))
+		}
+	}
+	if !strings.HasPrefix(l.c.PublicURL, "https://") {
+		l.problem("public_url", "%s is not how customers reach a server with certificates: write https://%s", quote(l.c.PublicURL), a.Hosts[0])
+	}
+}
+
+// isHostname says whether a certificate can be had for a name: two labels or more, in small letters, and no address.
+func isHostname(s string) bool {
+	if net.ParseIP(s) != nil || !strings.Contains(s, ".") || len(s) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		for i := range len(label) {
+			if c := label[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func checkListen(addr string) error {

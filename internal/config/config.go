@@ -131,7 +131,7 @@ type TLS struct {
 	ClientCAFile string `yaml:"client_ca_file"`
 	// With client_ca_file: `require` lets nobody in without a certificate, `optional` does. One that is no good never opens.
 	ClientCertificates ClientCertificates `yaml:"client_certificates"`
-	// Certificates by themselves. They come in a later release.
+	// Certificates that come by themselves, instead of those in files.
 	ACME ACME `yaml:"acme"`
 }
 
@@ -152,10 +152,20 @@ const (
 	CertificateOptional ClientCertificates = "optional"
 )
 
-// ACME is where certificates come from by themselves.
+// On says whether there is TLS.
+func (t TLS) On() bool { return t.CertFile != "" || len(t.ACME.Hosts) > 0 }
+
+// ACME is from whom certificates come by themselves. Naming hosts means that you accept the terms of that authority.
 type ACME struct {
-	Email string   `yaml:"email"`
+	// The names that customers reach this server by, each of which gets a certificate. They must lead here, to port 443. Account,
+	// keys and certificates lie in the folder acme in data_dir.
 	Hosts []string `yaml:"hosts"`
+	// Where the authority may write to you. Empty: nowhere.
+	Email string `yaml:"email"`
+	// The directory of the ACME server. Empty: that of Let's Encrypt.
+	Directory string `yaml:"directory"`
+	// PEM: the authorities of the ACME server's own certificate. Empty: those that the system trusts.
+	CAFile string `yaml:"ca_file"`
 }
 
 // CORS is what browsers may do from elsewhere.

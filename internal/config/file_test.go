@@ -271,7 +271,7 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 
 		// Connections.
 		{"proxy_protocol: true\nrequire_https: true\n", "gatehouse.yaml:1: proxy_protocol: nobody may send its header: name the proxy in trusted_proxies\n" +
-			"gatehouse.yaml:2: require_https: every request would be refused: set tls.cert_file and tls.key_file, or name the proxy with TLS in trusted_proxies"},
+			"gatehouse.yaml:2: require_https: every request would be refused: set tls.cert_file and tls.key_file, or tls.acme.hosts, or name the proxy with TLS in trusted_proxies"},
 		{"tls: {client_ca_file: ca.pem}\n", "gatehouse.yaml:1: tls.client_ca_file: certificates are shown over TLS, and there is none: set tls.cert_file and tls.key_file"},
 		{"admin_tls: {client_certificates: optional}\n", "gatehouse.yaml:1: admin_tls.client_certificates: nobody is asked for one: set admin_tls.client_ca_file"},
 		{"admin_tls: {client_certificates: maybe}\n", "gatehouse.yaml:1: admin_tls.client_certificates: \"maybe\" is unknown: write require or optional"},
@@ -284,7 +284,13 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"database: postgres://db/\n", "gatehouse.yaml:1: database: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"database_pool:\n  max_connections: 5\n", "gatehouse.yaml:2: database_pool.max_connections: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"redis: redis://r/\n", "gatehouse.yaml:1: redis: comes in a later release; this one keeps limits in memory"},
-		{"tls: {acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:1: tls.acme.hosts: comes in a later release; this one reads certificates from files, see tls.cert_file"},
+		{"tls: {acme: {hosts: [a.example.com]}}\n", "default: public_url: \"http://127.0.0.1:8000\" is not how customers reach a server with certificates: write https://a.example.com"},
+		{"public_url: https://a.example.com\ntls: {acme: {hosts: [a.example.com, '*.example.com']}}\n", "gatehouse.yaml:2: tls.acme.hosts[1]: \"*.example.com\" is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern"},
+		{"public_url: https://a.example.com\ntls: {acme: {hosts: [localhost]}}\n", "gatehouse.yaml:2: tls.acme.hosts[0]: \"localhost\" is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern"},
+		{"public_url: https://a.example.com\ntls: {acme: {hosts: [a.example.com, a.example.com]}}\n", "gatehouse.yaml:2: tls.acme.hosts[1]: \"a.example.com\" is there twice"},
+		{"public_url: https://a.example.com\ntls: {acme: {hosts: [a.example.com], directory: 'http://acme'}}\n", "gatehouse.yaml:2: tls.acme.directory: \"http://acme\" is no https:// URL"},
+		{"public_url: https://a.example.com\ntls: {cert_file: a, key_file: b, acme: {hosts: [a.example.com]}}\n", "gatehouse.yaml:2: tls.acme: certificates come from files already: leave out tls.cert_file and tls.key_file, or tls.acme"},
+		{"tls: {acme: {email: a@example.com}}\n", "gatehouse.yaml:1: tls.acme.hosts: names nobody that there should be a certificate for: write the host of public_url"},
 		{"dashboard: {enabled: false}\n", "gatehouse.yaml:1: dashboard.enabled: comes in a later release; this one has none, and the command line for everything"},
 		{"docs: {environments: [production]}\n", "gatehouse.yaml:1: docs.environments[0]: is not a name and a URL: write Production=https://api.example.com"},
 		{"docs: {environments: ['A=https://a', 'A=https://b']}\n", `gatehouse.yaml:1: docs.environments[1]: "A" is there twice`},

@@ -18,7 +18,6 @@ func later() []postponed {
 		{"database", "keeps everything in the embedded database in data_dir"},
 		{"database_pool", "keeps everything in the embedded database in data_dir"},
 		{"redis", "keeps limits in memory"},
-		{"tls.acme", "reads certificates from files, see tls.cert_file"},
 		{"dashboard", "has none, and the command line for everything"},
 	}
 }

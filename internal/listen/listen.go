@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/crypto/acme"
 )
 
 // Config is what a [Listener] is made of.
@@ -223,8 +225,11 @@ func (l *Listener) prepare(raw *peer) net.Conn {
 		return nil
 	}
 	_ = raw.SetDeadline(time.Time{})
-	if secure.ConnectionState().NegotiatedProtocol == "h2" {
+	switch secure.ConnectionState().NegotiatedProtocol {
+	case "h2":
 		return secure
+	case acme.ALPNProto: // the handshake was all that the ACME server wanted
+		return nil
 	}
 	return secureConn{&conn{Conn: secure, listener: l}}
 }

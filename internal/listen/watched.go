@@ -19,7 +19,7 @@ type watched[T any] struct {
 	what  string // for the log
 	read  func() (*T, error)
 	about func(*T) []any // more for the log; nil: nothing
-	log   *slog.Logger   // nil: none
+	log   *slog.Logger
 	now   func() time.Time
 
 	current atomic.Pointer[T]
@@ -31,12 +31,6 @@ type watched[T any] struct {
 
 // watch reads what lies there. It fails where that is no good.
 func watch[T any](w *watched[T]) (*watched[T], error) {
-	if w.log == nil {
-		w.log = slog.New(slog.DiscardHandler)
-	}
-	if w.now == nil {
-		w.now = time.Now
-	}
 	w.looked.Store(w.now().UnixNano())
 	_, err := w.load()
 	return w, err

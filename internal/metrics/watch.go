@@ -79,8 +79,10 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	if s.CertificateExpiry != nil {
-		send(prometheus.GaugeValue, float64(s.CertificateExpiry().UnixMilli())/1000, described("gatehouse_certificate_expiry_timestamp_seconds",
-			"When the certificate that customers are shown expires, in Unix time."))
+		if at := s.CertificateExpiry(); !at.IsZero() {
+			send(prometheus.GaugeValue, float64(at.UnixMilli())/1000, described("gatehouse_certificate_expiry_timestamp_seconds",
+				"When the certificate that customers are shown expires, in Unix time."))
+		}
 	}
 	if s.Connections != nil {
 		send(prometheus.GaugeValue, float64(s.Connections()), described("gatehouse_connections",

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,27 +20,45 @@ import (
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
-// readCertificates reads what the listeners show.
+// readCertificates makes what the listeners show.
 func (s *Server) readCertificates(c *config.Config) error {
 	var err error
-	if c.TLS.CertFile != "" {
-		if s.certificates, err = listen.NewCertificates(listen.CertificatesConfig{
-			CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, Log: s.log,
-			ClientCAFile: c.TLS.ClientCAFile, ClientsMayHaveNone: c.TLS.ClientCertificates == config.CertificateOptional,
-		}); err != nil {
+	if c.TLS.On() {
+		files := config.AdminTLS{
+			CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile, ClientCAFile: c.TLS.ClientCAFile, ClientCertificates: c.TLS.ClientCertificates,
+		}
+		if s.certificates, err = s.newCertificates(files, newACME(c)); err != nil {
 			return fmt.Errorf("tls: %w", err)
 		}
 	}
 	if c.AdminTLS.CertFile != "" {
-		if s.adminCertificates, err = listen.NewCertificates(listen.CertificatesConfig{
-			CertFile: c.AdminTLS.CertFile, KeyFile: c.AdminTLS.KeyFile, Log: s.log,
-			ClientCAFile: c.AdminTLS.ClientCAFile, ClientsMayHaveNone: c.AdminTLS.ClientCertificates == config.CertificateOptional,
-		}); err != nil {
+		if s.adminCertificates, err = s.newCertificates(c.AdminTLS, nil); err != nil {
 			return fmt.Errorf("admin_tls: %w", err)
 		}
 	}
 	return nil
 }
+
+func (s *Server) newCertificates(files config.AdminTLS, acme *listen.ACMEConfig) (*listen.Certificates, error) {
+	return listen.NewCertificates(listen.CertificatesConfig{
+		CertFile: files.CertFile, KeyFile: files.KeyFile, ACME: acme, Log: s.log,
+		ClientCAFile: files.ClientCAFile, ClientsMayHaveNone: files.ClientCertificates == config.CertificateOptional,
+	})
+}
+
+// newACME is what the listener is to get by itself; nil: nothing.
+func newACME(c *config.Config) *listen.ACMEConfig {
+	a := c.TLS.ACME
+	if len(a.Hosts) == 0 {
+		return nil
+	}
+	return &listen.ACMEConfig{
+		Hosts: a.Hosts, Email: a.Email, Directory: a.Directory, CAFile: a.CAFile, Cache: ACMEPath(c.DataDir),
+	}
+}
+
+// ACMEPath is the folder in a data directory where what ACME gets is kept.
+func ACMEPath(dataDir string) string { return filepath.Join(dataDir, "acme") }
 
 // listen opens both addresses, and makes the servers for them.
 func (s *Server) listen(ctx context.Context) error {

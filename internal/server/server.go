@@ -258,6 +258,9 @@ func (s *Server) Run(ctx context.Context) error {
 	} {
 		s.start(background, p)
 	}
+	if s.certificates != nil {
+		s.start(background, part{"certificates", s.certificates.Run})
+	}
 	s.reloading.Lock()
 	s.background = background
 	s.begin(s.current.Load())

@@ -41,7 +41,7 @@ func (s *Server) announce() {
 		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
 	}
 	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && s.certificates == nil && !net.ParseIP(host).IsLoopback() && proxies.Len() == 0 {
-		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: set tls.cert_file and tls.key_file, or put a proxy with TLS in front and name it in trusted_proxies")
+		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: set tls.cert_file and tls.key_file, or tls.acme, or put a proxy with TLS in front and name it in trusted_proxies")
 	}
 	if proxies.Everyone() {
 		s.log.Warn("trusted_proxies holds every address of a family: any caller can say where he comes from, and allowlists are worth nothing")

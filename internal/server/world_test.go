@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,9 +31,27 @@ type world struct {
 	dir     string
 	file    string // the configuration
 	stop    func()
-	log     *bytes.Buffer
+	log     *lockedBuffer
 
 	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
+}
+
+// A lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
 }
 
 var operator = registry.Actor{Name: "test", Operator: true}
@@ -78,7 +97,7 @@ func (w *world) start(yaml string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.log = new(bytes.Buffer)
+	w.log = new(lockedBuffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 	if w.Server, err = New(context.Background(), c, Options{
 		Log: w.log, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall,
