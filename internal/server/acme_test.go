@@ -285,4 +285,3 @@ func TestACME(t *testing.T) {
 		t.Errorf("after a restart: %v, %v", res, err)
 	}
 }
-
