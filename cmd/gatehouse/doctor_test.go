@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 func TestDoctorLooksAtCertificates(t *testing.T) {
@@ -69,6 +70,31 @@ func TestDoctorLooksAtCertificates(t *testing.T) {
 		}
 		if len(e.findings) != 1 || e.findings[0].Grade != c.grade || !strings.Contains(e.findings[0].Message, c.of) {
 			t.Errorf("%s with %+v: %+v, want %s: %s", c.url, c.tls, e.findings, c.grade, c.of)
+		}
+	}
+}
+
+func TestDoctorLooksAtWhatACMEGot(t *testing.T) {
+	c := config.Default()
+	c.DataDir, c.PublicURL = t.TempDir(), "https://auth.example.com"
+	c.TLS.ACME.Hosts = []string{"login.example.com"}
+	for _, step := range []struct{ file, grade, of string }{
+		{"", doubtful, "there is no certificate for login.example.com"},
+		{"rubbish", wrong, "the certificate for login.example.com"},
+	} {
+		if step.file != "" {
+			if err := os.Mkdir(server.ACMEPath(c.DataDir), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(server.ACMEPath(c.DataDir), "login.example.com"), []byte(step.file), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e := &examination{}
+		e.certificates(c)
+		if len(e.findings) != 2 || e.findings[0].Grade != step.grade || !strings.Contains(e.findings[0].Message, step.of) ||
+			e.findings[1].Grade != doubtful || !strings.Contains(e.findings[1].Message, "none for auth.example.com") {
+			t.Errorf("%+v", e.findings)
 		}
 	}
 }
