@@ -193,7 +193,7 @@ func TestAClientSignsInPlaceOfASecret(t *testing.T) {
 func TestOfManyUsesOfOneAssertionOneCounts(t *testing.T) {
 	w := newWorld(t, "public_url: https://auth.example.com\n"+unlimited)
 	c := w.signingClient(generate(t, jose.EdDSA))
-	for round := range rounds(t, 200) {
+	for round := range rounds(t, 40) {
 		assertion := c.assertion(nil)
 		won := 0
 		for _, code := range together(16, func(int) int { return c.present("/oauth/token", "grant_type=client_credentials", assertion).Code }) {

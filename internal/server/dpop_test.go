@@ -175,7 +175,7 @@ func TestOfManyUsesOfOneProofOneCounts(t *testing.T) {
 	p := &prover{w: w, key: generate(t, jose.EdDSA)}
 	var got tokenAnswer
 	w.form("/oauth/token", c.id, c.secret, "grant_type=client_credentials", "DPoP", p.proof("POST", "/oauth/token", "", nil)).decode(t, &got)
-	for round := range rounds(t, 100) {
+	for round := range rounds(t, 40) {
 		proof := p.proof("GET", "/strict", got.AccessToken, nil)
 		won := 0
 		for _, code := range together(16, func(int) int {

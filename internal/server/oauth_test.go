@@ -191,7 +191,7 @@ func TestOfAHundredRefreshesThroughBothContractsExactlyOneWins(t *testing.T) {
 	_, username, password := w.issue(auth.Login)
 	login, _ := w.login(username, password)
 	token := login.Refresh
-	for round := range rounds(t, 100) {
+	for round := range rounds(t, 20) {
 		var won []string
 		for _, next := range together(100, func(i int) string {
 			if i%2 == 0 {

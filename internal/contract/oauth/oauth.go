@@ -90,7 +90,8 @@ func New(c Config) (*Contract, error) {
 		return nil, err
 	}
 	return &Contract{
-		public: public, assertions: assertions, proofs: proofs, gate: c.Gate, env: c.Environment, pairs: c.Pairs, basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
+		gate: c.Gate, env: c.Environment, pairs: c.Pairs, public: public, assertions: assertions, proofs: proofs,
+		basic: []string{web.BasicChallenge(c.Realm)}, bearer: web.NewBearer(c.Realm), now: c.Now,
 	}, nil
 }
 
