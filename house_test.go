@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth", "client", "verify/remote"},
-	{"verify", "api", "bench/floor", "internal/conform", "internal/pgtest"},
+	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest"},
 }
 
 // only says of some rooms who alone may import them.
@@ -43,6 +43,7 @@ var outside = map[string][]string{
 	"verify/remote":    {module + "verify"},
 	"api":              nil,
 	"internal/conform": nil, // it judges servers as a stranger does
+	"internal/backup":  nil,
 	"client":           {module + "api", "golang.org/x/oauth2"},
 }
 
