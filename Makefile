@@ -22,7 +22,7 @@ build: ## the binary, in bin/
 
 test: ## all tests, with the race detector
 	@scripts/need gcc:gcc /usr/include/stdlib.h:libc6-dev curl:curl php:php-cli python3:python3 sqlite3:sqlite3 node:nodejs npm:npm chromium:chromium bash:bash /usr/sbin/nginx:nginx caddy:caddy '/usr/lib/postgresql/*/bin/postgres:postgresql'
-	@scripts/need promtool:prometheus
+	@scripts/need promtool:prometheus redis-server:redis-server
 	GORACE=atexit_sleep_ms=0 $(GO) test -race -shuffle=on -timeout 20m ./...
 
 check: lint test ## the linters, then all tests

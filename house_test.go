@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth", "client", "verify/remote"},
-	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest"},
+	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest"},
 }
 
 // only says of some rooms who alone may import them.

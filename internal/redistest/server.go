@@ -1,0 +1,367 @@
+package redistest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+)
+
+// A Server is one Redis server with its folder and its port, both of which it keeps while it is down. One goroutine at a time
+// starts and ends it.
+type Server struct {
+	config  Config
+	program string
+	dir     string
+	port    int
+	roots   *x509.CertPool // nil: clear text
+	guard   *exec.Cmd
+	guarded io.Closer // closed, it has the guard end whatever is left
+
+	process *os.Process
+	ended   chan struct{} // closed when it is not running
+}
+
+// New makes a server and starts it. Whoever has no test to end it calls [Server.Close]; if he does not come to it, it ends
+// with his program.
+func New(c Config) (*Server, error) {
+	found, err := program()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{config: c, program: found, ended: make(chan struct{})}
+	close(s.ended)
+	if s.dir, err = os.MkdirTemp("", "gatehouse-redis-"); err != nil {
+		return nil, err
+	}
+	if err := s.watch(); err != nil {
+		return nil, errors.Join(err, os.RemoveAll(s.dir))
+	}
+	if c.TLS {
+		if err := s.trust(); err != nil {
+			return nil, errors.Join(err, s.Close())
+		}
+	}
+	// Somebody may take the port between our finding it free and the server's listening.
+	for range 5 {
+		if s.port, err = freePort(c.cluster); err != nil {
+			break
+		}
+		if err = s.Restart(); err == nil {
+			return s, nil
+		}
+	}
+	return nil, fmt.Errorf("start Redis: %w", errors.Join(err, s.Close()))
+}
+
+// freePort finds a port that nobody listens on, below those that the kernel lends to connections: else one of these might
+// have it while the server is down. A member of a cluster needs a second one, for its bus.
+func freePort(cluster bool) (int, error) {
+	for range 100 {
+		port := 11000 + mathrand.IntN(7000)
+		if free(port) && (!cluster || free(port+busAbove)) {
+			return port, nil
+		}
+	}
+	return 0, errors.New("no port is free")
+}
+
+// busAbove is how far above its port a member of a cluster has its bus.
+const busAbove = 10000
+
+func free(port int) bool {
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	return err == nil && l.Close() == nil
+}
+
+// guardian waits until its standard input ends, then ends the process whose number lies in the folder, and removes that.
+const guardian = `
+cat >/dev/null
+[ -e "$1/pid" ] && kill -KILL "$(cat "$1/pid")" 2>/dev/null
+rm -rf "$1"
+`
+
+func (s *Server) watch() error {
+	s.guard = exec.Command("/bin/sh", "-c", guardian, "sh", s.dir)
+	s.guard.Dir = "/"
+	s.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is for us, and it waits for our end
+	in, err := s.guard.StdinPipe()
+	if err != nil {
+		return err
+	}
+	s.guarded = in
+	return s.guard.Start()
+}
+
+func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
+
+// String says where it listens.
+func (s *Server) String() string { return "redis on " + s.Addr() }
+
+// Addr is where it listens, as host:port.
+func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+
+func (s *Server) bus() int { return s.port + busAbove }
+
+// CAFile is the file with the authority of its certificate, for one with TLS.
+func (s *Server) CAFile() string { return s.file("ca.pem") }
+
+// URL is how it is written in a configuration: redis://:password@127.0.0.1:11000, rediss://127.0.0.1:11000?ca_file=….
+func (s *Server) URL() string { return URL(s.config, s.CAFile(), s.Addr()) }
+
+// URL is that of servers that are like c and listen at addresses, or of proxies in front of them.
+func URL(c Config, caFile string, addresses ...string) string {
+	u := url.URL{Scheme: "redis", Host: strings.Join(addresses, ",")}
+	if c.Password != "" {
+		u.User = url.UserPassword("", c.Password)
+	}
+	if c.TLS {
+		u.Scheme, u.RawQuery = "rediss", url.Values{"ca_file": {caFile}}.Encode()
+	}
+	return u.String()
+}
+
+// Restart starts a server that is down, on the port it had, and returns when it answers. It is empty.
+func (s *Server) Restart() error {
+	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	port := strconv.Itoa(s.port)
+	args := []string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	if s.config.TLS {
+		args = append(args, "--port", "0", "--tls-port", port, "--tls-auth-clients", "no", "--tls-cluster", "yes",
+			"--tls-cert-file", s.file("cert.pem"), "--tls-key-file", s.file("key.pem"), "--tls-ca-cert-file", s.CAFile())
+	} else {
+		args = append(args, "--port", port)
+	}
+	if s.config.Password != "" {
+		args = append(args, "--requirepass", s.config.Password)
+	}
+	if s.config.cluster {
+		args = append(args, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf", "--cluster-node-timeout", "2000",
+			"--cluster-port", strconv.Itoa(s.bus()))
+	}
+	cmd := exec.Command(s.program, append(args, s.config.Args...)...)
+	cmd.Dir = s.dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() {
+		cmd.Wait() // how it ended stands in its log
+		close(ended)
+	}()
+	s.process, s.ended = cmd.Process, ended
+	if err := os.WriteFile(s.file("pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.until(ctx, s.answers); err != nil {
+		return errors.Join(err, s.Kill())
+	}
+	return nil
+}
+
+// until waits for done, and returns what is wrong with it when ctx or the server ends.
+func (s *Server) until(ctx context.Context, done func(context.Context) error) error {
+	for {
+		err := done(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-s.ended:
+			return fmt.Errorf("%s has ended: %w; its log ends:\n%s", s, err, s.logTail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w; its log ends:\n%s", s, err, s.logTail())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+func (s *Server) logTail() string {
+	text, err := os.ReadFile(s.file("log"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-4000):])
+}
+
+// answers says whether it is our own server that answers, and not another that has the port.
+func (s *Server) answers(ctx context.Context) error {
+	return s.says(ctx, "process_id:"+strconv.Itoa(s.process.Pid), "INFO", "server")
+}
+
+// whole says whether it has heard of all the cluster's keys.
+func (s *Server) whole(ctx context.Context) error {
+	return errors.Join(s.says(ctx, "cluster_state:ok", "CLUSTER", "INFO"), s.says(ctx, "cluster_known_nodes:3", "CLUSTER", "INFO"))
+}
+
+func (s *Server) says(ctx context.Context, line string, args ...any) error {
+	c := s.client()
+	defer c.Close()
+	said, err := c.Do(ctx, args...).Text()
+	if err == nil && !strings.Contains(said, line+"\r\n") {
+		err = fmt.Errorf("it does not say %s", line)
+	}
+	return err
+}
+
+func (s *Server) client() *redis.Client {
+	logging.Disable() // it tells of every connection that is refused, and servers here are down half of the time
+	options := &redis.Options{
+		Addr: s.Addr(), Password: s.config.Password, Protocol: 2, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
+		ContextTimeoutEnabled: true, ReadTimeout: patience,
+	}
+	if s.roots != nil {
+		options.TLSConfig = &tls.Config{RootCAs: s.roots}
+	}
+	return redis.NewClient(options)
+}
+
+// Do asks the server one thing, over a connection of its own: Do("SET", "k", "v"). What is not there is [redis.Nil].
+func (s *Server) Do(args ...any) (any, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := s.client()
+	defer c.Close()
+	return c.Do(ctx, args...).Result()
+}
+
+// Flush forgets all keys.
+func (s *Server) Flush() error {
+	_, err := s.Do("FLUSHALL")
+	return err
+}
+
+// Lasting are the keys that have no expiry, and the number of all there are.
+func (s *Server) Lasting() (lasting []string, all int, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c := s.client()
+	defer c.Close()
+	keys := c.Scan(ctx, 0, "*", 1000).Iterator()
+	for keys.Next(ctx) {
+		all++
+		ttl, err := c.PTTL(ctx, keys.Val()).Result()
+		if err != nil {
+			return lasting, all, err
+		}
+		if ttl == -1 { // nanoseconds: as Redis says it
+			lasting = append(lasting, keys.Val())
+		}
+	}
+	return lasting, all, keys.Err()
+}
+
+// Freeze stops it in its tracks: connections stand, and are not answered.
+func (s *Server) Freeze() error { return s.process.Signal(syscall.SIGSTOP) }
+
+// Thaw lets a frozen server go on.
+func (s *Server) Thaw() error { return s.process.Signal(syscall.SIGCONT) }
+
+// Kill ends it as a power cut would, frozen or not, and returns when it is gone.
+func (s *Server) Kill() error {
+	select {
+	case <-s.ended:
+		return nil
+	default:
+	}
+	if err := s.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-s.ended
+	return os.Remove(s.file("pid"))
+}
+
+// Close ends it at once and removes its folder.
+func (s *Server) Close() error {
+	err := errors.Join(s.Kill(), s.guarded.Close())
+	return errors.Join(err, s.guard.Wait(), os.RemoveAll(s.dir))
+}
+
+// trust lays out the certificates, those of [Config.like] if there is one.
+func (s *Server) trust() error {
+	var files map[string][]byte
+	var err error
+	if s.config.like == nil {
+		files, err = certify()
+	} else {
+		files = make(map[string][]byte)
+		for _, name := range []string{"ca.pem", "cert.pem", "key.pem"} {
+			var e error
+			files[name], e = os.ReadFile(s.config.like.file(name))
+			err = errors.Join(err, e)
+		}
+	}
+	for name, text := range files {
+		err = errors.Join(err, os.WriteFile(s.file(name), text, 0o600))
+	}
+	s.roots = x509.NewCertPool()
+	s.roots.AppendCertsFromPEM(files["ca.pem"])
+	return err
+}
+
+// certify makes an authority and a certificate of it, each by the name of its file.
+func certify() (map[string][]byte, error) {
+	now := time.Now()
+	template := func(serial int64, name string) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+			NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour), BasicConstraintsValid: true,
+		}
+	}
+	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	ca := template(1, "authority of a test")
+	ca.IsCA, ca.KeyUsage = true, x509.KeyUsageCertSign
+	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, caKey.Public(), caKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	leaf := template(2, "redis")
+	leaf.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	leafDER, err := x509.CreateCertificate(rand.Reader, leaf, ca, key.Public(), caKey)
+	if err != nil {
+		return nil, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	return map[string][]byte{
+		"ca.pem":   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}),
+		"cert.pem": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leafDER}),
+		"key.pem":  pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}),
+	}, err
+}
