@@ -1,4 +1,5 @@
-import type { Answer } from './wire.js';
+import { type Fields, has, parse } from './json.js';
+import type { Answer, Meta } from './wire.js';
 
 /** In whose words an error came: `liquid` has contracts 1 and 2, `b2b` contract 3, `oauth` contract 4. */
 export type Contract = 'liquid' | 'b2b' | 'oauth';
@@ -63,30 +64,28 @@ export interface Details {
  */
 export class GatehouseError extends Error {
   /** In whose words it came. */
-  readonly contract: Contract;
+  declare readonly contract: Contract;
   /** The HTTP status; 0 if there was no answer. */
-  readonly status: number;
+  declare readonly status: number;
   /** The contract's own code: `5000`, `UNAUTHORIZED`, `invalid_client`. Empty if the answer was not the server's. */
-  readonly code: string;
+  declare readonly code: string;
   /** What to decide by. */
-  readonly reason: Reason;
+  declare readonly reason: Reason;
   /** What the server wrote for people. Empty if it wrote nothing. */
-  readonly description: string;
+  declare readonly description: string;
   /** What the server's operator finds the request by: `gatehouse explain REQUEST_ID`. */
-  readonly requestId: string | undefined;
+  declare readonly requestId: string | undefined;
   /** The seconds after which it may be tried again, if the server named any. */
-  readonly retryAfter: number | undefined;
+  declare readonly retryAfter: number | undefined;
+
+  static {
+    this.prototype.name = 'GatehouseError'; // there, so that it is no property of each one that is printed
+  }
 
   constructor(doing: string, d: Details, options?: ErrorOptions) {
-    const said = [d.status || '', d.description || d.reason.replaceAll('_', ' ')].filter(Boolean).join(' ');
+    const said = (d.status ? `${d.status} ` : '') + (d.description || d.reason.replaceAll('_', ' '));
     super(`${doing}: ${said}${d.requestId ? ` (${d.requestId})` : ''}`, options);
-    this.contract = d.contract;
-    this.status = d.status;
-    this.code = d.code;
-    this.reason = d.reason;
-    this.description = d.description;
-    this.requestId = d.requestId;
-    this.retryAfter = d.retryAfter;
+    Object.assign(this, d);
   }
 
   /**
@@ -97,35 +96,33 @@ export class GatehouseError extends Error {
     if (response.ok || response.bodyUsed) {
       return undefined;
     }
-    const answer = { status: response.status, headers: response.headers, text: await response.clone().text(), at: Date.now() };
-    const words = inWordsOf(answer.text);
-    return words && new GatehouseError(response.url ? new URL(response.url).pathname : 'call', details(words, answer));
+    const { status, headers, url } = response;
+    const words = inWordsOf(parse(await response.clone().text()));
+    return words && new GatehouseError(url ? new URL(url).pathname : 'call', details(words, { status, headers, at: Date.now() }));
   }
 }
-// On the prototype, so that it is no property of each one that is printed.
-Object.defineProperty(GatehouseError.prototype, 'name', { value: 'GatehouseError', configurable: true, writable: true });
+
+/** What is asked of a server, as errors tell it: the request line, and in whose words it is answered. */
+export interface Doing {
+  contract: Contract;
+  doing: string;
+}
 
 /** The failure that an answer of an address of ours is, whoever wrote it: a proxy on the way may have, and may have repeated
  * the secrets that it was sent. */
-export function refusal(doing: string, contract: Contract, answer: Answer, secrets: string[]): GatehouseError {
-  const words = inWordsOf(answer.text) ?? { contract, code: '', description: '' };
-  const d = details(words, answer);
-  const repeats = secrets.some((s) => s !== '' && d.description.includes(s));
-  return new GatehouseError(doing, repeats ? { ...d, description: '' } : d);
+export function refusal({ contract, doing }: Doing, answer: Answer, secrets: string[]): GatehouseError {
+  const d = details(inWordsOf(answer.body) ?? { contract, code: '', description: '' }, answer);
+  if (secrets.some((s) => s && d.description.includes(s))) {
+    d.description = '';
+  }
+  return new GatehouseError(doing, d);
 }
 
 /** The failure to get an answer, or one that could be used. A cause must not hold a secret. */
-export function failure(doing: string, contract: Contract, reason: Reason, answer?: Answer, cause?: unknown): GatehouseError {
-  const d: Details = {
-    contract,
-    reason,
-    status: answer?.status ?? 0,
-    code: '',
-    description: '',
-    requestId: answer && requestId(answer.headers),
-    retryAfter: undefined,
-  };
-  return new GatehouseError(doing, d, cause === undefined ? undefined : { cause });
+export function failure({ contract, doing }: Doing, reason: Reason, answer?: Answer, options?: ErrorOptions): GatehouseError {
+  const requestId = answer && requestIdOf(answer);
+  const d = { contract, reason, status: answer?.status ?? 0, code: '', description: '', requestId, retryAfter: undefined };
+  return new GatehouseError(doing, d, options);
 }
 
 interface Words {
@@ -135,34 +132,27 @@ interface Words {
 }
 
 /** Reads the three shapes that errors have. What has none of them is not ours. */
-function inWordsOf(text: string): Words | undefined {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return undefined;
+function inWordsOf(body: Fields | undefined): Words | undefined {
+  const error = body?.['error'];
+  if (has(body, 'number', 'statusCode') && has(body, 'string', 'message') && has(body, 'object', 'metadata', 'errors')) {
+    return words('liquid', body.statusCode, body.message);
   }
-  if (!isObject(body)) {
-    return undefined;
+  if (has(error, 'string', 'name', 'code', 'message')) {
+    return words('b2b', error.code, error.message);
   }
-  const { error } = body;
-  if (typeof body['statusCode'] === 'number' && typeof body['message'] === 'string' && Array.isArray(body['errors']) && isObject(body['metadata'])) {
-    return { contract: 'liquid', code: String(body['statusCode']), description: plain(body['message']) };
-  }
-  if (isObject(error) && [error['name'], error['code'], error['message']].every((v) => typeof v === 'string')) {
-    return { contract: 'b2b', code: plain(String(error['code'])), description: plain(String(error['message'])) };
-  }
-  if (typeof error === 'string' && oauthCodes.has(error)) {
-    const description = body['error_description'];
-    return { contract: 'oauth', code: error, description: typeof description === 'string' ? plain(description) : '' };
+  if (typeof error === 'string' && (namesReason.test(error) || namesNone.test(error))) {
+    return words('oauth', error, body?.['error_description']);
   }
   return undefined;
 }
 
-const oauthCodes: ReadonlySet<string> = new Set([
-  'invalid_request', 'invalid_client', 'invalid_grant', 'unauthorized_client', 'unsupported_grant_type', 'invalid_scope',
-  'invalid_token', 'insufficient_scope', 'access_denied', 'temporarily_unavailable', 'server_error',
-]);
+function words(contract: Contract, code: string | number, description: unknown): Words {
+  return { contract, code: plain(String(code)), description: typeof description === 'string' ? plain(description) : '' };
+}
+
+// The codes of contract 4: an API of its own may well have other text in `error`.
+const namesReason = /^(invalid_(grant|scope)|unauthorized_client|unsupported_grant_type|insufficient_scope)$/;
+const namesNone = /^(invalid_(request|client|token)|access_denied|temporarily_unavailable|server_error)$/;
 
 /**
  * Makes text of the server fit for a log: one line, not long, and without anything that could be a key or token, should
@@ -172,99 +162,78 @@ function plain(text: string): string {
   return text.replace(/[^\x20-\x7e]+/g, ' ').replace(/[\w.~+/=-]{24,}/g, '…').slice(0, 200);
 }
 
-function details(words: Words, answer: Answer): Details {
+function details(words: Words, answer: Meta): Details {
   return {
     ...words,
     status: answer.status,
     reason: reasonOf(words, answer),
-    requestId: requestId(answer.headers),
+    requestId: requestIdOf(answer),
     retryAfter: retryAfter(answer.headers, answer.at),
   };
 }
 
-function reasonOf({ contract, code, description }: Words, { status, headers }: Answer): Reason {
-  if (code === '' && status < 404) {
+/** What a refusal means by its status and description, or its status and code, or its status alone. */
+const reasons: Readonly<Record<string, Reason>> = {
+  '400 5000': 'key_not_found',
+  '400 Invalid Idempotency-Key': 'invalid_idempotency_key',
+  '400 VALIDATION_FAILURE': 'missing_field',
+  '400 SYNTAX_ERROR': 'invalid_body',
+  '401 Invalid credentials': 'invalid_credentials',
+  '401 invalid_client': 'invalid_credentials',
+  '401 Invalid refresh token': 'invalid_refresh_token',
+  // of a challenge
+  '401 The access token expired': 'token_expired',
+  '401 The access token was revoked': 'token_revoked',
+  '401 The access token is of another type': 'token_wrong_type',
+  '403 Insufficient scope': 'insufficient_scope',
+  400: 'bad_request',
+  403: 'address_not_allowed',
+  404: 'not_found',
+  405: 'method_not_allowed',
+  413: 'payload_too_large',
+  415: 'unsupported_media_type',
+  429: 'too_many_requests',
+  500: 'internal',
+  502: 'bad_gateway',
+  503: 'unavailable',
+  504: 'gateway_timeout',
+};
+
+function reasonOf({ code, description }: Words, { status, headers }: Meta): Reason {
+  if (!code && status < 404) {
     return 'bad_answer'; // nothing of the server's: no telling what it means
   }
-  switch (status) {
-    case 400:
-      if (contract === 'liquid') {
-        return code === '5000' ? 'key_not_found' : 'bad_request';
-      }
-      if (contract === 'oauth') {
-        return code === 'invalid_scope' || code === 'invalid_grant' || code === 'unauthorized_client' || code === 'unsupported_grant_type'
-          ? code
-          : 'bad_request';
-      }
-      if (code === 'VALIDATION_FAILURE') {
-        return description === 'Invalid Idempotency-Key' ? 'invalid_idempotency_key' : 'missing_field';
-      }
-      return code === 'SYNTAX_ERROR' ? 'invalid_body' : 'bad_request';
-    case 401:
-      if (code === 'invalid_client' || description === 'Invalid credentials') {
-        return 'invalid_credentials';
-      }
-      return description === 'Invalid refresh token' ? 'invalid_refresh_token' : tokenReason(headers.get('WWW-Authenticate'));
-    case 403:
-      return code === 'insufficient_scope' || description === 'Insufficient scope' ? 'insufficient_scope' : 'address_not_allowed';
-    default:
-      return byStatus.get(status) ?? 'bad_answer';
-  }
+  return (
+    reasons[`${status} ${description}`] ??
+    reasons[`${status} ${code}`] ??
+    (namesReason.test(code) ? (code as Reason) : status === 401 ? tokenReason(headers) : (reasons[status] ?? 'bad_answer'))
+  );
 }
 
-const byStatus: ReadonlyMap<number, Reason> = new Map<number, Reason>([
-  [404, 'not_found'],
-  [405, 'method_not_allowed'],
-  [413, 'payload_too_large'],
-  [415, 'unsupported_media_type'],
-  [429, 'too_many_requests'],
-  [500, 'internal'],
-  [502, 'bad_gateway'],
-  [503, 'unavailable'],
-  [504, 'gateway_timeout'],
-]);
-
-/** Why a token was refused. A challenge without an error is for a call that had none. */
-export function tokenReason(challenge: string | null): Reason {
-  switch (/error_description="([^"]*)"/.exec(challenge ?? '')?.[1]) {
-    case 'The access token expired':
-      return 'token_expired';
-    case 'The access token was revoked':
-      return 'token_revoked';
-    case 'The access token is of another type':
-      return 'token_wrong_type';
-    case undefined:
-      // In a browser, on another origin, a server that does not expose the header leaves it unknown.
-      return challenge !== null && !challenge.includes('error=') ? 'token_missing' : 'token_invalid';
-    default:
-      return 'token_invalid';
-  }
+/** Why a token was refused. A challenge without an error is for a call that had none. In a browser, on another origin, a server
+ * that does not expose the header leaves it unknown. */
+export function tokenReason(headers: Headers): Reason {
+  const challenge = headers.get('WWW-Authenticate');
+  const why = /error_description="([^"]*)"/.exec(challenge ?? '')?.[1];
+  return reasons[`401 ${why}`] ?? (challenge?.includes('error') === false ? 'token_missing' : 'token_invalid');
 }
 
-function requestId(headers: Headers): string | undefined {
+function requestIdOf({ headers }: Meta): string | undefined {
   return /^[\w.:-]{1,100}$/.exec(headers.get('X-Request-Id') ?? '')?.[0];
 }
 
 /** The seconds that Retry-After asks for, undefined if it is absent or means nothing. A date is taken relative to the
  * server's own clock, or to `now` where that is not told. */
 export function retryAfter(headers: Headers, now: number): number | undefined {
-  const value = headers.get('Retry-After')?.trim();
-  if (!value) {
-    return undefined;
-  }
+  const value = headers.get('Retry-After') ?? '';
   if (/^\d{1,9}$/.test(value)) {
     return Number(value);
   }
-  const until = Date.parse(value);
-  return Number.isNaN(until) ? undefined : Math.max(0, (until - (dateOf(headers) ?? now)) / 1000);
+  const until = dateOf(headers, 'Retry-After');
+  return until && Math.max(0, (until - (dateOf(headers) ?? now)) / 1000);
 }
 
-/** The server's time as it tells it, in whole seconds. */
-export function dateOf(headers: Headers): number | undefined {
-  const date = Date.parse(headers.get('Date') ?? '');
-  return Number.isNaN(date) ? undefined : date;
-}
-
-export function isObject(v: unknown): v is Record<string, unknown> {
-  return typeof v === 'object' && v !== null && !Array.isArray(v);
+/** A time that the server tells, in whole seconds: its own, if no other is named. */
+export function dateOf(headers: Headers, name = 'Date'): number | undefined {
+  return Date.parse(headers.get(name) ?? '') || undefined;
 }

@@ -1,7 +1,8 @@
-import { ApiKeySource } from './apikey.js';
-import { isObject, retryAfter, tokenReason } from './errors.js';
+import { type Answered, ApiKeySource } from './apikey.js';
+import { retryAfter, tokenReason } from './errors.js';
+import { isJSON, parse } from './json.js';
 import type { Token, TokenSource } from './token.js';
-import { isJSON, originOf, Pace, type Patience } from './wire.js';
+import { originOf, Pace, passing, type Patience } from './wire.js';
 
 export interface FetchOptions extends Patience {
   /** Where the token may go, such as https://api.example.com; the source's own origin if left out. */
@@ -37,131 +38,84 @@ export function createFetch(source: TokenSource, options: FetchOptions = {}): ty
     if (!origins.has(new URL(request.url).origin) || request.headers.has('Authorization')) {
       return pace.fetch(request);
     }
-    return new Call(source, pace, request, isStream(init?.body), options.refreshInBand ?? false).answer();
+    return call(source, pace, request, isStream(init?.body), options.refreshInBand);
   };
 }
 
-/** One call, with its repetitions. */
-class Call {
-  readonly #source: TokenSource;
-  readonly #pace: Pace;
-  readonly #request: Request;
-  readonly #once: boolean; // its body cannot be sent twice
-  readonly #mayAsk: boolean;
-
-  constructor(source: TokenSource, pace: Pace, request: Request, once: boolean, mayAsk: boolean) {
-    this.#source = source;
-    this.#pace = pace;
-    this.#request = request;
-    this.#once = once;
-    this.#mayAsk = mayAsk;
+/** One call, with its repetitions. once: its body cannot be sent twice. */
+async function call(source: TokenSource, pace: Pace, request: Request, once: boolean, mayAsk: boolean | undefined): Promise<Response> {
+  const next = () => source.token({ signal: request.signal });
+  if (!(source instanceof ApiKeySource) || once || !isJSON(request.headers)) {
+    return (await persist(request, await next())).response;
+  }
+  // In band. A call may ask by itself, as the published SDK's do.
+  const text = await request.clone().text();
+  const body = parse(text);
+  const could = body && !Object.hasOwn(body, 'refresh');
+  const ask = could && mayAsk ? source.ask() : undefined;
+  if (!ask && body?.['refresh'] !== true) {
+    return (await persist(request, await next())).response;
+  }
+  let answered: Answered | undefined;
+  try {
+    const asking = ask ? new Request(request, { body: text.replace(/\}\s*$/, `${Object.keys(body ?? {}).length ? ',' : ''}"refresh":true}`) }) : request;
+    answered = await persist(asking, ask ?? (await next()));
+    return answered.response;
+  } finally {
+    await source.answered(ask !== undefined, answered);
   }
 
-  async answer(): Promise<Response> {
-    let request = this.#request;
-    if (!(this.#source instanceof ApiKeySource) || this.#once || !isJSON(request.headers)) {
-      return this.#persist(request, await this.#token());
-    }
-    // In band. A call may ask by itself, as the published SDK's do.
-    const body = await request.clone().text();
-    const asks = asking(body);
-    const ask = this.#mayAsk && asks === 'could' ? this.#source.ask() : undefined;
-    if (!ask && asks !== 'does') {
-      return this.#persist(request, await this.#token());
-    }
-    if (ask) {
-      request = new Request(request, { body: body.replace(/\}\s*$/, `${/^\s*\{\s*\}\s*$/.test(body) ? '' : ','}"refresh":true}`) });
-    }
-    let used = ask ?? (await this.#token());
-    let response: Response | undefined;
-    try {
-      response = await this.#persist(request, used, (t) => (used = t));
-      return response;
-    } finally {
-      await this.#source.answered(used, response, ask !== undefined);
-    }
-  }
-
-  /** Sends the request until it is answered for good. used is told of a token that takes the place of the first. */
-  async #persist(request: Request, token: Token, used?: (t: Token) => void): Promise<Response> {
+  /** Sends the request until it is answered for good, with the token, or with one that takes its place. */
+  async function persist(request: Request, token: Token): Promise<Answered> {
     for (let attempt = 1, renewed = false; ; ) {
-      const sent = this.#once ? request : request.clone();
+      const sent = once ? request : request.clone();
       sent.headers.set('Authorization', `Bearer ${token.reveal()}`);
       let response: Response | undefined;
       let failed: unknown;
       try {
-        response = await this.#pace.fetch(sent);
+        response = await pace.fetch(sent);
       } catch (e) {
         failed = e;
       }
-      if (response?.status === 401 && !renewed && this.#source.refused && tokenReason(response.headers.get('WWW-Authenticate')) !== 'token_wrong_type') {
-        this.#source.refused(token);
-        const next = this.#once ? token : await this.#token();
-        if (next === token) {
-          return response;
+      if (response?.status === 401 && !renewed && source.refused && tokenReason(response.headers) !== 'token_wrong_type') {
+        source.refused(token);
+        const other = once ? token : await next();
+        if (other === token) {
+          return { response, token };
         }
         await response.body?.cancel();
-        token = next;
-        used?.(token);
+        token = other;
         renewed = true;
         continue;
       }
-      const wait = this.#again(response) ? this.#pace.wait(attempt, response && retryAfter(response.headers, this.#pace.clock.now())) : undefined;
+      const wait = again(response) ? pace.wait(attempt, response && retryAfter(response.headers, pace.clock.now())) : undefined;
       if (wait === undefined || request.signal.aborted) {
         if (response) {
-          return response;
+          return { response, token };
         }
         throw failed;
       }
       await response?.body?.cancel();
-      await this.#pace.clock.sleep(wait, request.signal);
+      await pace.clock.sleep(wait, request.signal);
       attempt++;
     }
   }
 
   /** Whether the same request may be sent again after this answer, or after none. */
-  #again(response: Response | undefined): boolean {
-    if (this.#once) {
+  function again(response: Response | undefined): boolean {
+    if (once || (response && !passing.includes(response.status))) {
       return false;
     }
-    const { method, headers } = this.#request;
-    const idempotent = /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || headers.has('Idempotency-Key');
-    switch (response?.status) {
-      case 429:
-      case 503: // whoever names a time has not done it
-        return idempotent || response.headers.has('Retry-After');
-      case 502:
-      case 504:
-      case undefined:
-        return idempotent;
-      default:
-        return false;
-    }
-  }
-
-  #token(): Promise<Token> {
-    return this.#source.token({ signal: this.#request.signal });
+    const { method, headers } = request;
+    return (
+      /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || headers.has('Idempotency-Key') ||
+      // whoever names a time has not done it
+      (/429|503/.test(String(response?.status)) && response?.headers.has('Retry-After') === true)
+    );
   }
 }
 
-/** Whether a body asks for a new token in band, or could be made to. */
-function asking(body: string): 'does' | 'could' | 'cannot' {
-  let v: unknown;
-  try {
-    v = JSON.parse(body);
-  } catch {
-    return 'cannot';
-  }
-  if (!isObject(v)) {
-    return 'cannot';
-  }
-  return !Object.hasOwn(v, 'refresh') ? 'could' : v['refresh'] === true ? 'does' : 'cannot';
-}
-
-/** Whether a body can be read once only. */
-function isStream(body: BodyInit | null | undefined): boolean {
-  return (
-    typeof body === 'object' && body !== null && !ArrayBuffer.isView(body) &&
-    ![ArrayBuffer, Blob, FormData, URLSearchParams].some((kind) => body instanceof kind)
-  );
+/** Whether a body can be read once only: a stream, or what Node takes for one. */
+function isStream(body: unknown): boolean {
+  return typeof body === 'object' && body !== null && ('getReader' in body || Symbol.asyncIterator in body);
 }

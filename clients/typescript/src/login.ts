@@ -1,8 +1,9 @@
-import { failure, GatehouseError } from './errors.js';
-import { draw, held as heldFrom, type Held, type Save } from './renewer.js';
+import { type Doing, failure, GatehouseError } from './errors.js';
+import { has } from './json.js';
+import { draw, type Held, held as heldFrom, type Save } from './renewer.js';
 import { Source, type SourceOptions } from './source.js';
 import { isToken, reveal, type Secret } from './token.js';
-import { type Answer, type Ask, members, waitFor, type Wire } from './wire.js';
+import { type Answer, type Ask, waitFor, type Wire } from './wire.js';
 
 export interface LoginOptions extends SourceOptions {
   username: string;
@@ -18,17 +19,26 @@ const patience = 2_000;
 export class LoginSource extends Source {
   constructor(options: LoginOptions) {
     const { username, password } = options;
-    super(options, 'b2b', 'POST /auth/login', async () => [username], (wire) => async (held, save) => {
-      const next = await refresh(wire, held, save);
-      if (typeof next === 'object') {
-        return next;
-      }
-      if (held?.refresh !== undefined) {
-        const { token, type, expires, life } = held;
-        await save({ token, type, expires, life }); // the refresh token is never sent again, whatever becomes of the login
-      }
-      return login(wire, username, password);
-    });
+    super(
+      options,
+      { contract: 'b2b', doing: 'POST /auth/login' },
+      [username],
+      async () => {
+        const secret = await reveal(password);
+        return send({ username, password: secret }, secret);
+      },
+      async (wire, held, save) => {
+        const next = await refresh(wire, held, save);
+        if (typeof next === 'object') {
+          return next;
+        }
+        if (held?.refresh !== undefined) {
+          const { token, type, expires, life } = held;
+          await save({ token, type, expires, life }); // the refresh token is never sent again, whatever becomes of the login
+        }
+        return undefined;
+      },
+    );
   }
 
   /**
@@ -41,16 +51,10 @@ export class LoginSource extends Source {
   }
 }
 
-async function login(wire: Wire, username: string, password: Secret): Promise<Held> {
-  const secret = await reveal(password);
-  const ask = post('/auth/login', { username, password: secret }, secret);
-  return pair(wire, ask, await wire.persist(ask));
-}
-
 /** Spends the refresh token for the next pair. `over`: there is none, or it is worth nothing any more. `lost`: nobody can know;
  * it must not be sent again. */
 async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<Held | 'over' | 'lost'> {
-  const { clock, random } = wire.pace;
+  const { clock } = wire;
   const token = held?.refresh;
   if (!held || token === undefined || clock.now() >= (held.refreshExpires ?? 0)) {
     return 'over';
@@ -59,7 +63,7 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
   const key = begun?.key ?? draw();
   let since = begun?.since ?? 0;
   let doubt = begun !== undefined; // it may be spent already
-  const ask = post('/auth/refresh', { refresh_token: token }, token, { 'Idempotency-Key': key });
+  const ask: Ask<Held> = { contract: 'b2b', doing: 'POST /auth/refresh', ...send({ refresh_token: token }, token, { 'Idempotency-Key': key }) };
   for (let attempt = 1; ; attempt++) {
     const now = clock.now();
     if (doubt && !(now >= since && now < since + repeatable)) {
@@ -71,17 +75,18 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
     }
     let failed: GatehouseError;
     try {
-      return pair(wire, ask, await wire.once(ask, patience));
+      return await wire.once(ask, patience);
     } catch (e) {
       failed = e as GatehouseError;
     }
-    if (failed.status === 401) {
+    const { status, retryAfter } = failed;
+    if (status === 401) {
       return 'over';
     }
-    const refused = failed.status >= 400 && failed.status < 500;
+    const refused = status >= 400 && status < 500;
     doubt ||= !refused;
-    const wait = doubt ? Math.max(200 + 600 * random(), (failed.retryAfter ?? 0) * 1000) : wire.pace.wait(attempt, failed.retryAfter);
-    if (refused && (failed.status !== 429 || wait === undefined)) {
+    const wait = doubt ? Math.max(200 + 600 * wire.random(), (retryAfter ?? 0) * 1000) : wire.wait(attempt, retryAfter);
+    if (refused && (status !== 429 || wait === undefined)) {
       if (!doubt) {
         await save(unspent); // the token is as good as before
       }
@@ -95,11 +100,10 @@ async function refresh(wire: Wire, held: Held | undefined, save: Save): Promise<
 }
 
 async function logout(wire: Wire, held: Held | undefined, save: Save): Promise<void> {
-  for (let refreshed = false; held; ) {
-    const headers = { Authorization: `Bearer ${held.token}` };
-    const ask: Ask = { contract: 'b2b', method: 'POST', path: '/auth/logout', headers, secrets: [held.token] };
+  const doing: Doing = { contract: 'b2b', doing: 'POST /auth/logout' };
+  for (let refreshed = false; held; refreshed = true) {
     try {
-      await wire.persist(ask);
+      await wire.persist({ ...doing, headers: { Authorization: `Bearer ${held.token}` }, secrets: [held.token], read: () => true });
       return;
     } catch (e) {
       if (!(e instanceof GatehouseError) || e.status !== 401) {
@@ -112,26 +116,25 @@ async function logout(wire: Wire, held: Held | undefined, save: Save): Promise<v
       return;
     }
     if (next === 'lost') {
-      throw failure(wire.doing(ask), 'b2b', 'no_answer');
+      throw failure(doing, 'no_answer');
     }
     held = next;
-    refreshed = true;
     await save(held);
   }
 }
 
-function post(path: string, body: Record<string, string>, secret: string, more?: Record<string, string>): Ask {
-  const headers = { 'Content-Type': 'application/json', ...more };
-  return { contract: 'b2b', method: 'POST', path, headers, body: JSON.stringify(body), secrets: [secret] };
+/** A body in JSON, for a pair of tokens. */
+function send(body: Record<string, string>, secret: string, headers?: Record<string, string>): Omit<Ask<Held>, keyof Doing> {
+  return { headers: { 'Content-Type': 'application/json', ...headers }, body: JSON.stringify(body), secrets: [secret], read: pair };
 }
 
-function pair(wire: Wire, ask: Ask, answer: Answer): Held {
-  const data = members(answer.text)['data'] as Record<string, unknown> | undefined;
-  const { access_token: token, refresh_token: next, access_expires_at: until, refresh_expires_at: nextUntil } = data ?? {};
-  const [expires, nextExpires] = [Date.parse(String(until)), Date.parse(String(nextUntil))];
-  if (!isToken(token) || !isToken(next) || Number.isNaN(expires) || Number.isNaN(nextExpires)) {
-    throw failure(wire.doing(ask), 'b2b', 'bad_answer', answer);
+function pair(answer: Answer): Held | undefined {
+  const data = answer.body?.['data'];
+  if (!has(data, 'string', 'access_token', 'refresh_token', 'access_expires_at', 'refresh_expires_at') || !isToken(data.access_token) || !isToken(data.refresh_token)) {
+    return undefined;
   }
-  const held = heldFrom(answer, token, 'B2B_ACCESS', expires);
-  return { ...held, refresh: next, refreshExpires: held.expires + (nextExpires - expires) };
+  const [expires, nextExpires] = [Date.parse(data.access_expires_at), Date.parse(data.refresh_expires_at)];
+  const held = heldFrom(answer, data.access_token, 'B2B_ACCESS', expires);
+  const refreshExpires = held.expires + (nextExpires - expires);
+  return refreshExpires ? { ...held, refresh: data.refresh_token, refreshExpires } : undefined; // NaN: one of the two is no time
 }

@@ -1,8 +1,8 @@
-import { failure } from './errors.js';
+import { has } from './json.js';
 import type { Held } from './renewer.js';
 import { Source, type SourceOptions } from './source.js';
-import { basic, isToken, reveal, type Secret } from './token.js';
-import { type Ask, members, type Wire } from './wire.js';
+import { basic, isToken, type Secret } from './token.js';
+import type { Answer } from './wire.js';
 
 export interface OAuthOptions extends SourceOptions {
   clientID: string;
@@ -15,32 +15,20 @@ export interface OAuthOptions extends SourceOptions {
 export class OAuthSource extends Source {
   constructor(options: OAuthOptions) {
     const { clientID, clientSecret, scope = '' } = options;
-    super(options, 'oauth', 'POST /oauth/token', async () => [clientID, scope], (wire) => () => exchange(wire, clientID, clientSecret, scope));
+    super(options, { contract: 'oauth', doing: 'POST /oauth/token' }, [clientID, scope], async () => {
+      const { headers, secrets } = await basic(clientID, clientSecret, encode);
+      const form = new URLSearchParams({ grant_type: 'client_credentials', ...(scope && { scope }) });
+      return { headers: { ...headers, 'Content-Type': 'application/x-www-form-urlencoded' }, body: form.toString(), secrets, read: bearer };
+    });
   }
 }
 
-async function exchange(wire: Wire, clientID: string, clientSecret: Secret, scope: string): Promise<Held> {
-  const form = new URLSearchParams({ grant_type: 'client_credentials', ...(scope ? { scope } : {}) });
-  const secret = await reveal(clientSecret);
-  const authorization = basic(encode(clientID), encode(secret));
-  const ask: Ask = {
-    contract: 'oauth',
-    method: 'POST',
-    path: '/oauth/token',
-    headers: {
-      Authorization: `Basic ${authorization}`,
-      'Content-Type': 'application/x-www-form-urlencoded',
-    },
-    body: form.toString(),
-    secrets: [secret, authorization],
-  };
-  const answer = await wire.persist(ask);
-  const { access_token: token, token_type: type, expires_in: seconds, scope: granted } = members(answer.text);
-  if (!isToken(token) || typeof type !== 'string' || type.toLowerCase() !== 'bearer' || typeof seconds !== 'number') {
-    throw failure(wire.doing(ask), 'oauth', 'bad_answer', answer);
+function bearer({ body, at }: Answer): Held | undefined {
+  if (!has(body, 'number', 'expires_in') || !isToken(body['access_token']) || !/^bearer$/i.test(String(body['token_type']))) {
+    return undefined;
   }
-  const life = seconds * 1000;
-  return { token, type: 'OAUTH_ACCESS', life, expires: answer.at + life, ...(typeof granted === 'string' ? { scope: granted } : {}) };
+  const life = body.expires_in * 1000;
+  return { token: body['access_token'], type: 'OAUTH_ACCESS', life, expires: at + life, ...(has(body, 'string', 'scope') && { scope: body.scope }) };
 }
 
 /** Both halves are form-encoded before they become Basic (RFC 6749, section 2.3.1). */

@@ -1,17 +1,21 @@
-import type { Contract } from './errors.js';
-import { type Obtain, Renewer } from './renewer.js';
+import type { Doing } from './errors.js';
+import { type Held, type Obtain, type Renewer, renewer } from './renewer.js';
 import { MemoryStore, type TokenStore } from './store.js';
-import type { Token, TokenSource } from './token.js';
-import { originOf, Pace, type Patience, Wire } from './wire.js';
+import { reveal, type Secret, type Token, type TokenSource } from './token.js';
+import { type Ask, originOf, type Patience, Wire } from './wire.js';
 
-/** What all sources can be told. */
-export interface SourceOptions extends Patience {
+/** Where the server is, and how long to wait for it. */
+export interface WireOptions extends Patience {
   /** The server's address, such as https://auth.example.com. A path in it stands before the contract's own. */
   baseURL: string | URL;
   /** Take a baseURL that is http and not on this machine. Everything goes over the wire in the clear then, secrets too. */
   plainHTTP?: boolean;
   /** How long to wait for an answer, in milliseconds, 10,000 if left out. */
   timeout?: number;
+}
+
+/** What all sources can be told. */
+export interface SourceOptions extends WireOptions {
   /** Where tokens are kept, in memory if left out. */
   store?: TokenStore;
   /** Is told what went wrong and was got over, such as a renewal that failed while the old token was good; nobody if left out. */
@@ -23,17 +27,23 @@ export abstract class Source implements TokenSource {
   readonly #renewer: Renewer;
   readonly #wire: Wire;
 
-  /** @internal */
-  constructor(options: SourceOptions, contract: Contract, doing: string, whose: () => Promise<string[]>, obtain: (wire: Wire) => Obtain) {
-    this.#wire = new Wire(options.baseURL, options.plainHTTP ?? false, options.timeout ?? 10_000, new Pace(options));
-    const here = async () => [doing, this.#wire.base, ...(await whose())];
-    this.#renewer = new Renewer({
-      contract,
+  /** @internal whose: what tells the credential from others. exchange: what to send for a token. refresh: whether there is
+   * another way to one. */
+  constructor(
+    options: SourceOptions,
+    doing: Doing,
+    whose: Secret[],
+    exchange: () => Promise<Omit<Ask<Held>, keyof Doing>>,
+    refresh?: (wire: Wire, ...args: Parameters<Obtain>) => Promise<Held | undefined>,
+  ) {
+    const wire = new Wire(options);
+    this.#wire = wire;
+    this.#renewer = renewer({
       doing,
-      whose: here,
-      obtain: obtain(this.#wire),
+      pace: wire,
+      whose: async () => [doing.doing, wire.base, ...(await Promise.all(whose.map(reveal)))],
+      obtain: async (held, save) => (await refresh?.(wire, held, save)) ?? wire.persist({ ...doing, ...(await exchange()) }),
       store: options.store ?? new MemoryStore(),
-      pace: this.#wire.pace,
       log: options.log ?? (() => {}),
     });
   }

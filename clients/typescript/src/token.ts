@@ -1,4 +1,4 @@
-import { isObject } from './errors.js';
+import { type Fields, parse } from './json.js';
 
 /** A credential's secret, or how to get it whenever it is needed: a secret that is rotated is then taken up without a restart. */
 export type Secret = string | (() => string | Promise<string>);
@@ -46,14 +46,13 @@ export function isToken(v: unknown): v is string {
 }
 
 /** What a token says of itself, as far as a client looks. Nothing is verified: that is the server's part. */
-export function claims(token: string): Record<string, unknown> {
+export function claims(token: string): Fields | undefined {
   try {
     const part = token.split('.')[1] ?? '';
     const bytes = Uint8Array.from(atob(part.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0));
-    const body: unknown = JSON.parse(new TextDecoder().decode(bytes));
-    return isObject(body) ? body : {};
+    return parse(new TextDecoder().decode(bytes));
   } catch {
-    return {};
+    return undefined; // no base64
   }
 }
 
@@ -61,7 +60,9 @@ export async function reveal(secret: Secret): Promise<string> {
   return typeof secret === 'function' ? secret() : secret;
 }
 
-/** What stands behind `Basic` (RFC 7617). */
-export function basic(user: string, password: string): string {
-  return btoa(String.fromCharCode(...new TextEncoder().encode(`${user}:${password}`)));
+/** What to send for user and password (RFC 7617), and what of it no error may repeat. */
+export async function basic(user: string, password: Secret, encode = (s: string) => s): Promise<{ headers: Record<string, string>; secrets: string[] }> {
+  const secret = await reveal(password);
+  const both = btoa(String.fromCharCode(...new TextEncoder().encode(`${encode(user)}:${encode(secret)}`)));
+  return { headers: { Authorization: `Basic ${both}` }, secrets: [secret, both] };
 }

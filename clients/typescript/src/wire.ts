@@ -1,4 +1,6 @@
-import { failure, isObject, refusal, type Contract, type GatehouseError } from './errors.js';
+import { type Doing, failure, type GatehouseError, refusal } from './errors.js';
+import { type Fields, parse } from './json.js';
+import type { WireOptions } from './source.js';
 
 /** The time. A test has one of its own, and nothing here then waits for anything else. */
 export interface Clock {
@@ -22,39 +24,31 @@ export interface Patience {
   random?: () => number;
 }
 
-export const machineClock: Clock = {
+const machineClock: Clock = {
   now: () => Date.now(),
-  sleep: (ms, signal) =>
-    new Promise((resolve, reject) => {
-      signal?.throwIfAborted();
-      const stop = () => {
-        clearTimeout(timer);
-        reject(signal?.reason);
-      };
-      const timer = setTimeout(() => {
-        signal?.removeEventListener('abort', stop);
-        resolve();
-      }, ms);
-      signal?.addEventListener('abort', stop, { once: true });
-    }),
+  sleep(ms, signal) {
+    let timer: ReturnType<typeof setTimeout>;
+    const over = new Promise<void>((resolve) => (timer = setTimeout(resolve, ms)));
+    return waitFor(over, signal).finally(() => clearTimeout(timer));
+  },
 };
 
 /** Patience with its defaults filled in, and what follows from it. */
 export class Pace {
-  readonly attempts: number;
   readonly clock: Clock;
   readonly fetch: typeof fetch;
   readonly random: () => number;
+  readonly #attempts: number;
   readonly #maxWait: number;
 
   constructor(p: Patience) {
-    this.attempts = p.attempts ?? 4;
+    this.#attempts = p.attempts ?? 4;
+    this.#maxWait = p.maxWait ?? 60_000;
     this.clock = p.clock ?? machineClock;
+    this.random = p.random ?? Math.random;
     // Looked up at each call, as whoever calls fetch does it; and a browser's fetch cannot be a method of something else.
     const send = p.fetch;
-    this.fetch = send ? (input, init) => send(input, init) : (input, init) => globalThis.fetch(input, init);
-    this.random = p.random ?? Math.random;
-    this.#maxWait = p.maxWait ?? 60_000;
+    this.fetch = (input, init) => (send ?? fetch)(input, init);
   }
 
   /**
@@ -62,123 +56,106 @@ export class Pace {
    * short; without that each break is about twice as long as the one before it. The jitter keeps many workers apart.
    */
   wait(attempt: number, after: number | undefined): number | undefined {
-    if (attempt >= this.attempts || (after !== undefined && after * 1000 > this.#maxWait)) {
+    const asked = (after ?? 0) * 1000;
+    if (attempt >= this.#attempts || asked > this.#maxWait) {
       return undefined;
     }
-    if (after === undefined) {
-      return Math.min(200 * 2 ** (attempt - 1), 5000) * (0.5 + this.random() / 2);
-    }
-    return after * 1000 + this.random() * Math.max(500, after * 200);
+    return after === undefined
+      ? Math.min(200 * 2 ** (attempt - 1), 5000) * (0.5 + this.random() / 2)
+      : asked + this.random() * Math.max(500, asked / 5);
   }
 }
 
-/** A request to an address of ours. */
-export interface Ask {
-  contract: Contract;
-  method: 'GET' | 'POST';
-  path: string;
-  headers: Record<string, string>;
-  body?: string;
-  secrets: string[]; // what is in it that no error may repeat
-}
-
-/** An answer, read to its end. */
-export interface Answer {
+/** What an answer says beside its body. */
+export interface Meta {
   status: number;
   headers: Headers;
-  text: string;
   at: number; // when it was there, by the local clock
 }
 
+/** An answer, read to its end. */
+export interface Answer extends Meta {
+  body: Fields | undefined;
+}
+
+/** A request to an address of ours. */
+export interface Ask<T> extends Doing {
+  headers: Record<string, string>;
+  body?: string;
+  secrets: string[]; // what is in it that no error may repeat
+  read: (answer: Answer) => T | undefined; // what is looked for in a good answer
+}
+
 /** Speaks to the addresses of one server. */
-export class Wire {
-  readonly pace: Pace;
+export class Wire extends Pace {
   readonly base: string; // without a slash at its end
   readonly #timeout: number;
 
-  constructor(base: string | URL, plainHTTP: boolean, timeout: number, pace: Pace) {
-    this.base = baseOf(base, plainHTTP);
-    this.#timeout = timeout;
-    this.pace = pace;
+  constructor(options: WireOptions) {
+    super(options);
+    this.base = baseOf(options.baseURL, options.plainHTTP);
+    this.#timeout = options.timeout ?? 10_000;
   }
 
-  /** What an ask is called in errors. */
-  doing(ask: Ask): string {
-    return `${ask.method} ${ask.path}`;
-  }
-
-  /** Sends an ask once. A 2xx is returned, everything else thrown as a {@link GatehouseError}. */
-  async once(ask: Ask, timeout = this.#timeout): Promise<Answer> {
-    const { clock, fetch } = this.pace;
-    const late = new AbortController();
-    const done = new AbortController();
-    clock.sleep(timeout, done.signal).then(
-      () => late.abort(new DOMException('no answer in time', 'TimeoutError')),
+  /** Sends an ask once. What is read in a 2xx is returned, everything else thrown as a {@link GatehouseError}. */
+  async once<T>(ask: Ask<T>, timeout = this.#timeout): Promise<T> {
+    const [method, path] = ask.doing.split(' ') as [string, string];
+    const end = new AbortController();
+    this.clock.sleep(timeout, end.signal).then(
+      () => end.abort(new DOMException('no answer in time', 'TimeoutError')),
       () => {},
     );
+    let response: Response;
     let answer: Answer;
     try {
-      const response = await fetch(this.base + ask.path, {
-        method: ask.method,
+      response = await this.fetch(this.base + path, {
+        method,
         headers: ask.headers,
-        ...(ask.body === undefined ? {} : { body: ask.body }),
+        body: ask.body ?? null,
         redirect: 'manual', // a credential goes to the address it was meant for, and nowhere else
         cache: 'no-store',
         credentials: 'omit',
-        signal: late.signal,
+        signal: end.signal,
       });
-      answer = { status: response.status, headers: response.headers, text: await response.text(), at: clock.now() };
+      answer = { status: response.status, headers: response.headers, body: parse(await response.text()), at: this.clock.now() };
     } catch (cause) {
-      throw failure(this.doing(ask), ask.contract, 'no_answer', undefined, cause);
+      throw failure(ask, 'no_answer', undefined, { cause });
     } finally {
-      done.abort();
+      end.abort();
     }
-    if (answer.status < 200 || answer.status > 299) {
-      throw refusal(this.doing(ask), ask.contract, answer, ask.secrets);
+    if (!response.ok) {
+      throw refusal(ask, answer, ask.secrets);
     }
-    return answer;
+    const found = ask.read(answer);
+    if (found === undefined) {
+      throw failure(ask, 'bad_answer', answer);
+    }
+    return found;
   }
 
   /** Sends an ask that may be sent twice, until it is answered for good or patience ends. */
-  async persist(ask: Ask): Promise<Answer> {
+  async persist<T>(ask: Ask<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
       try {
         return await this.once(ask);
       } catch (e) {
-        const wait = passing(e as GatehouseError) ? this.pace.wait(attempt, (e as GatehouseError).retryAfter) : undefined;
+        const { reason, status, retryAfter } = e as GatehouseError;
+        const wait = reason === 'no_answer' || passing.includes(status) ? this.wait(attempt, retryAfter) : undefined;
         if (wait === undefined) {
           throw e;
         }
-        await this.pace.clock.sleep(wait);
+        await this.clock.sleep(wait);
       }
     }
   }
 }
 
-/** Whether the same request may go well later. */
-function passing(e: GatehouseError): boolean {
-  return e.reason === 'no_answer' || e.status === 429 || (e.status >= 502 && e.status <= 504);
-}
-
-/** The members of an answer's JSON object, none if it is no such thing. */
-export function members(text: string): Record<string, unknown> {
-  try {
-    const body: unknown = JSON.parse(text);
-    return isObject(body) ? body : {};
-  } catch {
-    return {};
-  }
-}
-
-/** Whether a body is JSON that nothing was done to. */
-export function isJSON(headers: Headers): boolean {
-  const media = (headers.get('Content-Type') ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
-  return /^application\/(json|[\w.-]+\+json)$/.test(media) && !headers.get('Content-Encoding');
-}
+/** The statuses after which the same request may go well later. */
+export const passing: readonly number[] = [429, 502, 503, 504];
 
 /** The origin of a URL that secrets may be sent to. */
-export function originOf(url: string | URL, plainHTTP: boolean): string {
-  const u = parse(url);
+export function originOf(url: string | URL, plainHTTP: boolean | undefined): string {
+  const u = urlOf(url);
   const loopback = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/.test(u.hostname);
   if (u.protocol !== 'https:' && !(u.protocol === 'http:' && (loopback || plainHTTP))) {
     throw new TypeError(`${u.protocol}//${u.host}: secrets go over https; set plainHTTP for a network that nobody else can read`);
@@ -187,15 +164,15 @@ export function originOf(url: string | URL, plainHTTP: boolean): string {
 }
 
 /** Not new URL alone: its error repeats what it was given, and that may have a password in it. */
-function parse(url: string | URL): URL {
+function urlOf(url: string | URL): URL {
   if (!URL.canParse(url)) {
     throw new TypeError('an address is not a URL');
   }
   return new URL(url);
 }
 
-function baseOf(base: string | URL, plainHTTP: boolean): string {
-  const u = parse(base);
+function baseOf(base: string | URL, plainHTTP: boolean | undefined): string {
+  const u = urlOf(base);
   if (u.username || u.password || u.search || u.hash) {
     throw new TypeError('baseURL is an address alone: no user, no password, no query, no fragment');
   }
