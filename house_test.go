@@ -17,8 +17,8 @@ const module = "github.com/gatehouse/gatehouse/"
 // floors are the rooms from the top of the house to its ground. A room may import rooms of lower floors only: rooms of one
 // floor do not know one another.
 var floors = [][]string{
-	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "docs", "deploy"},
-	{"internal/demo"},
+	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "e2e/cluster", "docs", "deploy"},
+	{"internal/demo", "e2e/ledger"},
 	{"internal/server"},
 	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway"},
 	{"internal/gate", "internal/registry"},
@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store"},
 	{"internal/auth", "client", "verify/remote"},
-	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest"},
+	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest", "internal/fault", "e2e/program"},
 }
 
 // only says of some rooms who alone may import them.

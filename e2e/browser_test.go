@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/gatehouse/gatehouse/e2e/program"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -305,7 +306,7 @@ func (b *browser) do(answer any, what ...any) {
 	if refused != nil {
 		b.t.Fatalf("%v: %+v", what[0], *refused)
 	}
-	if err := decode(ok, answer); err != nil {
+	if err := program.Decode(ok, answer); err != nil {
 		b.t.Fatalf("%v: %v: %s", what[0], err, ok)
 	}
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/e2e/program"
 )
 
 // A link is the way from a service to the server, which a test can cut.
@@ -105,8 +107,8 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 	}
 	s := in.start(t)
 
-	program := filepath.Join(t.TempDir(), "orders")
-	build := exec.Command("go", "build", "-o", program, "../verify/remote/example")
+	service := filepath.Join(t.TempDir(), "orders")
+	build := exec.Command("go", "build", "-o", service, "../verify/remote/example")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the service: %v\n%s", err, out)
 	}
@@ -115,9 +117,9 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 	if err := in.run(nil, "credential", "create", "--account", account, "--kind", "oauth", "--scope", "gatehouse:revocations", "--out", file); err != nil {
 		t.Fatal(err)
 	}
-	address := freeAddress(t)
-	said := new(said)
-	cmd := exec.Command(program, "-listen", address, "-server", "http://"+k.address, "-client", file, "-max-staleness", maxStaleness)
+	address := program.FreeAddress(t)
+	said := new(program.Said)
+	cmd := exec.Command(service, "-listen", address, "-server", "http://"+k.address, "-client", file, "-max-staleness", maxStaleness)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -125,7 +127,7 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Logf("the service ended with %v; it said:\n%s", err, said.tail())
+			t.Logf("the service ended with %v; it said:\n%s", err, said.Tail())
 		}
 	})
 	r := &remoteService{url: "http://" + address, client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
@@ -185,7 +187,7 @@ func (in *installation) loginFor(t *testing.T, c credential) (access string) {
 			AccessToken string `json:"access_token"`
 		}
 	}
-	if err = errors.Join(err, decode(text, &answer)); err != nil || answer.Data.AccessToken == "" {
+	if err = errors.Join(err, program.Decode(text, &answer)); err != nil || answer.Data.AccessToken == "" {
 		t.Errorf("log in: %s, %v", text, err)
 	}
 	return answer.Data.AccessToken
@@ -219,7 +221,7 @@ func TestARevokedTokenIsRefusedElsewhereWithinASecond(t *testing.T) {
 		rounds = 100
 	}
 	in, s, _, service := startElsewhere(t, "1m")
-	defer s.kill()
+	defer s.Kill()
 	var mu sync.Mutex
 	var took []time.Duration
 	late := 0
@@ -268,7 +270,7 @@ func TestARevokedTokenIsRefusedElsewhereWithinASecond(t *testing.T) {
 
 func TestAServiceThatIsCutOffRefusesPastItsBound(t *testing.T) {
 	in, s, link, service := startElsewhere(t, "4s")
-	defer s.kill()
+	defer s.Kill()
 	c := in.newCredential(t, in.newAccount(t, "Customer"), "login", "--scope", "orders:read")
 	lives := in.loginFor(t, c)
 	dies := in.loginFor(t, in.newCredential(t, in.newAccount(t, "Another"), "login", "--scope", "orders:read"))
@@ -298,7 +300,7 @@ func TestAServiceThatSeesAnotherIncarnationLoadsEverythingAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	service.until(t, "a revoked credential's token is taken", func() bool { return service.orders(t, token) == http.StatusUnauthorized })
-	if err := s.stop(); err != nil {
+	if err := s.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	// The database is put back to before that, as another incarnation.
@@ -318,7 +320,7 @@ func TestAServiceThatSeesAnotherIncarnationLoadsEverythingAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = in.start(t)
-	defer s.kill()
+	defer s.Kill()
 	service.until(t, "the new incarnation was not loaded", func() bool { return service.orders(t, token) == http.StatusOK })
 	if err := in.run(nil, "account", "suspend", c.Account.String()); err != nil {
 		t.Fatal(err)

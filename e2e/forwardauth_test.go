@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -23,6 +22,7 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse/gatehouse/e2e/program"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/internal/web/webtest"
 )
@@ -364,7 +364,7 @@ func (c *guardedAPI) allowlist(t *testing.T) {
 
 // While nobody can be asked, nothing gets through.
 func (c *guardedAPI) closed(t *testing.T) {
-	if err := c.server.stop(); err != nil {
+	if err := c.server.Stop(); err != nil {
 		t.Fatal(err)
 	}
 	for _, target := range []string{"/api/v1/x", "/public/x", "/admin", "/"} {
@@ -376,15 +376,13 @@ func (c *guardedAPI) closed(t *testing.T) {
 
 // nothingElse compares all that arrived with all that was authorised, call by call.
 func (c *guardedAPI) nothingElse(t *testing.T) {
-	c.server.said.mu.Lock()
-	defer c.server.said.mu.Unlock()
 	var authorised []string
-	for line := range bytes.Lines(c.server.said.all.Bytes()) {
+	for line := range strings.Lines(c.server.Said.String()) {
 		var l struct {
 			Msg, Method, Path, Did string
 			Status                 int
 		}
-		if json.Unmarshal(line, &l) == nil && l.Msg == "request" && l.Did == "verify" && l.Status == http.StatusOK {
+		if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "request" && l.Did == "verify" && l.Status == http.StatusOK {
 			authorised = append(authorised, l.Method+" "+l.Path)
 		}
 	}
@@ -489,7 +487,7 @@ func shown(t *testing.T, page, language string, replace ...string) string {
 const forwardAuthPage = "../docs/forward-auth.md"
 
 func startNginx(t *testing.T, gatehouse, api string) edge {
-	dir, addr := t.TempDir(), freeAddress(t)
+	dir, addr := t.TempDir(), program.FreeAddress(t)
 	writeCertificate(t, dir, 1)
 	server := shown(t, forwardAuthPage, "nginx", "127.0.0.1:8000", gatehouse, "127.0.0.1:9100", api, "listen 443 ssl", "listen "+addr+" ssl",
 		"/etc/ssl/api.example.com.pem", filepath.Join(dir, "cert.pem"), "/etc/ssl/api.example.com.key", filepath.Join(dir, "key.pem"))
@@ -506,7 +504,7 @@ func startNginx(t *testing.T, gatehouse, api string) edge {
 }
 
 func startCaddy(t *testing.T, gatehouse, api string) edge {
-	dir, addr := t.TempDir(), freeAddress(t)
+	dir, addr := t.TempDir(), program.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(addr)
 	site := shown(t, forwardAuthPage, "caddyfile", "127.0.0.1:8000", gatehouse, "127.0.0.1:9100", api, "api.example.com {", "https://api.example.com:"+port+" {")
 	global := "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n"
@@ -533,7 +531,7 @@ func startProgram(t *testing.T, dir, addr, name string, args ...string) {
 	cmd := exec.Command(found, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir}
-	said := new(said)
+	said := new(program.Said)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -552,7 +550,7 @@ func startProgram(t *testing.T, dir, addr, name string, args ...string) {
 			<-ended
 		}
 		if t.Failed() {
-			t.Logf("%s said:\n%s", name, said.tail())
+			t.Logf("%s said:\n%s", name, said.Tail())
 		}
 	})
 	for late := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
@@ -569,7 +567,7 @@ func startProgram(t *testing.T, dir, addr, name string, args ...string) {
 				continue
 			}
 		}
-		t.Fatalf("%s does not answer: %v; it said:\n%s", name, err, said.tail())
+		t.Fatalf("%s does not answer: %v; it said:\n%s", name, err, said.Tail())
 	}
 }
 

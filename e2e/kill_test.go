@@ -22,6 +22,9 @@ import (
 	"time"
 
 	_ "modernc.org/sqlite" // to check the file from outside
+
+	"github.com/gatehouse/gatehouse/e2e/ledger"
+	"github.com/gatehouse/gatehouse/e2e/program"
 )
 
 const killConfig = wideLimits + `
@@ -42,34 +45,36 @@ func TestKillsLoseNothing(t *testing.T) {
 	up := newUpstream(t, func(call) string { return `{}` })
 	in := install(t, strings.ReplaceAll(killConfig, "%UPSTREAM%", up.URL))
 	s := in.start(t)
-	defer func() { s.kill() }()
+	defer func() { s.Kill() }()
 	l := &load{installation: in, random: rand.New(rand.NewPCG(seed, 0))}
 	for i := range 8 {
 		id := in.newAccount(t, fmt.Sprintf("Account %d", i))
-		l.owners = append(l.owners, &owner{id: id, user: in.newCredential(t, id, "login"), url: in.URL, counts: make(map[string]int)})
+		l.owners = append(l.owners, &ledger.Owner{
+			Account: id, User: in.newCredential(t, id, "login"), Servers: []string{in.URL}, Path: "/api/v1/products", Counts: make(map[string]int),
+		})
 	}
 	var ready []time.Duration
 	for i := range kills {
 		l.begin(seed, uint64(i))
 		time.Sleep(time.Duration(20+l.random.IntN(500)) * time.Millisecond) // when is the point of it
 		l.killed.Store(true)
-		s.kill()
+		s.Kill()
 		l.killCommands()
 		if l.random.IntN(6) == 0 { // now and then it does not even come up before it is killed again
 			s = in.launch(t)
 			time.Sleep(time.Duration(l.random.IntN(120)) * time.Millisecond)
-			s.kill()
+			s.Kill()
 		}
 		s = in.start(t)
 		ready = append(ready, s.Ready)
 		if err := errors.Join(l.end(), l.audit(), integrity(in.data())); err != nil {
-			t.Fatalf("after kill %d of seed %d: %v\nthe server said:\n%s", i+1, seed, err, s.said.tail())
+			t.Fatalf("after kill %d of seed %d: %v\nthe server said:\n%s", i+1, seed, err, s.Said.Tail())
 		}
 		up.take()
 	}
 	total := make(map[string]int)
 	for _, o := range l.owners {
-		for what, n := range o.counts {
+		for what, n := range o.Counts {
 			total[what] += n
 		}
 	}
@@ -104,7 +109,7 @@ func number(t *testing.T, variable string, otherwise int) int {
 type load struct {
 	*installation
 	random *rand.Rand // of the test's goroutine
-	owners []*owner
+	owners []*ledger.Owner
 	killed atomic.Bool
 	wg     sync.WaitGroup
 	errs   []error // of each owner
@@ -129,10 +134,10 @@ func (l *load) begin(seed, i uint64) {
 func (l *load) connect() {
 	transport := &http.Transport{MaxIdleConnsPerHost: len(l.owners)}
 	for _, o := range l.owners {
-		if o.client != nil {
-			o.client.CloseIdleConnections()
+		if o.Client != nil {
+			o.Client.CloseIdleConnections()
 		}
-		o.client = &http.Client{Transport: transport, Timeout: 10 * time.Second}
+		o.Client = &http.Client{Transport: transport, Timeout: 10 * time.Second}
 	}
 }
 
@@ -150,11 +155,11 @@ func (l *load) audit() error {
 	for j, o := range l.owners {
 		random := rand.New(rand.NewPCG(l.random.Uint64(), 0))
 		wg.Go(func() {
-			if errs[j] = o.audit(random.IntN); errs[j] == nil && o.user.ID == "" {
+			if errs[j] = o.Audit(random); errs[j] == nil && o.User.ID == "" {
 				errs[j] = l.newUser(o)
 			}
 			if errs[j] != nil {
-				errs[j] = fmt.Errorf("account %s: %w", o.id, errs[j])
+				errs[j] = fmt.Errorf("account %s: %w", o.Account, errs[j])
 			}
 		})
 	}
@@ -163,87 +168,65 @@ func (l *load) audit() error {
 }
 
 // work does one random act after the other.
-func (l *load) work(o *owner, random *rand.Rand) error {
+func (l *load) work(o *ledger.Owner, random *rand.Rand) error {
 	for !l.killed.Load() {
 		err := l.act(o, random)
-		var lost errLost
+		var lost ledger.Lost
 		switch {
 		case err == nil:
 		case errors.As(err, &lost) && l.killed.Load():
 			return nil
 		case errors.As(err, &lost):
-			return fmt.Errorf("account %s: no answer from a server that lives: %w", o.id, err)
+			return fmt.Errorf("account %s: no answer from a server that lives: %w", o.Account, err)
 		default:
-			return fmt.Errorf("account %s: %w", o.id, err)
+			return fmt.Errorf("account %s: %w", o.Account, err)
 		}
 	}
 	return nil
 }
 
-func (l *load) act(o *owner, random *rand.Rand) error {
-	if o.user.ID == "" {
+func (l *load) act(o *ledger.Owner, random *rand.Rand) error {
+	if o.User.ID == "" {
 		return l.newUser(o)
 	}
-	if len(o.alive) == 0 {
-		return o.login()
+	if len(o.Alive) > 0 && random.IntN(1000) < 8 {
+		return l.revoke(o)
 	}
-	i := random.IntN(len(o.alive))
-	s := o.alive[i]
-	switch n := random.IntN(1000); {
-	case n < 200:
-		return o.login()
-	case n < 840:
-		if s.stuck {
-			return o.call(s.access, true, "an access token of a session that lives")
-		}
-		key := ""
-		if n < 740 {
-			key = o.newKey()
-		}
-		return o.rotate(s, key)
-	case n < 930:
-		return o.call(s.access, true, "an access token of a session that lives")
-	case n < 960:
-		if s.stuck || len(s.spent) < 2 {
-			return nil
-		}
-		return o.steal(i)
-	case n < 992:
-		return o.logout(s)
-	}
-	return l.revoke(o)
+	return o.Act(random)
 }
 
 // revoke revokes the user's credential by a command beside the server, and with it everything that came of it.
-func (l *load) revoke(o *owner) error {
-	err := l.runCommand(nil, "credential", "revoke", o.user.ID)
+func (l *load) revoke(o *ledger.Owner) error {
+	err := l.runCommand(nil, "credential", "revoke", o.User.ID)
 	if errors.Is(err, errKilled) {
-		o.doubt = "revoke"
+		o.Doubt = "revoke"
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	tokens := o.alive
-	o.user = credential{}
-	o.buryAll()
-	o.counts["revocations"]++
+	tokens := o.Alive
+	o.User = credential{}
+	o.BuryAll()
+	o.Counts["revocations"]++
 	for _, s := range tokens {
-		if err := o.call(s.access, false, "an access token after its credential was revoked"); err != nil {
-			return err
+		for _, token := range s.Known() {
+			if err := o.Call(token, false, "an access token after its credential was revoked"); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
 // newUser gives the account another user.
-func (l *load) newUser(o *owner) error {
+func (l *load) newUser(o *ledger.Owner) error {
 	var made credential
-	err := l.runCommand(&made, "credential", "create", "--account", o.id, "--kind", "login", "--json")
+	err := l.runCommand(&made, "credential", "create", "--account", o.Account, "--kind", "login", "--json")
 	if errors.Is(err, errKilled) {
 		return nil // a user that nobody knows
 	}
-	o.user = made
+	o.User = made
 	return err
 }
 
@@ -273,7 +256,7 @@ func (l *load) runCommand(answer any, args ...string) error {
 	case err != nil:
 		return fmt.Errorf("gatehouse %s: %w\n%s", strings.Join(args, " "), err, said.String())
 	}
-	return decode(out.Bytes(), answer)
+	return program.Decode(out.Bytes(), answer)
 }
 
 // killCommands kills every other command that runs beside the server.

@@ -8,6 +8,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/gatehouse/gatehouse/e2e/program"
 )
 
 // needNode ends the test where there is no Node: as a failure on CI.
@@ -46,13 +48,13 @@ type nodeProgram struct {
 	t    *testing.T
 	in   io.Writer
 	out  *bufio.Scanner
-	said *said
+	said *program.Said
 }
 
 // startNode runs client.mjs in dir, whose packages must be there.
 func startNode(t *testing.T, dir string) *nodeProgram {
 	t.Helper()
-	s := &nodeProgram{t: t, said: new(said)}
+	s := &nodeProgram{t: t, said: new(program.Said)}
 	cmd := exec.Command("node", "client.mjs")
 	cmd.Dir = dir
 	cmd.Stderr = s.said
@@ -67,7 +69,7 @@ func startNode(t *testing.T, dir string) *nodeProgram {
 	t.Cleanup(func() {
 		in.Close()
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("node: %v\n%s", err, s.said.tail())
+			t.Errorf("node: %v\n%s", err, s.said.Tail())
 		}
 	})
 	s.in, s.out = in, bufio.NewScanner(out)
@@ -85,7 +87,7 @@ func (s *nodeProgram) ask(act ...any) (ok json.RawMessage, refused string) {
 		s.t.Fatal(err)
 	}
 	if !s.out.Scan() {
-		s.t.Fatalf("%v: node said nothing more: %v\n%s", act[0], s.out.Err(), s.said.tail())
+		s.t.Fatalf("%v: node said nothing more: %v\n%s", act[0], s.out.Err(), s.said.Tail())
 	}
 	var answer struct {
 		OK    json.RawMessage
@@ -102,7 +104,7 @@ func (s *nodeProgram) do(answer any, act ...any) {
 	s.t.Helper()
 	ok, refused := s.ask(act...)
 	if refused != "" {
-		s.t.Fatalf("%v: %s\n%s", act[0], refused, s.said.tail())
+		s.t.Fatalf("%v: %s\n%s", act[0], refused, s.said.Tail())
 	}
 	if answer == nil {
 		return

@@ -36,8 +36,8 @@ func startOAuth(t *testing.T) (*server, *upstream) {
 	}
 	s := in.start(t)
 	t.Cleanup(func() {
-		if err := s.stop(); err != nil {
-			t.Errorf("the server stopped with %v; it said:\n%s", err, s.said.tail())
+		if err := s.Stop(); err != nil {
+			t.Errorf("the server stopped with %v; it said:\n%s", err, s.Said.Tail())
 		}
 	})
 	return s, up

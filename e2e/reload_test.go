@@ -77,7 +77,7 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 	for i := 1; i <= reloads; i++ {
 		writeCertificate(t, dir, int64(i+1))
 		replace(t, s.config(), []byte(head+configuration(i)))
-		s.cmd.Process.Signal(syscall.SIGHUP)
+		s.Signal(syscall.SIGHUP)
 		s.awaitReload(t, i)
 	}
 	close(stop)
@@ -105,7 +105,7 @@ func (s *server) awaitReload(t *testing.T, generation int) {
 			return
 		}
 	}
-	t.Fatalf("the configuration %d does not come into force; the server said:\n%s", generation, s.said.tail())
+	t.Fatalf("the configuration %d does not come into force; the server said:\n%s", generation, s.Said.Tail())
 }
 
 // certificateSerial is the serial number of the certificate that is shown.

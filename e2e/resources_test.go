@@ -30,14 +30,14 @@ func TestIdleServerIsSmallAndSoonReady(t *testing.T) {
 		if i == 0 || i == starts-1 {
 			// Idle is what is left when start-up is over and the first rounds of background work are through.
 			time.Sleep(time.Second)
-			resident := residentMemory(t, s.cmd.Process.Pid)
+			resident := residentMemory(t, s.PID())
 			t.Logf("idle: %.1f MB of memory resident", float64(resident)/1e6)
 			if resident >= mostMemory {
 				t.Errorf("idle: got %.1f MB of memory resident, want under %.0f", float64(resident)/1e6, mostMemory/1e6)
 			}
 		}
-		if err := s.stop(); err != nil {
-			t.Fatalf("%v; it said:\n%s", err, s.said.tail())
+		if err := s.Stop(); err != nil {
+			t.Fatalf("%v; it said:\n%s", err, s.Said.Tail())
 		}
 	}
 	slices.Sort(times)
