@@ -71,8 +71,8 @@ func (db *DB) AccountByRef(ctx context.Context, ref string) (auth.Account, error
 
 func (db *DB) account(ctx context.Context, query string, arg any) (auth.Account, error) {
 	var a auth.Account
-	err := db.snapshot(ctx, func(c *conn) (err error) {
-		a, err = accountWithList(c, query, arg)
+	err := db.snapshot(ctx, func(q querier) (err error) {
+		a, err = accountWithList(q, query, arg)
 		return err
 	})
 	if err != nil {
@@ -81,12 +81,12 @@ func (db *DB) account(ctx context.Context, query string, arg any) (auth.Account,
 	return a, nil
 }
 
-func accountWithList(c *conn, query string, arg any) (auth.Account, error) {
+func accountWithList(q querier, query string, arg any) (auth.Account, error) {
 	var a auth.Account
-	if err := c.one(query, in{arg}, scanAccount(&a)); err != nil {
+	if err := q.one(query, in{arg}, scanAccount(&a)); err != nil {
 		return a, err
 	}
-	err := c.all(`SELECT prefix, note, created_at, expires_at FROM allowlist WHERE account = $1 ORDER BY created_at, prefix`,
+	err := q.all(`SELECT prefix, note, created_at, expires_at FROM allowlist WHERE account = $1 ORDER BY created_at, prefix`,
 		in{int64(a.ID)}, func(scan func(...any) error) error {
 			e, err := scanEntry(scan)
 			a.Allowlist = append(a.Allowlist, e)
@@ -109,8 +109,8 @@ func scanEntry(scan func(...any) error, first ...any) (auth.AllowEntry, error) {
 // Accounts returns all accounts that are not deleted, by number, with their allowlists.
 func (db *DB) Accounts(ctx context.Context) ([]auth.Account, error) {
 	var accounts []auth.Account
-	err := db.snapshot(ctx, func(c *conn) (err error) {
-		accounts, err = accountsWithLists(c, `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL ORDER BY id`)
+	err := db.snapshot(ctx, func(q querier) (err error) {
+		accounts, err = accountsWithLists(q, `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL ORDER BY id`)
 		return err
 	})
 	if err != nil {
@@ -120,9 +120,9 @@ func (db *DB) Accounts(ctx context.Context) ([]auth.Account, error) {
 }
 
 // accountsWithLists reads the accounts of a query that orders them by id, and gives them their allowlists in one pass.
-func accountsWithLists(c *conn, query string, args ...any) ([]auth.Account, error) {
+func accountsWithLists(q querier, query string, args ...any) ([]auth.Account, error) {
 	var accounts []auth.Account
-	err := c.all(query, args, func(scan func(...any) error) error {
+	err := q.all(query, args, func(scan func(...any) error) error {
 		var a auth.Account
 		err := scan(scanAccount(&a)...)
 		accounts = append(accounts, a)
@@ -132,7 +132,7 @@ func accountsWithLists(c *conn, query string, args ...any) ([]auth.Account, erro
 		return nil, err
 	}
 	rest := accounts
-	err = c.all(`SELECT account, prefix, note, created_at, expires_at FROM allowlist ORDER BY account, created_at, prefix`, nil,
+	err = q.all(`SELECT account, prefix, note, created_at, expires_at FROM allowlist ORDER BY account, created_at, prefix`, nil,
 		func(scan func(...any) error) error {
 			var id auth.AccountID
 			e, err := scanEntry(scan, (*int64)(&id))

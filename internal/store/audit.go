@@ -27,8 +27,8 @@ func (t *tx) audit(act auth.Act, about auth.Subject, now time.Time) error {
 // AuditTrail returns the last acts, the newest first, at most so many.
 func (db *DB) AuditTrail(ctx context.Context, most int) ([]AuditEntry, error) {
 	var entries []AuditEntry
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(`SELECT number, at, actor, action, account, credential, secret, session, request_id, address, detail
+	err := db.read(ctx, func(q querier) error {
+		return q.all(`SELECT number, at, actor, action, account, credential, secret, session, request_id, address, detail
 			FROM audit ORDER BY number DESC LIMIT $1`, in{most}, func(scan func(...any) error) error {
 			var e AuditEntry
 			err := scan(&e.Number, (*stamp)(&e.At), &e.Act.Actor, &e.Act.Action, (*int64)(&e.About.Account), (*string)(&e.About.Credential),

@@ -26,29 +26,10 @@ const (
 	checkpointPages = 4096
 )
 
-// update runs fn as a transaction and returns what it returned, once that is committed.
-//
-// Updates that wait at the same time share one commit, each in a savepoint of its own: an error of fn rolls back what fn
-// did and nothing else. fn may run twice, so it returns its results and writes to nothing outside. It runs on the
-// writer's goroutine, maybe after update has returned: when ctx ends before fn's turn fn is skipped, after that the
-// caller only stops waiting. An outcome that must be remembered, as the reuse of a refresh token, is a result and no error.
-//
-// Errors that lie with the database's surroundings are [auth.ErrOverloaded], and then nothing is promised: not that fn's
-// work is there, not that it is not. A panic of fn is an error.
-func update[T any](ctx context.Context, db *DB, fn func(*tx) (T, error)) (T, error) {
-	var result T
-	err := db.writer.do(ctx, func(t *tx) (err error) {
-		result, err = fn(t)
-		return err
-	})
-	if err != nil {
-		var none T // not result: if the caller went away the writer may be writing it
-		return none, err
-	}
-	return result, nil
-}
-
 // A writer owns the one connection that writes.
+//
+// Updates that wait at the same time share one commit, each in a savepoint of its own, so that an error of one of them rolls
+// back what it did and nothing else.
 type writer struct {
 	from driver.Connector
 	conn *conn
@@ -242,7 +223,7 @@ func (w *writer) commit(batch []*member) {
 // member runs one member, in a savepoint if it is not alone. On an error with t.failed nil its work has been rolled back
 // and the transaction stands; with t.failed set the transaction must be given up.
 func (w *writer) member(m *member, saved bool) (*tx, error) {
-	t := &tx{conn: w.conn}
+	t := &tx{on: w.conn}
 	if saved {
 		if _, err := t.exec("SAVEPOINT member"); err != nil {
 			return t, fmt.Errorf("savepoint: %w", err)

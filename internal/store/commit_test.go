@@ -36,7 +36,7 @@ func hold(t *testing.T, db *DB) (release func()) {
 
 // waiting returns once n updates wait for the writer.
 func waiting(db *DB, n int) {
-	for len(db.writer.queue) < n {
+	for len(sqliteOf(db).writer.queue) < n {
 		time.Sleep(time.Millisecond)
 	}
 }
@@ -59,7 +59,7 @@ func put(t *tx, id int) error {
 func there(t *testing.T, db *DB, n int) map[int]bool {
 	t.Helper()
 	found := make(map[int]bool)
-	err := db.read(context.Background(), func(c *conn) error {
+	err := db.read(context.Background(), func(c querier) error {
 		return c.all(`SELECT id FROM test WHERE id < $1`, in{n}, func(scan func(...any) error) error {
 			var id int
 			err := scan(&id)
@@ -130,7 +130,7 @@ func TestGroup(t *testing.T) {
 			// What must never be done: a statement under a context that ends. The whole transaction goes with it.
 			ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
 			defer cancel()
-			s, err := t.prepare(`INSERT INTO test (id, what) WITH RECURSIVE n (i) AS (SELECT 100000 UNION ALL SELECT i + 1 FROM n) SELECT i, x'78' FROM n`)
+			s, err := t.on.(*conn).prepare(`INSERT INTO test (id, what) WITH RECURSIVE n (i) AS (SELECT 100000 UNION ALL SELECT i + 1 FROM n) SELECT i, x'78' FROM n`)
 			if err != nil {
 				return err
 			}
@@ -332,7 +332,7 @@ func TestTooManyWait(t *testing.T) {
 	var all []*member
 	for i := range mostWaiting {
 		m := &member{ctx: context.Background(), fn: func(t *tx) error { return put(t, i) }, done: make(chan error, 1)}
-		if err := db.writer.enqueue(m); err != nil {
+		if err := sqliteOf(db).writer.enqueue(m); err != nil {
 			t.Fatalf("number %d: %v", i, err)
 		}
 		all = append(all, m)
@@ -484,7 +484,7 @@ func TestCheckpoint(t *testing.T) {
 			t.Fatal(err)
 		}
 		var busy, pages, copied int64
-		if err := db.read(t.Context(), func(c *conn) error {
+		if err := db.read(t.Context(), func(c querier) error {
 			return c.one("PRAGMA wal_checkpoint(NOOP)", nil, out{&busy, &pages, &copied})
 		}); err != nil {
 			t.Fatal(err)

@@ -11,24 +11,12 @@ import (
 	"strings"
 
 	"modernc.org/sqlite"
-
-	"github.com/gatehouse/gatehouse/internal/auth"
-)
-
-type (
-	in  = []any // what goes into a statement: int64, int, string, []byte, nil
-	out = []any // where the columns of a row go: see assign
 )
 
 // unhurried is the context of every statement. It has no end: SQLite answers an interrupt by rolling back the whole
 // transaction, and statements after that would commit by themselves. It also spares the driver a watching goroutine per
 // statement.
 var unhurried = context.Background()
-
-// errNoRow is what a statement without a row gives where one was asked for.
-var errNoRow = errors.New("no row")
-
-func isNoRow(err error) bool { return errors.Is(err, errNoRow) }
 
 // connector opens connections to the database at path, which must exist.
 func connector(path string, more ...string) (driver.Connector, error) {
@@ -113,7 +101,6 @@ func (c *conn) bind(args in) ([]driver.NamedValue, error) {
 	return c.args, nil
 }
 
-// exec runs a statement without rows and returns how many it changed.
 func (c *conn) exec(query string, args ...any) (int64, error) {
 	s, err := c.prepare(query)
 	if err != nil {
@@ -130,7 +117,6 @@ func (c *conn) exec(query string, args ...any) (int64, error) {
 	return r.RowsAffected()
 }
 
-// one reads the one row of a statement; without a row it is errNoRow.
 func (c *conn) one(query string, args in, to out) error {
 	rows, err := c.query(query, args)
 	if err != nil {
@@ -149,7 +135,6 @@ func (c *conn) one(query string, args in, to out) error {
 	return err
 }
 
-// all calls each for every row of a statement, with a function that puts its columns where they go.
 func (c *conn) all(query string, args in, each func(scan func(...any) error) error) (err error) {
 	rows, err := c.query(query, args)
 	if err != nil {
@@ -184,75 +169,4 @@ func (c *conn) query(query string, args in) (driver.Rows, error) {
 		return nil, err
 	}
 	return s.QueryContext(unhurried, bound)
-}
-
-// A tx is one member of a transaction. After an error of the database it runs nothing more, and what it did is rolled
-// back, even if its function hides the error: the transaction may be gone, and a statement would commit by itself.
-type tx struct {
-	*conn
-	failed   error
-	appended bool // to the change log
-}
-
-func (t *tx) note(err error) error {
-	if err != nil && err != errNoRow {
-		t.failed = err
-	}
-	return err
-}
-
-func (t *tx) exec(query string, args ...any) (int64, error) {
-	if t.failed != nil {
-		return 0, t.failed
-	}
-	n, err := t.conn.exec(query, args...)
-	return n, t.note(err)
-}
-
-func (t *tx) one(query string, args in, row out) error {
-	if t.failed != nil {
-		return t.failed
-	}
-	return t.note(t.conn.one(query, args, row))
-}
-
-func (t *tx) all(query string, args in, each func(scan func(...any) error) error) error {
-	if t.failed != nil {
-		return t.failed
-	}
-	return t.note(t.conn.all(query, args, each))
-}
-
-// read runs fn on one of the readers, each statement for itself. A reader is waited for as long as ctx lets.
-func (db *DB) read(ctx context.Context, fn func(*conn) error) error {
-	var c *conn
-	select {
-	case c = <-db.readers:
-	default:
-		select {
-		case c = <-db.readers:
-		case <-ctx.Done():
-			return auth.ErrOverloaded.From(context.Cause(ctx))
-		case <-db.closing:
-			return errClosed
-		}
-	}
-	defer func() { db.readers <- c }()
-	return unavailable(fn(c))
-}
-
-// snapshot runs fn on one of the readers in one transaction: all its statements see the same moment.
-func (db *DB) snapshot(ctx context.Context, fn func(*conn) error) error {
-	return db.read(ctx, func(c *conn) error {
-		_, err := c.exec("BEGIN")
-		if code(err) == codeError { // one is open still: its end failed
-			c.exec("ROLLBACK")
-			_, err = c.exec("BEGIN")
-		}
-		if err != nil {
-			return fmt.Errorf("begin to read: %w", err)
-		}
-		defer c.exec("ROLLBACK") // there is nothing to commit
-		return fn(c)
-	})
 }

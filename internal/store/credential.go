@@ -96,8 +96,8 @@ func (db *DB) Credentials(ctx context.Context, account auth.AccountID) ([]auth.C
 
 func (db *DB) credentials(ctx context.Context, where string, arg any) ([]auth.Credential, error) {
 	var found []auth.Credential
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(`SELECT `+credentialColumns+`, u.at, u.address, u.user_agent, u.count, v.at, v.address, v.user_agent, v.count
+	err := db.read(ctx, func(q querier) error {
+		return q.all(`SELECT `+credentialColumns+`, u.at, u.address, u.user_agent, u.count, v.at, v.address, v.user_agent, v.count
 			FROM credentials c
 			LEFT JOIN secret_uses u ON u.credential = c.id AND u.secret = c.secret_number
 			LEFT JOIN secret_uses v ON v.credential = c.id AND v.secret = c.old_number `+where, in{arg}, func(scan func(...any) error) error {
@@ -123,8 +123,8 @@ func (db *DB) credentials(ctx context.Context, where string, arg any) ([]auth.Cr
 func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) (auth.Holder, error) {
 	h := auth.Holder{Credential: auth.Credential{Kind: kind}}
 	var newest, old auth.Secret
-	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.jwks, c.secret_number, c.secret_digest,
+	err := db.read(ctx, func(q querier) error {
+		return q.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.jwks, c.secret_number, c.secret_digest,
 				c.secret_pepper, c.old_number, c.old_digest, c.old_pepper, c.old_expires_at, a.suspended_at IS NOT NULL
 			FROM log_head LEFT JOIN credentials c ON c.id = $1 AND c.kind = $2 LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0) AND a.deleted_at IS NULL`,
 			in{string(id), string(kind)},

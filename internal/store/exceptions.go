@@ -13,12 +13,12 @@ import (
 // only while it counts as restricted: after that nobody has a token of it, or a credential.
 func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions, error) {
 	var e auth.Exceptions
-	err := db.snapshot(ctx, func(c *conn) (err error) {
+	err := db.snapshot(ctx, func(q querier) (err error) {
 		e = auth.Exceptions{}
-		if err := headOf(c, &e.Incarnation, &e.Position); err != nil {
+		if err := headOf(q, &e.Incarnation, &e.Position); err != nil {
 			return err
 		}
-		e.Accounts, err = accountsWithLists(c, `SELECT `+accountColumns+` FROM accounts WHERE id IN (
+		e.Accounts, err = accountsWithLists(q, `SELECT `+accountColumns+` FROM accounts WHERE id IN (
 				SELECT id FROM accounts WHERE suspended_at IS NOT NULL AND deleted_at IS NULL
 				UNION ALL SELECT id FROM accounts WHERE restricted_at IS NOT NULL AND restricted_at >= $1
 				UNION ALL SELECT id FROM accounts WHERE requests_count > 0
@@ -27,7 +27,7 @@ func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions,
 		if err != nil {
 			return err
 		}
-		err = c.all(`SELECT `+restrictionColumns+` FROM credentials WHERE restricted_at IS NOT NULL AND restricted_at >= $1`,
+		err = q.all(`SELECT `+restrictionColumns+` FROM credentials WHERE restricted_at IS NOT NULL AND restricted_at >= $1`,
 			in{since.UnixMilli()}, func(scan func(...any) error) error {
 				var k auth.Credential
 				err := scan(scanRestriction(&k)...)
@@ -37,7 +37,7 @@ func (db *DB) Exceptions(ctx context.Context, since time.Time) (auth.Exceptions,
 		if err != nil {
 			return err
 		}
-		return c.all(`SELECT sid, until FROM revoked_sessions WHERE until > $1`, in{db.Now().UnixMilli()}, func(scan func(...any) error) error {
+		return q.all(`SELECT sid, until FROM revoked_sessions WHERE until > $1`, in{db.Now().UnixMilli()}, func(scan func(...any) error) error {
 			var s auth.RevokedSession
 			err := scan((*string)(&s.ID), (*stamp)(&s.Until))
 			e.Sessions = append(e.Sessions, s)
@@ -63,13 +63,13 @@ func scanRestriction(c *auth.Credential) out {
 // does not exist is left out. A deleted account is there, suspended. Sessions are not among it.
 func (db *DB) ExceptionsOf(ctx context.Context, accounts []auth.AccountID, credentials []auth.CredentialID) (auth.Exceptions, error) {
 	var e auth.Exceptions
-	err := db.snapshot(ctx, func(c *conn) error {
+	err := db.snapshot(ctx, func(q querier) error {
 		e = auth.Exceptions{}
-		if err := headOf(c, &e.Incarnation, &e.Position); err != nil {
+		if err := headOf(q, &e.Incarnation, &e.Position); err != nil {
 			return err
 		}
 		for _, id := range accounts {
-			a, err := accountWithList(c, `SELECT `+accountColumns+` FROM accounts WHERE id = $1`, int64(id))
+			a, err := accountWithList(q, `SELECT `+accountColumns+` FROM accounts WHERE id = $1`, int64(id))
 			if isNoRow(err) {
 				continue
 			}
@@ -80,7 +80,7 @@ func (db *DB) ExceptionsOf(ctx context.Context, accounts []auth.AccountID, crede
 		}
 		for _, id := range credentials {
 			var k auth.Credential
-			err := c.one(`SELECT `+restrictionColumns+` FROM credentials WHERE id = $1`, in{string(id)}, scanRestriction(&k))
+			err := q.one(`SELECT `+restrictionColumns+` FROM credentials WHERE id = $1`, in{string(id)}, scanRestriction(&k))
 			if isNoRow(err) {
 				continue
 			}

@@ -69,14 +69,17 @@ func on(beginning string, err error) func(string) error {
 	}
 }
 
+// sqliteOf is the engine of an embedded database.
+func sqliteOf(db *DB) *lite { return db.engine.(*lite) }
+
 // inject puts faults between the writer and its connection, on the writer's own goroutine.
 func inject(t *testing.T, db *DB) *faults {
 	t.Helper()
 	f := new(faults)
 	_, err := update(t.Context(), db, func(tx *tx) (none struct{}, err error) {
-		tx.conn.driver = faultyConn{tx.conn.driver, f}
-		for query, s := range tx.conn.stmts {
-			tx.conn.stmts[query] = faultyStmt{s, query, f}
+		tx.on.(*conn).driver = faultyConn{tx.on.(*conn).driver, f}
+		for query, s := range tx.on.(*conn).stmts {
+			tx.on.(*conn).stmts[query] = faultyStmt{s, query, f}
 		}
 		return none, nil
 	})
@@ -150,7 +153,7 @@ func newDBAt(t testing.TB, path string, now func() time.Time) *DB {
 func dump(t testing.TB, db *DB) string {
 	t.Helper()
 	var b strings.Builder
-	err := db.snapshot(context.Background(), func(c *conn) error {
+	err := db.snapshot(context.Background(), func(c querier) error {
 		var tables []string
 		err := c.all(`SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`, nil, func(scan func(...any) error) error {
 			var name string
@@ -162,7 +165,7 @@ func dump(t testing.TB, db *DB) string {
 			return err
 		}
 		for _, table := range tables {
-			rows, err := c.query(`SELECT * FROM `+table, nil)
+			rows, err := c.(*conn).query(`SELECT * FROM `+table, nil)
 			if err != nil {
 				return err
 			}

@@ -32,8 +32,8 @@ func keys(all func(string, in, func(func(...any) error) error) error) ([]auth.Ke
 // Keys returns all working keys in the order they were added, revoked and expired ones too.
 func (db *DB) Keys(ctx context.Context) ([]auth.KeyRow, error) {
 	var found []auth.KeyRow
-	err := db.read(ctx, func(c *conn) (err error) {
-		found, err = keys(c.all)
+	err := db.read(ctx, func(q querier) (err error) {
+		found, err = keys(q.all)
 		return err
 	})
 	return found, wrap(err, "read the keys")
@@ -130,8 +130,8 @@ func (db *DB) DeleteKeys(ctx context.Context, ids []auth.KeyID) error {
 // Lifetimes returns, for each type of token, how long tokens of it can live.
 func (db *DB) Lifetimes(ctx context.Context) ([]auth.Lifetime, error) {
 	var found []auth.Lifetime
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(`SELECT type, longest, lowered_at, lowered_to FROM lifetimes ORDER BY type`, nil, func(scan func(...any) error) error {
+	err := db.read(ctx, func(q querier) error {
+		return q.all(`SELECT type, longest, lowered_at, lowered_to FROM lifetimes ORDER BY type`, nil, func(scan func(...any) error) error {
 			var l auth.Lifetime
 			err := scan(&l.Type, (*millis)(&l.Longest), (*stamp)(&l.LoweredAt), (*millis)(&l.LoweredTo))
 			found = append(found, l)

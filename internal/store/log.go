@@ -50,12 +50,12 @@ func (t *tx) head() (auth.Position, error) {
 // Old entries are pruned. If the first one returned is not after + 1, or there is none and head is not after, some are
 // missing, and whoever follows must load everything anew; likewise if the incarnation is another one.
 func (db *DB) Changes(ctx context.Context, after auth.Position) (incarnation string, head auth.Position, changes []auth.Change, err error) {
-	err = db.snapshot(ctx, func(c *conn) error {
+	err = db.snapshot(ctx, func(q querier) error {
 		changes = nil
-		if err := headOf(c, &incarnation, &head); err != nil || head == after {
+		if err := headOf(q, &incarnation, &head); err != nil || head == after {
 			return err
 		}
-		return c.all(`SELECT number, of, account, credential, session, until, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2`,
+		return q.all(`SELECT number, of, account, credential, session, until, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2`,
 			in{int64(after), mostChanges}, func(scan func(...any) error) error {
 				var e auth.Change
 				err := scan((*int64)(&e.Number), (*string)(&e.Of), (*int64)(&e.Account), (*string)(&e.Credential), (*string)(&e.Session),
@@ -74,6 +74,6 @@ func (db *DB) Changes(ctx context.Context, after auth.Position) (incarnation str
 	return incarnation, head, changes, nil
 }
 
-func headOf(c *conn, incarnation *string, head *auth.Position) error {
-	return c.one(`SELECT m.incarnation, h.head FROM meta m CROSS JOIN log_head h`, nil, out{incarnation, (*int64)(head)})
+func headOf(q querier, incarnation *string, head *auth.Position) error {
+	return q.one(`SELECT m.incarnation, h.head FROM meta m CROSS JOIN log_head h`, nil, out{incarnation, (*int64)(head)})
 }

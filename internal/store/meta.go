@@ -53,8 +53,8 @@ func (db *DB) Create(ctx context.Context, b Birth) error {
 // Meta returns what [DB.Create] and [DB.Reseal] wrote; before that it is [auth.ErrNotFound].
 func (db *DB) Meta(ctx context.Context) (Meta, error) {
 	var m Meta
-	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT incarnation, seal_check, master_key, created_at FROM meta`, nil,
+	err := db.read(ctx, func(q querier) error {
+		return q.one(`SELECT incarnation, seal_check, master_key, created_at FROM meta`, nil,
 			out{&m.Incarnation, &m.SealCheck, &m.MasterKey, (*stamp)(&m.CreatedAt)})
 	})
 	if err != nil {

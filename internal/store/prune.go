@@ -54,8 +54,8 @@ func (db *DB) pruneUsage(ctx context.Context, before time.Time) error {
 		return nil
 	}
 	for account := int64(-1); ; {
-		err := db.read(ctx, func(c *conn) error {
-			return c.one(`SELECT account FROM usage WHERE account > $1 ORDER BY account LIMIT 1`, in{account}, out{&account})
+		err := db.read(ctx, func(q querier) error {
+			return q.one(`SELECT account FROM usage WHERE account > $1 ORDER BY account LIMIT 1`, in{account}, out{&account})
 		})
 		if isNoRow(err) {
 			return nil
@@ -89,9 +89,9 @@ func (db *DB) pruneSessions(ctx context.Context, before time.Time) error {
 	}
 	for from, more := "", true; more; {
 		var old []string
-		err := db.read(ctx, func(c *conn) error {
+		err := db.read(ctx, func(q querier) error {
 			seen := 0
-			err := c.all(`SELECT id, expires_at < $2 AND access_expires_at < $2 FROM sessions WHERE id > $1 ORDER BY id LIMIT $3`,
+			err := q.all(`SELECT id, expires_at < $2 AND access_expires_at < $2 FROM sessions WHERE id > $1 ORDER BY id LIMIT $3`,
 				in{from, before.UnixMilli(), 4 * pruneBatch}, func(scan func(...any) error) error {
 					var isOld bool
 					seen++

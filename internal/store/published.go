@@ -10,8 +10,8 @@ import (
 func (db *DB) HasPublished(ctx context.Context) (bool, error) {
 	from, before := auth.PublishedIDs()
 	var n int64
-	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT count(*) FROM credentials WHERE id >= $1 AND id < $2`, in{string(from), string(before)}, out{&n})
+	err := db.read(ctx, func(q querier) error {
+		return q.one(`SELECT count(*) FROM credentials WHERE id >= $1 AND id < $2`, in{string(from), string(before)}, out{&n})
 	})
 	return n > 0, wrap(err, "look for published credentials")
 }

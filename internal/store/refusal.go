@@ -69,9 +69,9 @@ func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusa
 	args = append(args, cmp.Or(f.Most, 100))
 
 	var found []auth.Refusal
-	err := db.snapshot(ctx, func(c *conn) error {
+	err := db.snapshot(ctx, func(q querier) error {
 		found = nil
-		err := c.all(query, args, func(scan func(...any) error) error {
+		err := q.all(query, args, func(scan func(...any) error) error {
 			var r auth.Refusal
 			err := scan(&r.ID, (*stamp)(&r.At), &r.Count, &r.Method, &r.Host, &r.Path, &r.Route, (*string)(&r.Contract), &r.Status,
 				(*string)(&r.Reason), (*int64)(&r.Subject.Account), (*string)(&r.Subject.Credential), &r.Subject.Secret,
@@ -85,7 +85,7 @@ func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusa
 		}
 		for i := range found {
 			r := &found[i]
-			err := c.all(`SELECT request_id FROM refusal_requests WHERE refusal = $1`, in{r.ID}, func(scan func(...any) error) error {
+			err := q.all(`SELECT request_id FROM refusal_requests WHERE refusal = $1`, in{r.ID}, func(scan func(...any) error) error {
 				var id string
 				err := scan(&id)
 				r.RequestIDs = append(r.RequestIDs, id)

@@ -52,8 +52,8 @@ func (db *DB) Unregister(ctx context.Context, id string) error {
 // Replicas returns the replicas that did not shut down, by id.
 func (db *DB) Replicas(ctx context.Context) ([]auth.Replica, error) {
 	var found []auth.Replica
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(`SELECT id, applied, heard_at, started_at, version, listens FROM replicas ORDER BY id`, nil, func(scan func(...any) error) error {
+	err := db.read(ctx, func(q querier) error {
+		return q.all(`SELECT id, applied, heard_at, started_at, version, listens FROM replicas ORDER BY id`, nil, func(scan func(...any) error) error {
 			var r auth.Replica
 			err := scan(&r.ID, (*int64)(&r.Applied), (*stamp)(&r.HeardAt), (*stamp)(&r.Started), &r.Version, &r.Listens)
 			found = append(found, r)

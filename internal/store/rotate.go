@@ -111,7 +111,7 @@ type spending struct {
 func (db *DB) PeekSession(ctx context.Context, id auth.SessionID, generation int64, maxAge time.Duration) (auth.Session, error) {
 	now := db.Now()
 	p := spending{maxAge: maxAge, asked: now, now: now}
-	err := db.read(ctx, func(c *conn) error { return p.read(c.one, id) })
+	err := db.read(ctx, func(q querier) error { return p.read(q.one, id) })
 	if err == nil {
 		_, why := p.judge(auth.Spend{Generation: generation})
 		if why != nil {

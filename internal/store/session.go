@@ -87,8 +87,8 @@ func (t *tx) whyNoSession(id auth.CredentialID, now time.Time) error {
 // Session returns a session, alive or not; without one it is [auth.ErrNotFound].
 func (db *DB) Session(ctx context.Context, id auth.SessionID) (auth.Session, error) {
 	var s auth.Session
-	err := db.read(ctx, func(c *conn) error {
-		return c.one(`SELECT `+sessionColumns+` FROM sessions s WHERE s.id = $1`, in{string(id)}, scanSession(&s))
+	err := db.read(ctx, func(q querier) error {
+		return q.one(`SELECT `+sessionColumns+` FROM sessions s WHERE s.id = $1`, in{string(id)}, scanSession(&s))
 	})
 	if err != nil {
 		return auth.Session{}, wrap(notFound(err, "There is no such session"), "read a session")
@@ -108,8 +108,8 @@ func (db *DB) Sessions(ctx context.Context, account auth.AccountID, liveOnly boo
 		query, args = live, append(args, db.Now().UnixMilli())
 	}
 	var found []auth.Session
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(query, args, func(scan func(...any) error) error {
+	err := db.read(ctx, func(q querier) error {
+		return q.all(query, args, func(scan func(...any) error) error {
 			var s auth.Session
 			err := scan(scanSession(&s)...)
 			found = append(found, s)

@@ -49,7 +49,7 @@ func TestOpen(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if err := db.read(ctx, func(c *conn) error {
+	if err := db.read(ctx, func(c querier) error {
 		_, err := c.exec(`DELETE FROM meta`)
 		return err
 	}); err == nil {
@@ -155,7 +155,7 @@ func TestMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	var a int
-	if err := old.read(ctx, func(c *conn) error { return c.one(`SELECT a FROM t`, nil, out{&a}) }); err != nil || a != 7 {
+	if err := old.read(ctx, func(c querier) error { return c.one(`SELECT a FROM t`, nil, out{&a}) }); err != nil || a != 7 {
 		t.Errorf("in the copy: got %d and %v, want 7", a, err)
 	}
 	old.Close()
@@ -177,7 +177,7 @@ func TestBackups(t *testing.T) {
 	var made []string
 	for i := range 5 {
 		now = now.Add(time.Minute)
-		path, err := db.backUp(t.Context(), int64(10-i)) // by time, not by version
+		path, err := sqliteOf(db).backUp(t.Context(), int64(10-i)) // by time, not by version
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +189,7 @@ func TestBackups(t *testing.T) {
 			t.Errorf("copy %d of 5: kept %v", i+1, kept)
 		}
 	}
-	if err := db.CopyTo(t.Context(), made[4]); !errors.Is(err, fs.ErrExist) {
+	if err := sqliteOf(db).copyTo(t.Context(), made[4]); !errors.Is(err, fs.ErrExist) {
 		t.Errorf("a copy over one that is there: got %v", err)
 	}
 	if _, err := os.Stat(made[4]); err != nil {
@@ -305,7 +305,7 @@ func TestReadersWait(t *testing.T) {
 	db := newDB(t, "")
 	var taken []*conn
 	for range readers {
-		taken = append(taken, <-db.readers)
+		taken = append(taken, <-sqliteOf(db).readers)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -313,7 +313,7 @@ func TestReadersWait(t *testing.T) {
 		t.Errorf("got %v, want 503", err)
 	}
 	for _, c := range taken {
-		db.readers <- c
+		sqliteOf(db).readers <- c
 	}
 	if _, err := db.Holder(t.Context(), auth.Login, "x"); !errors.Is(err, auth.ErrNotFound) {
 		t.Errorf("got %v, want that there is none", err)
@@ -322,7 +322,7 @@ func TestReadersWait(t *testing.T) {
 	for range 2 * readers {
 		func() {
 			defer func() { recover() }()
-			db.snapshot(t.Context(), func(*conn) error { panic("oh") })
+			db.snapshot(t.Context(), func(querier) error { panic("oh") })
 		}()
 	}
 	if _, err := db.Accounts(t.Context()); err != nil {

@@ -39,8 +39,8 @@ func (db *DB) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.
 // Usage returns what an account's credentials did in the hours that began at since or later, by hour.
 func (db *DB) Usage(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.UsageRow, error) {
 	var rows []auth.UsageRow
-	err := db.read(ctx, func(c *conn) error {
-		return c.all(`SELECT hour, credential, what, count FROM usage WHERE account = $1 AND hour >= $2 ORDER BY hour, credential, what`,
+	err := db.read(ctx, func(q querier) error {
+		return q.all(`SELECT hour, credential, what, count FROM usage WHERE account = $1 AND hour >= $2 ORDER BY hour, credential, what`,
 			in{int64(account), since.UnixMilli()}, func(scan func(...any) error) error {
 				r := auth.UsageRow{Account: account}
 				err := scan((*stamp)(&r.Hour), (*string)(&r.Credential), &r.What, &r.Count)

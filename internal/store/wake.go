@@ -1,12 +1,6 @@
 package store
 
-import (
-	"sync"
-	"time"
-)
-
-// wakeEvery is how often the database is asked whether somebody else wrote to it.
-const wakeEvery = 200 * time.Millisecond
+import "sync"
 
 // A wake tells whoever follows the change log that there is more.
 type wake struct {
@@ -33,40 +27,10 @@ func (w *wake) wait() {
 func (db *DB) Wakes() <-chan struct{} {
 	db.wake.start.Do(func() {
 		db.wake.running.Add(1)
-		go db.watch()
+		go func() {
+			defer db.wake.running.Done()
+			db.engine.watch(db.wake.kick)
+		}()
 	})
 	return db.wake.c
-}
-
-// watch asks on one kept connection for data_version, which costs a look at shared memory and changes when any other
-// connection has committed. Then, because most commits are logins, it looks whether the log has grown.
-func (db *DB) watch() {
-	defer db.wake.running.Done()
-	tick := time.NewTicker(wakeEvery)
-	defer tick.Stop()
-	c, err := newConn(db.from)
-	if err == nil {
-		defer c.close()
-	}
-	var version, head int64
-	for {
-		select {
-		case <-db.closing:
-			return
-		case <-tick.C:
-		}
-		if err != nil { // no connection: the follower has to look for itself
-			db.wake.kick()
-			continue
-		}
-		var v, h int64
-		if err := c.one("PRAGMA data_version", nil, out{&v}); err == nil && v == version {
-			continue
-		}
-		// The first time there is nothing to compare with, and the follower may have looked before.
-		if err := c.one("SELECT head FROM log_head", nil, out{&h}); err != nil || version == 0 || h != head {
-			db.wake.kick()
-		}
-		version, head = v, h
-	}
 }
