@@ -14,9 +14,9 @@ const pauseUseless = time.Minute
 // Authorization already, and as it is otherwise.
 //
 // A 401 about the token is answered with a new one and the same call once more. After 429 and 503 it waits as Retry-After
-// says, or a little, and sends the call again. After 502, 504 and a connection that broke it does so only with what can be
-// done twice: GET, HEAD, OPTIONS, PUT, DELETE, and any method with an Idempotency-Key. It never does so with a body that
-// cannot be read again (see http.Request.GetBody). What comes in the end is the API's answer, whatever it says; [Check]
+// says, and sends the call again. After those without a Retry-After, after 502, 504 and a connection that broke it waits a little, and
+// does so only with what can be done twice: GET, HEAD, OPTIONS, PUT, DELETE, and any method with an Idempotency-Key. It never
+// does so with a body that cannot be read again (see http.Request.GetBody). What comes in the end is the API's answer, whatever it says; [Check]
 // makes an error of it. An error is for calls that have no answer, or no token.
 func (c *Client) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.URL == nil || req.Header == nil || !c.origins[origin(req.URL)] || len(req.Header["Authorization"]) > 0 {
@@ -77,7 +77,7 @@ func (c *Client) call(req *http.Request) (*http.Response, error) {
 				attempt--
 			}
 		} else {
-			wait, again = c.pause(attempt, status, after, idempotent(req))
+			wait, again = c.pause(attempt, status, after, idempotent(req) || undone(res))
 		}
 		if !again || !repeatable || req.Context().Err() != nil {
 			return res, err
@@ -110,6 +110,13 @@ func (c *Client) refuse(token string) {
 	if c.current != nil && c.current.value == token {
 		c.dead = token
 	}
+}
+
+// undone says whether an answer means that the call was not done: whoever names a time at which to come again has not done it.
+// A 503 alone may be of something behind that has begun.
+func undone(res *http.Response) bool {
+	return res != nil && (res.StatusCode == http.StatusTooManyRequests || res.StatusCode == http.StatusServiceUnavailable) &&
+		res.Header.Get("Retry-After") != ""
 }
 
 // idempotent says whether a call may be done twice (RFC 9110, section 9.2.2).

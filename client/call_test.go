@@ -142,6 +142,7 @@ func TestACallWithADeadToken(t *testing.T) {
 	if err := c.Logout(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	c, other = h.client(who), h.client(who)
 	token(t, c)
 	token(t, other)
 	if err := other.Logout(t.Context()); err != nil {
@@ -303,6 +304,11 @@ func TestWhichCallsAreRepeated(t *testing.T) {
 	}{
 		{"429", "POST", "x", "", always(429, "", "Retry-After", "3"), twice},
 		{"503", "POST", "x", "", always(503, "", "Retry-After", "3"), twice},
+		{"503 that names no time", "GET", "", "", always(503, ""), twice},
+		{"503 that names no time", "POST", "x", "", always(503, ""), once},
+		{"503 that names no time, with a key", "POST", "x", "0123456789abcdef", always(503, ""), twice},
+		{"429 that names no time", "POST", "x", "", always(429, ""), once},
+		{"502 that names a time", "POST", "x", "", always(502, "", "Retry-After", "3"), once},
 		{"503, a stream", "POST", "stream", "", always(503, "", "Retry-After", "3"), once},
 		{"503, an hour", "GET", "", "", always(503, "", "Retry-After", "3600"), once},
 		{"502", "GET", "", "", always(502, ""), twice},

@@ -95,6 +95,7 @@ type Client struct {
 	failed    error     // and this is why, if there is no token to go on with
 	dead      string    // the token that a call was refused with last
 	asking    *held     // for which a call asks in band
+	ended     bool      // by a logout: nothing begins any more
 }
 
 // New returns a Client. It asks for nothing yet: the first call or [Client.Token] does.

@@ -49,6 +49,8 @@ var (
 	// ErrUnavailable: a check could not be made; wait for RetryAfter.
 	ErrUnavailable    = errors.New("service unavailable")
 	ErrGatewayTimeout = errors.New("gateway timeout")
+	// ErrLoggedOut: this [Client] was logged out, and gets no more tokens.
+	ErrLoggedOut = errors.New("logged out")
 	// ErrBadAnswer: what answered does not speak the contract. Is BaseURL right?
 	ErrBadAnswer = errors.New("the answer is not as the contract has it")
 )

@@ -90,7 +90,11 @@ func (c *Client) leave(ctx context.Context, s *state, unknown bool, err error) e
 
 // Logout ends all sessions of a [Login], on every machine: all tokens of its account that a username and password were
 // presented for. It does nothing if no session is known here, or if it is known that the one there was is over. Where nobody
-// can know, it logs in to log out. [Client.Token] and calls log in again.
+// can know, it logs in to log out.
+//
+// From then on [Client.Token] and calls are [ErrLoggedOut]: whoever goes on makes a new Client. Other processes that share its
+// [Store] log in again when they next need a token. After an error nothing has changed, unless it says so, and Logout can be
+// called again.
 //
 // Of other credentials the error is [errors.ErrUnsupported]: their contracts have no logout.
 func (c *Client) Logout(ctx context.Context) error {
@@ -113,7 +117,7 @@ func (c *Client) Logout(ctx context.Context) error {
 		return fmt.Errorf("client: log out: %w", err)
 	}
 	c.mu.Lock()
-	c.current, c.notBefore, c.failed = nil, time.Time{}, nil
+	c.current, c.ended = nil, true
 	c.mu.Unlock()
 	if err := c.save(ctx, state{Gatehouse: stateVersion, Of: c.owner}); err != nil {
 		return fmt.Errorf("client: log out: it is done, but here it is not known: %w", err)

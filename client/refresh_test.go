@@ -267,11 +267,13 @@ func TestAnswersCutAnywhere(t *testing.T) {
 func TestLogout(t *testing.T) {
 	h := openHouse(t, "")
 	who, store := h.login(), new(client.MemoryStore)
-	c, other := h.client(who, func(c *client.Config) { c.Store = store }), h.client(who)
+	start := func() *client.Client { return h.client(who, func(c *client.Config) { c.Store = store }) }
+	c, other := start(), h.client(who)
 	if err := c.Logout(t.Context()); err != nil {
 		t.Error(err)
 	}
 	h.wire.wants("nobody is logged in")
+	c = start()
 	first, second := token(t, c), token(t, other)
 	h.wire.wants("logins", login, login)
 	if err := c.Logout(t.Context()); err != nil {
@@ -286,6 +288,19 @@ func TestLogout(t *testing.T) {
 	if saved, _ := store.Load(t.Context()); strings.Contains(string(saved), "token") {
 		t.Errorf("stored is %s", saved)
 	}
+	for range 2 {
+		if _, err := c.Token(t.Context()); !errors.Is(err, client.ErrLoggedOut) {
+			t.Errorf("a client that was logged out has for a token: %v", err)
+		}
+		if _, err := c.HTTPClient().Get(h.URL + "/api/x"); !errors.Is(err, client.ErrLoggedOut) { //nolint:bodyclose // there is none
+			t.Errorf("a client that was logged out has for a call: %v", err)
+		}
+		if err := c.Logout(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	h.wire.wants("a client that was logged out")
+	c = start()
 	h.alive(token(t, c))
 	h.wire.wants("logged in again", login)
 
@@ -301,6 +316,7 @@ func TestLogout(t *testing.T) {
 		t.Error(err)
 	}
 	h.wire.wants("a session that is over", refresh, login, logout)
+	c, other = start(), h.client(who)
 	token(t, c)
 	token(t, other)
 	if err := other.Logout(t.Context()); err != nil {
@@ -313,6 +329,7 @@ func TestLogout(t *testing.T) {
 	h.wire.wants("a token that is dead", logout)
 
 	// Lost answers, and the second try.
+	c = start()
 	token(t, c)
 	h.wire.passed()
 	h.wire.on(once("/auth/logout", h.wire.lost))
@@ -322,6 +339,7 @@ func TestLogout(t *testing.T) {
 	h.wire.wants("a lost answer", logout, "sleep 0s", logout)
 
 	// A refresh was spent, and nobody has what it gave: its session must end all the same.
+	c = start()
 	token(t, c)
 	var lost string
 	h.Clock.Advance(2 * time.Hour)
@@ -353,6 +371,7 @@ func TestLogout(t *testing.T) {
 	}
 
 	// The refresh token has expired.
+	c = start()
 	token(t, c)
 	h.Clock.Advance(8 * 24 * time.Hour)
 	h.wire.passed()
@@ -360,6 +379,9 @@ func TestLogout(t *testing.T) {
 		t.Error(err)
 	}
 	h.wire.wants("a session that expired")
+
+	// A logout that fails changes nothing.
+	c = start()
 	token(t, c)
 	h.wire.on(once("/auth/logout", always(403, `{"error":{"name":"ForbiddenError","code":"FORBIDDEN","message":"IP address not authorized"}}`)))
 	if err := c.Logout(t.Context()); !errors.Is(err, client.ErrAddressNotAllowed) {
@@ -372,6 +394,45 @@ func TestLogout(t *testing.T) {
 	if err := h.client(h.key()).Logout(t.Context()); !errors.Is(err, errors.ErrUnsupported) {
 		t.Errorf("of an API key: %v", err)
 	}
+}
+
+// A renewal that waits while its client is logged out does not log it in again.
+func TestALogoutBeforeARenewal(t *testing.T) {
+	h := openHouse(t, "")
+	store := &watchedStore{locking: make(chan struct{}, 1)}
+	c := h.client(h.login(), func(c *client.Config) { c.Store = store })
+	token(t, c)
+	h.Clock.Advance(57 * time.Minute) // due, and good for a while
+	h.wire.passed()
+	<-store.locking
+	got := make(chan error, 1)
+	h.wire.on(once("/auth/logout", func(req *http.Request) (*http.Response, error) {
+		go func() {
+			_, err := c.Token(context.Background())
+			got <- err
+		}()
+		<-store.locking // Logout's
+		<-store.locking // and the renewal waits behind it
+		return h.wire.next.RoundTrip(req)
+	}))
+	if err := c.Logout(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-got; !errors.Is(err, client.ErrLoggedOut) {
+		t.Errorf("the renewal has %v", err)
+	}
+	h.wire.wants("a logout, and nothing after it", logout)
+}
+
+// A watchedStore tells of each call that wants its lock.
+type watchedStore struct {
+	client.MemoryStore
+	locking chan struct{}
+}
+
+func (s *watchedStore) Lock(ctx context.Context) (func(), error) {
+	s.locking <- struct{}{}
+	return s.MemoryStore.Lock(ctx)
 }
 
 // The rest is about processes.

@@ -101,6 +101,8 @@ func (c *Client) atHand() (*held, error) {
 	good := t != nil && t.value != c.dead && now.Before(t.expires)
 	still := c.now().Before(c.notBefore)
 	switch {
+	case c.ended:
+		return nil, fmt.Errorf("client: %w", ErrLoggedOut)
 	case good && (still || now.Before(t.due)):
 		return t, nil
 	case !good && still && c.failed != nil:
@@ -158,7 +160,7 @@ func (c *Client) land(f *flight) {
 		}
 		return
 	}
-	if errors.Is(f.err, errAbandoned) {
+	if errors.Is(f.err, errAbandoned) || c.ended {
 		return
 	}
 	now := c.now()
@@ -192,12 +194,18 @@ func (c *Client) lock(f *flight) (unlock func(), err error) {
 	defer cancel()
 	unlock, err = c.store.Lock(ctx)
 	switch {
-	case err == nil:
-		return unlock, nil
-	case f.stay.Err() != nil:
+	case err != nil && f.stay.Err() != nil:
 		return nil, errAbandoned
+	case err != nil:
+		return nil, fmt.Errorf("lock the tokens: %w", err)
 	}
-	return nil, fmt.Errorf("lock the tokens: %w", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended { // while we waited
+		unlock()
+		return nil, ErrLoggedOut
+	}
+	return unlock, nil
 }
 
 func (c *Client) renew(f *flight) (*held, error) {

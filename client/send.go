@@ -78,13 +78,13 @@ func unsent(err error) bool {
 }
 
 // pause says whether a request that was answered with this status (0: not at all) is sent once more, and after how long. It
-// was sent so often, and whether it may be done twice is for the caller to know.
-func (c *Client) pause(attempt, status int, after time.Duration, idempotent bool) (time.Duration, bool) {
-	if attempt >= c.attempts {
+// was sent so often, and whether it may be sent again is for the caller to know.
+func (c *Client) pause(attempt, status int, after time.Duration, repeatable bool) (time.Duration, bool) {
+	if attempt >= c.attempts || !repeatable {
 		return 0, false
 	}
 	switch status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable: // it was not done
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		if after > c.maxWait {
 			return 0, false
 		}
@@ -92,8 +92,8 @@ func (c *Client) pause(attempt, status int, after time.Duration, idempotent bool
 			return after + rand.N(max(after/5, 250*time.Millisecond)), true
 		}
 		return backOff(attempt), true
-	case 0, http.StatusBadGateway, http.StatusGatewayTimeout: // who knows
-		return backOff(attempt), idempotent
+	case 0, http.StatusBadGateway, http.StatusGatewayTimeout:
+		return backOff(attempt), true
 	}
 	return 0, false
 }

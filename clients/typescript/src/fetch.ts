@@ -22,9 +22,9 @@ export interface FetchOptions extends Patience {
  * have an Authorization of their own, pass untouched. An answer is an answer, whatever its status: see
  * {@link GatehouseError.from}. If there is no token to be had, a {@link GatehouseError} is thrown.
  *
- * It tries again, a few times: after 429 and 503, as Retry-After says; after 502, 504 or no answer, what may be done twice
- * (GET, HEAD, OPTIONS, PUT, DELETE, and whatever has an Idempotency-Key); once after 401, with a new token. It never does after any other
- * answer, nor with a body that is a stream.
+ * It tries again, a few times: after 429 and 503, as Retry-After says; after those without it, after 502, 504 or no answer,
+ * what may be done twice (GET, HEAD, OPTIONS, PUT, DELETE, and whatever has an Idempotency-Key); once after a 401 about the token,
+ * with a new one. It never does after any other answer, nor with a body that is a stream.
  */
 export function createFetch(source: TokenSource, options: FetchOptions = {}): typeof fetch {
   const pace = new Pace(options);
@@ -77,7 +77,8 @@ async function call(source: TokenSource, pace: Pace, request: Request, once: boo
       } catch (e) {
         failed = e;
       }
-      if (response?.status === 401 && !renewed && source.refused && tokenReason(response.headers) !== 'token_wrong_type') {
+      if (response?.status === 401 && !renewed && source.refused && !/_(missing|wrong_type)$/.test(tokenReason(response.headers))) {
+        // Not where the token is of the wrong type, nor after an API's own 401, which says nothing of a token.
         source.refused(token);
         const other = once ? token : await next();
         if (other === token) {

@@ -213,6 +213,17 @@ test('logout ends it', async () => {
   assert.deepEqual(paths(), ['/auth/login', '/auth/logout'], 'there was nothing to end');
 });
 
+test('a renewal that waits while there is a logout does not log in again', async () => {
+  const { server, source, paths } = start();
+  server.answers(server.pair);
+  source.refused(await source.token());
+  server.answers(loggedOut, server.pair);
+  const ended = source.logout();
+  await assert.rejects(source.token(), { reason: 'logged_out' });
+  await ended;
+  assert.deepEqual(paths(), ['/auth/login', '/auth/logout']);
+});
+
 test('a logout whose answer was lost is repeated, and then finds nothing to end', async () => {
   const { server, source, paths } = start();
   server.answers(server.pair);

@@ -81,6 +81,8 @@ for (const [method, answer, sent, waits] of [
   ['POST', limited, 4, [2000, 2000, 2000]],
   ['POST', unavailable, 4, [2000, 2000, 2000]],
   ['POST', { status: 503 }, 1, []],
+  ['POST', { status: 429 }, 1, []],
+  ['POST', { status: 502, headers: { 'Retry-After': '2' } }, 1, []],
   ['GET', { status: 503 }, 4, [100, 200, 400]],
   ['PUT', proxy502, 4, [100, 200, 400]],
   ['DELETE', proxy504, 4, [100, 200, 400]],
@@ -142,9 +144,11 @@ test('a 401 costs one new token and one repetition', async () => {
   assert.equal((await broken.call()).status, 401);
   assert.deepEqual(broken.tokens().length, 3, 'new tokens do not help there, so none is bought');
 
-  const other = calling([wrongType]);
-  assert.equal((await other.call()).status, 401);
-  assert.deepEqual(other.tokens(), ['Bearer t.t.1']);
+  for (const answer of [wrongType, { status: 401, headers: { 'WWW-Authenticate': 'Basic realm="the API\'s own"' } }]) {
+    const other = calling([answer]);
+    assert.equal((await other.call()).status, 401);
+    assert.deepEqual(other.tokens(), ['Bearer t.t.1']);
+  }
 });
 
 test('an abort ends a call, and the breaks between', async () => {
