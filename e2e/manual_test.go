@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -53,7 +54,7 @@ type customer struct {
 
 // asked is a request that the customer sent.
 type asked struct {
-	What, Key string // method and path; Idempotency-Key
+	What, Key, Token string // method and path; Idempotency-Key; what stands behind Bearer
 }
 
 var fenced = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```\n")
@@ -86,8 +87,10 @@ func TestSnippets(t *testing.T) {
 	for language := range c.pages["refresh"][0] {
 		t.Run("refresh/"+language, func(t *testing.T) { c.in(t).refresh(language) })
 	}
-	for language := range c.pages["refresh"][1] {
-		t.Run("refresh/within a call/"+language, func(t *testing.T) { c.in(t).refreshWithinCall(language) })
+	t.Run("refresh/within a call/curl", func(t *testing.T) { c.in(t).refreshWithinCall() })
+	// Each asks when its token has so long to live, and makes an exchange soon after that.
+	for language, left := range map[string]time.Duration{"go": 8 * time.Minute, "ts": 4 * time.Minute} {
+		t.Run("refresh/within a call/"+language, func(t *testing.T) { c.in(t).refreshNearTheEnd(language, left) })
 	}
 	for language := range c.pages["revoke"][0] {
 		t.Run("revoke/"+language, func(t *testing.T) { c.in(t).logout(language) })
@@ -136,7 +139,7 @@ func (c *customer) in(t *testing.T) *customer {
 // pass hands a request to the server, and its answer back.
 func (c *customer) pass(w http.ResponseWriter, r *http.Request) {
 	c.mu.Lock()
-	c.asked = append(c.asked, asked{r.Method + " " + r.URL.Path, r.Header.Get("Idempotency-Key")})
+	c.asked = append(c.asked, asked{r.Method + " " + r.URL.Path, r.Header.Get("Idempotency-Key"), strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")})
 	lose := c.before != nil && c.before(r)
 	c.mu.Unlock()
 	to, err := url.Parse(c.URL)
@@ -244,6 +247,8 @@ func (c *customer) build() {
 	c.write("go.mod", required+"\nrequire github.com/gatehouse/gatehouse v0.0.0\n\nreplace github.com/gatehouse/gatehouse => "+repository+"\n")
 	c.write("go.sum", string(sum))
 	c.run(nil, "go", "build", "-mod=mod", "-o", "bin/", "./...")
+	c.run(nil, "go", "build", "-mod=mod", "-overlay", c.lateGo(repository), "-o", "late/", "./...")
+	c.write("late.mjs", lateNode)
 
 	modules := filepath.Join(c.dir, "node_modules", "@gatehouse")
 	if err := os.MkdirAll(modules, 0o700); err != nil {
@@ -525,22 +530,122 @@ func (c *customer) refresh(language string) {
 	whole(login, refresh, login, things)
 }
 
-// refreshWithinCall runs the snippet whose call asks for the next token. The clients do so near a token's end, and so not here.
-func (c *customer) refreshWithinCall(language string) {
-	var token string
-	if language == "curl" {
-		token = someToken.FindString(c.goes("access-token", 0, "curl"))
-	}
-	out := c.goes("refresh", 1, language, "TOKEN", token)
+// refreshWithinCall runs the snippet whose call asks for the next token.
+func (c *customer) refreshWithinCall() {
+	token := someToken.FindString(c.goes("access-token", 0, "curl"))
+	c.api.take()
+	out := c.goes("refresh", 1, "curl", "TOKEN", token)
 	if !strings.Contains(out, `"things":["a thing"]`) {
 		c.t.Errorf("it did not print the API's answer: %s", out)
 	}
 	c.called("ACCESS_TOKEN", http.MethodPost)
-	if language == "curl" {
-		if next := someToken.FindString(out); next == token || !c.opens(next) {
-			c.t.Errorf("it got no other token: %s", out)
-		}
+	if next := someToken.FindString(out); next == token || !c.opens(next) {
+		c.t.Errorf("it got no other token: %s", out)
 	}
+}
+
+// refreshNearTheEnd runs the snippet whose client asks by itself. While its first call is under way, time goes on to the last
+// minutes of its token: the second call asks, and the third has the token that came with the answer.
+func (c *customer) refreshNearTheEnd(language string, left time.Duration) {
+	clock := filepath.Join(c.t.TempDir(), "ahead")
+	calls := 0
+	c.meanwhile(func(r *http.Request) bool {
+		if r.URL.Path != "/api/v1/things" {
+			return false
+		}
+		if calls++; calls == 1 {
+			ahead := 24*time.Hour - left
+			if err := os.WriteFile(clock, fmt.Append(nil, ahead.Milliseconds()), 0o600); err != nil {
+				c.t.Error(err)
+			}
+			for now := time.Now().Unix(); time.Now().Unix() == now; { // tokens end at whole seconds: the next one is to end later
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+		return false
+	})
+	env := given(c.env, "refresh")
+	env["CLOCK_AHEAD"] = clock
+	name, args := filepath.Join(c.dir, "late", "refresh1"), []string(nil)
+	if language == "ts" {
+		name, args = "node", []string{"--import", "./late.mjs", "refresh1.mjs"}
+	}
+	out := c.run(env, name, args...)
+	if strings.Count(out, `200 {"things":["a thing"]`) != 3 {
+		c.t.Errorf("it did not print three answers of the API: %s", out)
+	}
+	var got, tokens, bodies []string
+	for _, call := range c.api.take() {
+		var order map[string]any
+		if err := json.Unmarshal([]byte(call.Body), &order); err != nil {
+			c.t.Error(err)
+		}
+		bodies = append(bodies, fmt.Sprint(order["product"], order["refresh"]))
+	}
+	if diff := cmp.Diff([]string{"2 <nil>", "5 true", "7 <nil>"}, bodies); diff != "" {
+		c.t.Errorf("what the API was sent (-want +got):\n%s", diff)
+	}
+	for _, a := range c.requests() {
+		got, tokens = append(got, a.What), append(tokens, a.Token)
+	}
+	if diff := cmp.Diff([]string{"GET /authentication", "POST /api/v1/things", "POST /api/v1/things", "POST /api/v1/things"}, got); diff != "" {
+		c.t.Fatalf("what it sent (-want +got):\n%s", diff)
+	}
+	next := someToken.FindString(out)
+	if tokens[1] != tokens[2] || tokens[3] == tokens[2] || tokens[3] != next || !c.opens(next) {
+		c.t.Error("the third call has not the token that the second one brought")
+	}
+}
+
+// lateNode, imported first, has a program live later than it is, by as many milliseconds as a file says.
+const lateNode = `import { readFileSync } from 'node:fs';
+const now = Date.now;
+Date.now = () => {
+  try {
+    return now() + Number(readFileSync(process.env.CLOCK_AHEAD, 'utf8'));
+  } catch {
+    return now();
+  }
+};
+`
+
+// lateGo writes what has programs with our client live so: an overlay for the compiler, in which the client's time is another
+// one. The programs are as they stand on the page.
+func (c *customer) lateGo(repository string) (overlay string) {
+	c.t.Helper()
+	at := filepath.Join(repository, "client", "client.go")
+	source, err := os.ReadFile(at)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	const theirs = "cl.now = time.Now\n"
+	if strings.Count(string(source), theirs) != 1 {
+		c.t.Fatal("the client takes its time from elsewhere")
+	}
+	c.write("late/client.go.txt", strings.Replace(string(source), theirs, "cl.now = late\n", 1))
+	c.write("late/late.go.txt", `package client
+
+import (
+	"os"
+	"strconv"
+	"time"
+)
+
+func late() time.Time {
+	said, _ := os.ReadFile(os.Getenv("CLOCK_AHEAD"))
+	ahead, _ := strconv.Atoi(string(said))
+	return time.Now().Add(time.Duration(ahead) * time.Millisecond)
+}
+`)
+	replaced, err := json.Marshal(map[string]any{"Replace": map[string]string{
+		at: filepath.Join(c.dir, "late", "client.go.txt"),
+		filepath.Join(repository, "client", "late.go"): filepath.Join(c.dir, "late", "late.go.txt"),
+	}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	c.write("late/overlay.json", string(replaced))
+	return filepath.Join(c.dir, "late", "overlay.json")
 }
 
 // logout runs the snippet that ends all sessions: another one is among them.
