@@ -34,11 +34,15 @@ type engine interface {
 	read(ctx context.Context, fn func(querier) error) error
 	// snapshot is read, but all statements see the same moment.
 	snapshot(ctx context.Context, fn func(querier) error) error
+	// export is snapshot on a connection of its own, for reading that may take long.
+	export(fn func(querier) error) error
 	// watch calls kick when somebody else may have appended to the change log, until the database closes.
 	watch(kick func())
 
 	// name says which database this is, without any secret.
 	name() string
+	// product is what sort of database it is, for people.
+	product() string
 	// version is that of the schema, 0 for an empty database.
 	version(ctx context.Context) (int64, error)
 	// migrate brings the schema, whose version is from, to the one wanted.

@@ -69,11 +69,19 @@ func (db *DB) Migrate(ctx context.Context) (from, to int64, err error) {
 }
 
 func migrate(ctx context.Context, dialect goose.Dialect, pool *sql.DB, files fs.FS) error {
+	wanted, err := wantedVersion(files)
+	if err != nil {
+		return err
+	}
+	return migrateTo(ctx, dialect, pool, files, wanted)
+}
+
+func migrateTo(ctx context.Context, dialect goose.Dialect, pool *sql.DB, files fs.FS, version int64) error {
 	p, err := goose.NewProvider(dialect, pool, files, goose.WithTableName(versionTable),
 		goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return err
 	}
-	_, err = p.Up(ctx)
+	_, err = p.UpTo(ctx, version)
 	return err
 }

@@ -47,6 +47,9 @@ type lite struct {
 // openLite opens the file of c, for which it looks before anything is made. kick is called after a commit that appended to the
 // change log.
 func openLite(c Config, migrations fs.FS, now func() time.Time, kick func(), closing <-chan struct{}) (*lite, error) {
+	if err := checkInterrupted(c.Path); err != nil {
+		return nil, err
+	}
 	if c.Create {
 		if err := create(c.Path); err != nil {
 			return nil, err
@@ -170,6 +173,22 @@ func (l *lite) reader(ctx context.Context, fn func(*conn) error) error {
 	return unavailable(fn(c))
 }
 
+func (l *lite) export(fn func(querier) error) error {
+	from, err := connector(l.path, "_pragma=query_only(1)")
+	if err != nil {
+		return err
+	}
+	c, err := newConn(from)
+	if err != nil {
+		return unavailable(err)
+	}
+	if _, err = c.exec("BEGIN"); err == nil {
+		err = fn(c)
+		c.exec("ROLLBACK") // there is nothing to commit
+	}
+	return unavailable(errors.Join(err, c.close()))
+}
+
 func (l *lite) snapshot(ctx context.Context, fn func(querier) error) error {
 	return l.reader(ctx, func(c *conn) error {
 		_, err := c.exec("BEGIN")
@@ -185,8 +204,9 @@ func (l *lite) snapshot(ctx context.Context, fn func(querier) error) error {
 	})
 }
 
-func (l *lite) name() string   { return l.path }
-func (l *lite) waiting() int64 { return int64(len(l.writer.queue)) }
+func (l *lite) name() string    { return l.path }
+func (l *lite) product() string { return "SQLite" }
+func (l *lite) waiting() int64  { return int64(len(l.writer.queue)) }
 
 func (l *lite) broken() error {
 	if err := l.writer.broken.Load(); err != nil {
