@@ -22,6 +22,8 @@ type commands struct {
 	Conform conformC `cmd:"" name:"conform" group:"why" help:"Judge whether a server speaks the contracts."`
 
 	Config     configs    `cmd:"" group:"house" help:"The configuration."`
+	Backup     backupC    `cmd:"" name:"backup" group:"house" help:"Write a backup of the database, while servers run or not."`
+	Restore    restoreC   `cmd:"" name:"restore" group:"house" help:"Make the database out of a backup."`
 	Migrate    migrations `cmd:"" group:"house" help:"The database's schema."`
 	Completion completion `cmd:"" group:"house" help:"Print what makes a shell complete these commands."`
 	Version    version    `cmd:"" group:"house" help:"Print which version this is."`

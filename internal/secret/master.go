@@ -85,12 +85,20 @@ type Masters struct {
 	Previous *MasterKey // nil: none
 }
 
-// Open opens what the key called id sealed.
-func (m Masters) Open(id string, label Label, sealed []byte) ([]byte, error) {
+// Named is the key called id, nil if it is not at hand.
+func (m Masters) Named(id string) *MasterKey {
 	for _, k := range []*MasterKey{m.Current, m.Previous} {
 		if k != nil && k.ID == id {
-			return k.Open(label, sealed)
+			return k
 		}
+	}
+	return nil
+}
+
+// Open opens what the key called id sealed.
+func (m Masters) Open(id string, label Label, sealed []byte) ([]byte, error) {
+	if k := m.Named(id); k != nil {
+		return k.Open(label, sealed)
 	}
 	return nil, fmt.Errorf("%s %s is sealed under master key %s, which is not at hand", label.Table, label.Row, id)
 }

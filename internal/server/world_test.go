@@ -31,6 +31,7 @@ type world struct {
 	dir     string
 	file    string // the configuration
 	stop    func()
+	moved   func() // called after each start
 	log     *lockedBuffer
 
 	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
@@ -73,7 +74,7 @@ func newWorld(t testing.TB, yaml string) *world {
 // newWorldOf is newWorld with a listener that has its own patience.
 func newWorldOf(t testing.TB, yaml string, headTime, stall time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), headTime: headTime, stall: stall}
+	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), moved: func() {}, headTime: headTime, stall: stall}
 	w.start(yaml)
 	a, err := w.Registry().CreateAccount(t.Context(), operator, "Customer", "")
 	if err != nil {
@@ -120,6 +121,7 @@ func (w *world) start(yaml string) {
 		}
 	}
 	w.t.Cleanup(w.stop)
+	w.moved()
 }
 
 // configure writes the configuration file, which the server notices by itself, or with Reload at once.

@@ -1,0 +1,158 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/server"
+)
+
+type backupC struct {
+	File string `arg:"" name:"file" help:"Where to write it: a file that is not there yet, or - for standard output."`
+	printed
+}
+
+func (backupC) Help() string {
+	return `One file with what is needed to begin anew, as it is at one moment: accounts, credentials (digests of secrets, never secrets), allowlists, the audit trail, usage. It holds no sessions, no signing keys and no refused requests. Servers go on meanwhile.
+
+The master key is not in it, and without it the file is of no use: keep a copy of the key elsewhere. The file is written under another name, read back, and only then called FILE. It fits either kind of database: it is also the way from the embedded one to PostgreSQL.
+
+    gatehouse backup /var/backups/gatehouse/2026-11-22.backup
+    gatehouse backup - | age -r age1… >/mnt/elsewhere/gatehouse.backup.age`
+}
+
+type backupJSON struct {
+	File        string `json:"file"`
+	Bytes       int64  `json:"bytes"`
+	Rows        int64  `json:"rows"`
+	TakenAt     utc    `json:"taken_at"`
+	Engine      string `json:"engine"`
+	Schema      int64  `json:"schema"`
+	Incarnation string `json:"incarnation"`
+	Position    int64  `json:"position"`
+	MasterKey   string `json:"master_key"`
+}
+
+func (c *backupC) Run(sh *shell) error {
+	if c.File == "-" && c.JSON {
+		return usage("with - the backup itself goes to standard output: no room for --json")
+	}
+	if c.File == "-" && terminalOut(sh.out.Writer) {
+		return usage("the backup would go to the terminal: send it into a file or a pipe")
+	}
+	op, err := sh.open()
+	if err != nil {
+		return err
+	}
+	defer op.Close()
+	sh.note("database: %s", op.DB.Path())
+	var b server.BackedUp
+	if c.File == "-" {
+		b, err = op.BackUp(sh.ctx, sh.out, thisVersion().Version, sh.progress())
+	} else {
+		b, err = op.BackUpTo(sh.ctx, c.File, thisVersion().Version, sh.progress())
+	}
+	if err != nil {
+		return err
+	}
+	h := b.Header
+	sh.note("the master key %s is not in the backup: without it the backup cannot be restored, so keep a copy of it elsewhere", h.MasterKey)
+	switch {
+	case c.JSON:
+		return sh.json(backupJSON{c.File, b.Bytes, h.Rows(), utc(h.TakenAt), h.Engine, h.Schema, h.Incarnation, h.Position, h.MasterKey})
+	case c.File == "-":
+		sh.note("written: %d rows, %d bytes, as of %s", h.Rows(), b.Bytes, stamp(h.TakenAt))
+		return nil
+	}
+	return sh.printf("%s: %d rows, %d bytes, as of %s\n", c.File, h.Rows(), b.Bytes, stamp(h.TakenAt))
+}
+
+// terminalOut says whether what is written goes to a terminal.
+func terminalOut(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// toldEvery is how often something long says how far it is.
+const toldEvery = 2 * time.Second
+
+// progress tells how far something long is, to a person.
+func (sh *shell) progress() server.Progress {
+	last := time.Now()
+	return func(doing string, done, of int64) {
+		if now := time.Now(); now.Sub(last) >= toldEvery {
+			last = now
+			sh.note("%s: %d of %d rows", doing, done, of)
+		}
+	}
+}
+
+type restoreC struct {
+	File            string `arg:"" name:"file" help:"The backup, or - for standard input."`
+	ReplaceDatabase bool   `help:"Put it in the place of the database that is there, which is kept aside."`
+	AcceptRevived   bool   `name:"accept-revived-credentials" help:"Accept that what was revoked since the backup was taken is good again."`
+	printed
+}
+
+func (restoreC) Help() string {
+	return `The database is made of the backup, wherever the configuration says, and migrated where the backup is of an older release. The file is examined to its last byte before anything is written, the master key that it was made under must be at hand, and no server may run. Interrupted, a restore leaves what was there.
+
+Every token and every session from before is dead then: signing and refresh keys are drawn anew, and everybody presents his credential again. Credentials are as the backup has them. What was revoked, rotated, narrowed or suspended since the backup was taken would be good again.
+
+    gatehouse restore /var/backups/gatehouse/2026-11-22.backup --accept-revived-credentials
+    age -d -i key.txt /mnt/elsewhere/gatehouse.backup.age | gatehouse restore - --replace-database --accept-revived-credentials`
+}
+
+type restoreJSON struct {
+	Database    string `json:"database"`
+	Replaced    string `json:"replaced,omitempty"`
+	TakenAt     utc    `json:"taken_at"`
+	Rows        int64  `json:"rows"`
+	Schema      int64  `json:"schema"`
+	Incarnation string `json:"incarnation"`
+	Accounts    int64  `json:"live_accounts"`
+	Credentials int64  `json:"live_credentials"`
+}
+
+func (c *restoreC) Run(sh *shell) error {
+	cfg, err := sh.config(nil)
+	if err != nil {
+		return err
+	}
+	from := sh.stdin
+	if c.File != "-" {
+		f, err := os.Open(c.File)
+		if err != nil {
+			return fmt.Errorf("open the backup: %w", err)
+		}
+		defer f.Close()
+		from = f
+	}
+	path := server.DatabasePath(cfg.DataDir)
+	sh.note("database: %s", path)
+	r, err := server.RestoreDatabase(sh.ctx, cfg, server.Restore{
+		From: from, Replace: c.ReplaceDatabase, AcceptRevived: c.AcceptRevived, Actor: actor(), Progress: sh.progress(),
+	})
+	if errors.Is(err, server.ErrInTheWay) || errors.Is(err, server.ErrRevived) {
+		return fmt.Errorf("nothing was changed: %w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if r.Aside != "" {
+		sh.note("the database that was there lies at %s: remove it once it is not needed any more", r.Aside)
+	}
+	h := r.Header
+	if c.JSON {
+		return sh.json(restoreJSON{path, r.Aside, utc(h.TakenAt), h.Rows(), r.Schema, r.Incarnation, r.Census.Accounts, r.Census.Credentials})
+	}
+	return sh.printf("restored as of %s: %d rows, %d live accounts with %d live credentials\nevery token and session from before is dead; everybody presents his credential again\n",
+		stamp(h.TakenAt), h.Rows(), r.Census.Accounts, r.Census.Credentials)
+}

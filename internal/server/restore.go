@@ -1,0 +1,254 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/backup"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/token"
+)
+
+// A Restore says what is put back, and what an operator has seen to.
+type Restore struct {
+	From io.Reader // the backup; a file is read twice, anything else is kept in a file meanwhile
+	// Replace lets the database that is there be replaced.
+	Replace bool
+	// AcceptRevived accepts that what was revoked since the backup lives again.
+	AcceptRevived bool
+	Actor         registry.Actor
+	Progress      Progress
+	Now           func() time.Time // nil means time.Now
+}
+
+// A Restored is what was put back.
+type Restored struct {
+	Header      backup.Header
+	Incarnation string // the new one
+	Census      store.Census
+	Schema      int64  // after it was migrated
+	Aside       string // where the database lies that was replaced; "": there was none
+}
+
+// ErrInTheWay says that there is a database already.
+var ErrInTheWay = errors.New("there is a database already")
+
+// ErrRevived says that nothing tells what was taken away since the backup.
+var ErrRevived = errors.New("what was taken away since this backup would come back")
+
+// RestoreDatabase makes the database that the configuration names out of a backup: in the place of none, or, if that is accepted, of the
+// one that is there. It is all or nothing. Nothing that was signed before is worth anything afterwards: another incarnation,
+// other keys, no session.
+//
+// Before anything is written the file must be whole, its schema known, and the master key at hand.
+func RestoreDatabase(ctx context.Context, c *config.Config, o Restore) (Restored, error) {
+	r := &restoring{Restore: o, config: c}
+	if r.Now == nil {
+		r.Now = time.Now
+	}
+	r.began = r.Now()
+	if !o.Actor.Operator {
+		return Restored{}, &auth.Error{Kind: auth.Forbidden, Msg: "Only an operator may do this"}
+	}
+	err := r.run(ctx)
+	return r.done, errors.Join(err, r.clear())
+}
+
+// A restoring is one restore that is under way.
+type restoring struct {
+	Restore
+	config  *config.Config
+	began   time.Time
+	file    io.ReadSeeker
+	masters secret.Masters
+	staged  *store.Staging
+	done    Restored
+	undo    []func() error
+}
+
+// clear removes what is not needed any more.
+func (r *restoring) clear() error {
+	var errs []error
+	for i := len(r.undo) - 1; i >= 0; i-- {
+		errs = append(errs, r.undo[i]())
+	}
+	return errors.Join(errs...)
+}
+
+func (r *restoring) run(ctx context.Context) error {
+	dir := r.config.DataDir
+	if err := checkOwner(dir); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make the data directory: %w", err)
+	}
+	unlock, err := store.LockDir(dir)
+	if errors.Is(err, store.ErrLocked) {
+		return fmt.Errorf("%w: stop it first, for a restore takes the database away under it", err)
+	}
+	if err != nil {
+		return err
+	}
+	r.undo = append(r.undo, func() error { unlock(); return nil })
+	if err := r.readable(dir); err != nil {
+		return err
+	}
+	if err := r.examine(ctx); err != nil {
+		return err
+	}
+	if err := r.target(ctx); err != nil {
+		return err
+	}
+	if err := r.stage(ctx, dir); err != nil {
+		return err
+	}
+	if err := r.beginAnew(); err != nil {
+		return err
+	}
+	return r.takePlace()
+}
+
+// readable makes a file of what is read, so that it can be read twice.
+func (r *restoring) readable(dir string) error {
+	if f, ok := r.From.(*os.File); ok {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+			r.file = f
+			return nil
+		}
+	}
+	f, err := os.CreateTemp(dir, "restoring-*.backup") // with mode 0600
+	if err != nil {
+		return fmt.Errorf("keep the backup while it is read: %w", err)
+	}
+	r.undo = append(r.undo, func() error { return errors.Join(f.Close(), os.Remove(f.Name())) })
+	if _, err := io.Copy(f, r.From); err != nil {
+		return fmt.Errorf("read the backup: %w", err)
+	}
+	r.file = f
+	return nil
+}
+
+// examine reads the whole file once, before anything is written.
+func (r *restoring) examine(ctx context.Context) error {
+	if _, err := r.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read the backup: %w", err)
+	}
+	first, err := backup.NewReader(r.file)
+	if err != nil {
+		return err
+	}
+	h := first.Header
+	if r.masters, err = masterKeys(r.config, false, h.MasterKey); err != nil {
+		return err
+	}
+	if r.masters.Named(h.MasterKey) == nil {
+		return fmt.Errorf("this backup can be restored with the master key %s alone; the one given is %s: give it that key (GATEHOUSE_MASTER_KEY, GATEHOUSE_MASTER_KEY_FILE or master_key_file), or as GATEHOUSE_MASTER_KEY_PREVIOUS beside the one that shall seal from now on", h.MasterKey, r.masters.Current.ID)
+	}
+	if err := r.masters.Fits(h.MasterKey, h.SealCheck); err != nil {
+		return err
+	}
+	r.done.Header, err = readBackup(ctx, r.file, r.masters, nil, "examined", r.Progress)
+	return err
+}
+
+// target looks what is there.
+func (r *restoring) target(ctx context.Context) error {
+	path := DatabasePath(r.config.DataDir)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the database: %w", err)
+	}
+	what := fmt.Sprintf("%d bytes, last written %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339))
+	db, err := store.Open(ctx, store.Config{Path: path, Pending: true, Now: r.Now})
+	if err == nil {
+		var m store.Meta
+		m, err = db.Meta(ctx)
+		if err = errors.Join(err, db.Close()); err == nil {
+			what += ", made " + m.CreatedAt.UTC().Format(time.RFC3339)
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrInterrupted) {
+		what += "; it cannot be read: " + err.Error()
+	}
+	if !r.Replace && !errors.Is(err, store.ErrInterrupted) {
+		return fmt.Errorf("%w, %s (%s): to keep it aside and put the backup in its place, say --replace-database", ErrInTheWay, path, what)
+	}
+	r.done.Aside = r.aside(path)
+	return nil
+}
+
+// aside is where the database at path is kept once it is replaced.
+func (r *restoring) aside(path string) string {
+	return path + ".replaced-" + r.began.UTC().Format("20060102T150405Z")
+}
+
+// stage loads the backup into a database beside the one that it will replace.
+func (r *restoring) stage(ctx context.Context, dir string) error {
+	var err error
+	if r.staged, err = store.NewStaging(ctx, dir, r.done.Header.Schema, r.Now); err != nil {
+		return err
+	}
+	r.undo = append(r.undo, r.staged.Discard)
+	if _, err := readBackup(ctx, r.file, r.masters, r.staged.Load, "loaded", r.Progress); err != nil {
+		return err
+	}
+	if err := r.staged.Migrate(ctx); err != nil {
+		return err
+	}
+	r.done.Census, err = r.staged.Census()
+	if err != nil || r.AcceptRevived {
+		return err
+	}
+	return r.revived()
+}
+
+// revived tells what nobody knows.
+func (r *restoring) revived() error {
+	h := r.done.Header
+	return fmt.Errorf("%w: it was taken at %s, %v ago, and brings back %d live credentials of %d accounts. Which of them were revoked, rotated, narrowed or suspended since, it cannot tell: if there is nothing that does, say --accept-revived-credentials",
+		ErrRevived, h.TakenAt.Format(time.RFC3339), max(0, r.Now().Sub(h.TakenAt)).Round(time.Second), r.done.Census.Credentials, r.done.Census.Accounts)
+}
+
+// beginAnew makes worthless what was signed before.
+func (r *restoring) beginAnew() error {
+	all, err := token.NewKeys(r.masters, r.config.Tokens.Algorithm, r.Now())
+	if err != nil {
+		return err
+	}
+	var fresh []auth.KeyRow
+	for _, k := range all {
+		if k.Ring != auth.PepperRing || r.done.Header.RowsOf("keys") == 0 { // with the peppers the digests are compared
+			fresh = append(fresh, k)
+		}
+	}
+	h := r.done.Header
+	r.done.Incarnation = secret.Mint(16)
+	return r.staged.BeginAnew(store.Birth{
+		Incarnation: r.done.Incarnation, SealCheck: r.masters.Current.Check(), MasterKey: r.masters.Current.ID, Keys: fresh,
+	}, func(row auth.KeyRow) ([]byte, error) { return token.Reseal(r.masters, row) }, auth.Act{
+		Actor: r.Actor.Name, Action: "database.restore",
+		Detail: fmt.Sprintf("backup of %s, incarnation %s, position %d", h.TakenAt.Format(time.RFC3339), h.Incarnation, h.Position),
+	})
+}
+
+func (r *restoring) takePlace() error {
+	path := DatabasePath(r.config.DataDir)
+	if err := r.staged.TakePlace(path, r.aside(path)); err != nil {
+		return err
+	}
+	r.done.Schema = r.staged.Version()
+	return nil
+}
