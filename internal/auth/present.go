@@ -203,6 +203,9 @@ func ParseClientBasic(env Environment, header string) (Presented, error) {
 	return ParseUser(OAuth, env, id, secret)
 }
 
+// strictBase64 takes one spelling of what it decodes: no spare bits.
+var strictBase64 = base64.StdEncoding.Strict()
+
 func basicPair(header string) (user, password string, err error) {
 	if header == "" {
 		return "", "", ErrBadCredential.Because(ReasonNoCredential)
@@ -211,7 +214,8 @@ func basicPair(header string) (user, password string, err error) {
 	if !ok || !strings.EqualFold(scheme, "Basic") || len(encoded) > 4*MaxPresented {
 		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}
-	decoded, err := base64.StdEncoding.Strict().DecodeString(strings.TrimLeft(encoded, " "))
+	var space [256]byte
+	decoded, err := strictBase64.AppendDecode(space[:0], []byte(strings.TrimLeft(encoded, " ")))
 	if err != nil || strings.ContainsAny(encoded, "\r\n") {
 		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}

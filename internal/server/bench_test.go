@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/verify"
@@ -23,12 +24,17 @@ func (s *sink) Header() http.Header         { return s.h }
 func (s *sink) Write(p []byte) (int, error) { return len(p), nil }
 func (s *sink) WriteHeader(code int)        { s.code = code }
 
-// serve answers r as often as the benchmark wants, without a socket: what is measured is our own work.
-func serve(b *testing.B, w *world, r *http.Request, want int) {
+func (s *sink) SetReadDeadline(time.Time) error { return nil }
+
+// serve answers r, with body, as often as the benchmark wants, without a socket: what is measured is our own work.
+func serve(b *testing.B, w *world, r *http.Request, body string, want int) {
 	s := &sink{h: http.Header{}}
+	reader := strings.NewReader(body)
+	r.Body, r.ContentLength = io.NopCloser(reader), int64(len(body))
 	b.ReportAllocs()
 	for b.Loop() {
 		clear(s.h)
+		reader.Reset(body)
 		w.public.Handler.ServeHTTP(s, r)
 		if s.code != want {
 			b.Fatalf("answered %d, want %d", s.code, want)
@@ -42,7 +48,7 @@ func BenchmarkExchangeOfACachedKey(b *testing.B) {
 	r := httptest.NewRequest("GET", "/authentication", nil)
 	r.Header.Set("X-Liquid-Api-Key", key)
 	w.ask("GET", "/authentication", "", "X-Liquid-Api-Key", key)
-	serve(b, w, r, http.StatusCreated)
+	serve(b, w, r, "", http.StatusCreated)
 }
 
 func BenchmarkLogin(b *testing.B) {
@@ -64,6 +70,20 @@ func BenchmarkLogin(b *testing.B) {
 			}
 		}
 	})
+}
+
+// A token that was seen before, asked about by a client that was, too.
+func BenchmarkIntrospectionOfASeenToken(b *testing.B) {
+	w := newWorld(b, unlimited)
+	_, id, secret := w.issue(auth.OAuth)
+	got, status := w.token(id, secret, "grant_type=client_credentials")
+	if status != http.StatusOK {
+		b.Fatalf("answered %d", status)
+	}
+	r := httptest.NewRequest("POST", "/oauth/introspect", nil)
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.SetBasicAuth(id, secret)
+	serve(b, w, r, "token="+got.AccessToken, http.StatusOK)
 }
 
 // A call's token that was seen before: what a route pays for every call.

@@ -1,10 +1,12 @@
 package web
 
 import (
+	"bytes"
 	"io"
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 )
 
 // MaxBody is the longest body that our own addresses take, in bytes.
@@ -31,7 +33,7 @@ func Decode[T any, P Body[T]](r *Request) (T, error) {
 	if !isMedia(r.Header, "application/json") {
 		return t, &StatusError{Status: http.StatusUnsupportedMediaType}
 	}
-	if !readObject(string(body), P(&t).Member) {
+	if !readObject(body, P(&t).Member) {
 		var none T
 		return none, ErrSyntax
 	}
@@ -44,23 +46,35 @@ func Discard(r *Request) error {
 	return err
 }
 
-func readBody(r *Request) ([]byte, error) {
+// bodies are buffers that a body is gathered in; a longer one than usual gets a buffer that is not kept.
+var bodies = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+const usualBody = 4 << 10
+
+func readBody(r *Request) (string, error) {
 	if r.ContentLength > MaxBody {
-		return nil, &StatusError{Status: http.StatusRequestEntityTooLarge}
+		return "", &StatusError{Status: http.StatusRequestEntityTooLarge}
 	}
 	if r.ContentLength == 0 || r.Body == nil {
-		return nil, nil
+		return "", nil
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, MaxBody+1))
+	buf := bodies.Get().(*bytes.Buffer)
+	defer func() {
+		if clear(buf.Bytes()); buf.Cap() <= usualBody {
+			buf.Reset()
+			bodies.Put(buf)
+		}
+	}()
+	_, err := buf.ReadFrom(io.LimitReader(r.Body, MaxBody+1))
 	if err != nil { // too slow, cut off, or bad chunks: that is framing
-		return nil, &StatusError{Status: http.StatusBadRequest, Err: err}
+		return "", &StatusError{Status: http.StatusBadRequest, Err: err}
 	}
-	if len(body) > MaxBody {
-		return nil, &StatusError{Status: http.StatusRequestEntityTooLarge}
+	if buf.Len() > MaxBody {
+		return "", &StatusError{Status: http.StatusRequestEntityTooLarge}
 	}
 	// It is all here. What comes next may wait for others longer than a body may take.
 	r.awaitBody(0)
-	return body, nil
+	return buf.String(), nil
 }
 
 // isMedia says whether the body is of this media type, as such and in UTF-8.

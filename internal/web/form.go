@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -10,9 +11,25 @@ import (
 // maxParameters is how many parameters a form may have. No grant has a dozen.
 const maxParameters = 100
 
-// A Form is a body of application/x-www-form-urlencoded, by the names of its parameters. One without a value is not in it:
-// it counts as one that was not sent (RFC 6749, section 3.2).
-type Form map[string]string
+// A Form is a body of application/x-www-form-urlencoded.
+type Form struct{ parameters []parameter }
+
+type parameter struct{ name, value string }
+
+// Get returns the value of the parameter of this name. One without a value counts as one that was not sent (RFC 6749,
+// section 3.2): both are "".
+func (f Form) Get(name string) string {
+	for _, p := range f.parameters {
+		if p.name == name {
+			return p.value
+		}
+	}
+	return ""
+}
+
+func (f Form) has(name string) bool {
+	return slices.ContainsFunc(f.parameters, func(p parameter) bool { return p.name == name })
+}
 
 // DecodeForm reads the request's body, and nothing else: what stands behind a question mark is no parameter of ours.
 //
@@ -21,14 +38,14 @@ type Form map[string]string
 func DecodeForm(r *Request) (Form, error) {
 	body, err := readBody(r)
 	if err != nil {
-		return nil, err
+		return Form{}, err
 	}
 	if !isMedia(r.Header, "application/x-www-form-urlencoded") {
-		return nil, &StatusError{Status: http.StatusUnsupportedMediaType}
+		return Form{}, &StatusError{Status: http.StatusUnsupportedMediaType}
 	}
-	form, ok := parseForm(string(body))
+	form, ok := parseForm(body)
 	if !ok {
-		return nil, ErrSyntax
+		return Form{}, ErrSyntax
 	}
 	return form, nil
 }
@@ -36,34 +53,38 @@ func DecodeForm(r *Request) (Form, error) {
 // parseForm takes only what the encoding itself writes, printable ASCII with whole escapes of valid UTF-8 without NUL, and
 // no parameter twice, known or not (RFC 6749, section 3.2): of two readers neither can see another value than the other.
 func parseForm(body string) (Form, bool) {
-	form := Form{}
 	if body == "" {
-		return form, true
+		return Form{}, true
 	}
-	seen := make(map[string]struct{})
-	for parameter := range strings.SplitSeq(body, "&") {
-		escapedName, escapedValue, _ := strings.Cut(parameter, "=")
-		name, ok := formText(escapedName)
-		if !ok || name == "" {
-			return nil, false
+	n := strings.Count(body, "&") + 1
+	if n > maxParameters {
+		return Form{}, false
+	}
+	form := Form{make([]parameter, 0, n)}
+	for one := range strings.SplitSeq(body, "&") {
+		escapedName, escapedValue, _ := strings.Cut(one, "=")
+		name, ok1 := formText(escapedName)
+		value, ok2 := formText(escapedValue)
+		if !ok1 || !ok2 || name == "" || form.has(name) {
+			return Form{}, false
 		}
-		value, ok := formText(escapedValue)
-		if _, twice := seen[name]; !ok || twice || len(seen) == maxParameters {
-			return nil, false
-		}
-		seen[name] = struct{}{}
-		if value != "" {
-			form[name] = value
-		}
+		form.parameters = append(form.parameters, parameter{name, value})
 	}
 	return form, true
 }
 
 func formText(s string) (string, bool) {
+	itself := true
 	for i := range len(s) {
-		if s[i] <= ' ' || s[i] > '~' {
+		switch c := s[i]; {
+		case c <= ' ' || c > '~':
 			return "", false
+		case c == '%' || c == '+':
+			itself = false
 		}
+	}
+	if itself { // as tokens are, and nearly all else that a form holds
+		return s, true
 	}
 	text, err := url.QueryUnescape(s)
 	return text, err == nil && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0

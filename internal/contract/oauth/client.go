@@ -19,10 +19,10 @@ func (c *Contract) client(r *web.Request, form web.Form) (auth.Presented, error)
 }
 
 func (c *Contract) presented(authorization []string, form web.Form) (auth.Presented, error) {
-	if form["client_assertion"] != "" || form["client_assertion_type"] != "" {
+	if form.Get("client_assertion") != "" || form.Get("client_assertion_type") != "" {
 		return c.asserted(authorization, form)
 	}
-	id, secret := form["client_id"], form["client_secret"]
+	id, secret := form.Get("client_id"), form.Get("client_secret")
 	if len(authorization) == 0 {
 		if id == "" && secret != "" {
 			return auth.Presented{}, missing("client_id")
@@ -42,15 +42,15 @@ func (c *Contract) presented(authorization []string, form web.Form) (auth.Presen
 // asserted reads an assertion that stands in place of the secret (RFC 7523, section 2.2).
 func (c *Contract) asserted(authorization []string, form web.Form) (auth.Presented, error) {
 	switch {
-	case len(authorization) > 0 || form["client_secret"] != "":
+	case len(authorization) > 0 || form.Get("client_secret") != "":
 		return auth.Presented{}, errMethods
-	case form["client_assertion"] == "":
+	case form.Get("client_assertion") == "":
 		return auth.Presented{}, missing("client_assertion")
-	case form["client_assertion_type"] != proof.AssertionType:
+	case form.Get("client_assertion_type") != proof.AssertionType:
 		return auth.Presented{}, errAssertionType
 	}
-	p, err := c.assertions.Parse(form["client_assertion"])
-	if err == nil && form["client_id"] != "" && form["client_id"] != p.Identifier {
+	p, err := c.assertions.Parse(form.Get("client_assertion"))
+	if err == nil && form.Get("client_id") != "" && form.Get("client_id") != p.Identifier {
 		return auth.Presented{}, errMethods
 	}
 	return p, err

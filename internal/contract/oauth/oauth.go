@@ -116,7 +116,7 @@ func (c *Contract) token(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
-	switch form["grant_type"] {
+	switch form.Get("grant_type") {
 	case "client_credentials":
 		return c.clientCredentials(w, r, form)
 	case "refresh_token":
@@ -149,7 +149,7 @@ func (c *Contract) clientCredentials(w http.ResponseWriter, r *web.Request, form
 // refresh is the grant of RFC 6749, section 6: a refresh token of contract 3 in, a completely new pair of contract 3 out.
 func (c *Contract) refresh(w http.ResponseWriter, r *web.Request, form web.Form) error {
 	r.Seen.Did = auth.DidRefresh
-	token := form["refresh_token"]
+	token := form.Get("refresh_token")
 	if token == "" {
 		return missing("refresh_token")
 	}
@@ -174,7 +174,7 @@ func (c *Contract) refresh(w http.ResponseWriter, r *web.Request, form web.Form)
 
 // ask reads what the token is to be: of which scope, and bound to which key, if there is a proof of one (RFC 9449, section 5).
 func (c *Contract) ask(r *web.Request, form web.Form) (auth.Ask, error) {
-	ask := auth.Ask{Scope: form["scope"]}
+	ask := auth.Ask{Scope: form.Get("scope")}
 	values := r.Header["Dpop"]
 	if len(values) == 0 {
 		return ask, nil

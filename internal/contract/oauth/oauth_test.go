@@ -307,6 +307,9 @@ func TestIntrospect(t *testing.T) {
 			if err := json.Unmarshal([]byte(a.Body), &answer); err != nil || answer.Active != (c.who.Claims != nil) {
 				t.Errorf("the wire type: %+v, %v", answer, err)
 			}
+			if again, err := json.Marshal(answer); err != nil || string(again) != a.Body {
+				t.Errorf("the wire type is written as %s, %v\nand the answer is          %s", again, err, a.Body)
+			}
 		}
 		if diff := cmp.Diff([]string{"a.b.c", "a.b.c", "a.b.c"}, g.tokens); diff != "" {
 			t.Errorf("the gate got (-want +got)\n%s", diff)

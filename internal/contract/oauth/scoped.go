@@ -13,7 +13,7 @@ func (c *Contract) Scoped(a web.Address, scope string) web.Address {
 	methods := make(map[string]web.Handler, len(a.Methods))
 	for method, handler := range a.Methods {
 		methods[method] = func(w http.ResponseWriter, r *web.Request) error {
-			p, err := c.client(r, nil)
+			p, err := c.client(r, web.Form{})
 			if err != nil {
 				return err
 			}
