@@ -108,12 +108,11 @@ func (w *line) name(name string) {
 		w.buf = append(w.buf, '=')
 		return
 	}
-	if w.buf[len(w.buf)-1] != '{' {
-		w.buf = append(w.buf, ',')
+	begin := `,"`
+	if w.buf[len(w.buf)-1] == '{' {
+		begin = `"`
 	}
-	w.buf = append(w.buf, '"')
-	w.buf = append(w.buf, name...)
-	w.buf = append(w.buf, '"', ':')
+	w.buf = append(append(append(w.buf, begin...), name...), `":`...)
 }
 
 // quote writes the quote around what needs none in text.

@@ -43,18 +43,17 @@ func WriteLimit(h http.Header, l auth.Limit) {
 	if l.Name == "" {
 		return
 	}
-	var buf [128]byte
-	name := appendQuoted(buf[:0], l.Name)
-	policy := append(name, ";q="...)
-	policy = strconv.AppendInt(policy, max(0, l.Quota), 10)
-	policy = append(policy, ";w="...)
-	policy = strconv.AppendInt(policy, seconds(l.Window), 10)
-	values := []string{string(policy), ""}
-	now := append(name, ";r="...) // over what is a string already
-	now = strconv.AppendInt(now, max(0, l.Remaining), 10)
-	now = append(now, ";t="...)
-	now = strconv.AppendInt(now, seconds(l.Reset), 10)
-	values[1] = string(now)
+	var buf [192]byte
+	b := appendQuoted(buf[:0], l.Name)
+	name := len(b)
+	b = strconv.AppendInt(append(b, ";q="...), max(0, l.Quota), 10)
+	b = strconv.AppendInt(append(b, ";w="...), seconds(l.Window), 10)
+	policy := len(b)
+	b = append(b, b[:name]...)
+	b = strconv.AppendInt(append(b, ";r="...), max(0, l.Remaining), 10)
+	b = strconv.AppendInt(append(b, ";t="...), seconds(l.Reset), 10)
+	both := string(b)
+	values := []string{both[:policy], both[policy:]}
 	h["Ratelimit-Policy"] = values[:1:1]
 	h["Ratelimit"] = values[1:]
 }
