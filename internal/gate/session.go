@@ -35,11 +35,11 @@ func (g *Gate) RefreshFor(ctx context.Context, p auth.Presented, raw, idempotenc
 		return auth.Grant{}, err
 	}
 	parsed, err := g.rings.ParseRefresh(raw, g.config.Issuers)
-	if err != nil {
-		return auth.Grant{}, g.Failed(from, auth.AsError(err).Of(c.about))
+	if err == nil && parsed.Account != c.Account {
+		err = auth.ErrBadRefresh.Because(auth.ReasonTokenForeign)
 	}
-	if parsed.Account != c.Account {
-		return auth.Grant{}, auth.ErrBadRefresh.Because(auth.ReasonTokenForeign).Of(c.about).With(from.Limit)
+	if err != nil { // charged alike, or the limits would tell another's token from one that never was
+		return auth.Grant{}, g.Failed(from, auth.AsError(err).Of(c.about))
 	}
 	if ask.Scope != "" {
 		// What cannot be spent is for the spending to say: it may be a replay, or theft.
