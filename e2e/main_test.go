@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
 	"os"
 	"testing"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/apitest"
 )
 
 // binary is the program under test, built once.
@@ -23,5 +25,13 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer remove()
 	binary = path
-	return m.Run()
+	document, err := apitest.Load()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	held := &held{next: http.DefaultTransport, document: document}
+	http.DefaultTransport = held
+	status := m.Run()
+	return max(status, held.report())
 }

@@ -29,6 +29,7 @@ func startOAuth(t *testing.T) (*server, *upstream) {
 	t.Helper()
 	up := newUpstream(t, func(call) string { return `{}` })
 	in := install(t, "")
+	in.URL = in.watched(t) // which is the issuer
 	yaml := strings.NewReplacer("%URL%", in.URL, "%API%", up.URL).Replace(oauthConfig)
 	text := "listen: " + in.Listen + "\nadmin_listen: " + in.Admin + "\ndata_dir: data\n" + yaml
 	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {

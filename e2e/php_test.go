@@ -89,7 +89,7 @@ func startB2B(t *testing.T) (*server, credential) {
 
 func TestPHPLogsInCallsRefreshesAndLogsOut(t *testing.T) {
 	s, user := startB2B(t)
-	got := php(t, "session", s.URL, user.Username, user.Password)
+	got := php(t, "session", s.watched(t), user.Username, user.Password)
 	want := []string{
 		"login: OK",
 		"call: OK",

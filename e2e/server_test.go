@@ -83,6 +83,7 @@ func (in *installation) launch(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own.Store(in.Listen, true)
 	return &server{installation: in, Server: started}
 }
 

@@ -74,14 +74,14 @@ func testClientInNode(t *testing.T) {
 	account, elsewhere, suspended := s.newAccount(t, "Customer"), s.newAccount(t, "Elsewhere"), s.newAccount(t, "Suspended")
 	revoked := s.newCredential(t, account, "api-key")
 	settings := map[string]any{
-		"url": s.URL, "key": key(account), "basic": user(account, "basic"), "login": user(account, "login"),
+		"url": s.watched(t), "key": key(account), "basic": user(account, "basic"), "login": user(account, "login"),
 		"oauth":     user(account, "oauth", "--scope", "products:read"),
 		"revoked":   revoked.Key,
 		"suspended": map[string]any{"key": key(suspended), "login": user(suspended, "login")},
 		"elsewhere": map[string]any{
 			"key": key(elsewhere), "basic": user(elsewhere, "basic"), "login": user(elsewhere, "login"), "oauth": user(elsewhere, "oauth"),
 		},
-		"strict": strict.URL,
+		"strict": strict.watched(t),
 		"moved":  startMoved(t, api.URL),
 	}
 	for _, act := range [][]string{

@@ -83,8 +83,7 @@ type Answer struct {
 	Body           []byte
 }
 
-// Check holds an answer to the document. One at an address that is not documented, or to a preflight, passes; so does all in
-// a benchmark.
+// Check fails the test for what is [Document.Wrong] with an answer, but not in a benchmark.
 func Check(t testing.TB, a Answer) {
 	t.Helper()
 	if _, measured := t.(*testing.B); measured {
@@ -94,12 +93,13 @@ func Check(t testing.TB, a Answer) {
 	if err != nil {
 		t.Fatalf("the OpenAPI document: %v", err)
 	}
-	for _, wrong := range d.check(a) {
+	for _, wrong := range d.Wrong(a) {
 		t.Errorf("OpenAPI: %s %s answered %d: %v", a.Method, a.Target, a.Status, wrong)
 	}
 }
 
-func (d *Document) check(a Answer) (wrong []error) {
+// Wrong says what of an answer is not as the document has it; nothing, of one at an address that is not documented, or to a preflight.
+func (d *Document) Wrong(a Answer) (wrong []error) {
 	path, _, _ := strings.Cut(a.Target, "?")
 	item := d.Paths.Value(path)
 	if item == nil || a.Method == http.MethodOptions && a.Status == http.StatusNoContent {
