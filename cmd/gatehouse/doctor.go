@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 )
 
 type doctor struct {
+	Ready     bool     `help:"Instead: ask the running server whether it is ready, and say nothing if it is: for the health check of a container."`
 	Address   address  `placeholder:"IP" help:"Instead: say whose address a request counts as that comes from this peer"`
 	Forwarded []string `sep:"none" placeholder:"VALUE" help:"… with this X-Forwarded-For; once for each such header."`
 	printed
@@ -20,6 +22,7 @@ func (doctor) Help() string {
 	return `Configuration, data directory, database, keys, clock, the running server, addresses, proxies, routes: what is well, what is doubtful, what is wrong, and what to do about it. It changes nothing. Exit status 1 if something is wrong.
 
     gatehouse doctor
+    gatehouse doctor --ready
     gatehouse doctor --address 10.0.0.5 --forwarded "198.51.100.9, 203.0.113.7"`
 }
 
@@ -54,7 +57,12 @@ func (e *examination) note(grade, check, do, format string, args ...any) {
 }
 
 func (c *doctor) Run(sh *shell) error {
-	if c.Address.IsValid() || len(c.Forwarded) > 0 {
+	switch {
+	case c.Ready && (c.Address.IsValid() || len(c.Forwarded) > 0):
+		return usage("--ready goes with no other flag")
+	case c.Ready:
+		return askReady(sh)
+	case c.Address.IsValid() || len(c.Forwarded) > 0:
 		return c.resolve(sh)
 	}
 	e := &examination{sh: sh}
@@ -76,6 +84,21 @@ func (c *doctor) Run(sh *shell) error {
 		return fmt.Errorf("%s above", count(bad, "thing is wrong: see", "things are wrong: see"))
 	}
 	return nil
+}
+
+// askReady asks the server with this configuration, on this machine, at admin_listen, and fails with what it says unless it
+// is ready. It opens no database.
+func askReady(sh *shell) error {
+	c, err := sh.config(nil)
+	if err != nil {
+		return err
+	}
+	url := readyURL(c)
+	status, err := ask(sh.ctx, url)
+	if err == nil && status != http.StatusOK {
+		err = fmt.Errorf("not ready: %s answers %d", url, status)
+	}
+	return err
 }
 
 func (e *examination) print() error {

@@ -147,11 +147,7 @@ func (e *examination) server(c *config.Config) {
 		e.canListen("admin_listen", c.AdminListen)
 		return
 	}
-	scheme := "http://"
-	if c.AdminTLS.CertFile != "" {
-		scheme = "https://"
-	}
-	url := scheme + reachable(c.AdminListen) + "/readyz"
+	url := readyURL(c)
 	status, err := ask(e.sh.ctx, url)
 	switch {
 	case err != nil && c.AdminTLS.ClientCAFile != "" && c.AdminTLS.ClientCertificates == config.CertificateRequired:
@@ -167,6 +163,15 @@ func (e *examination) server(c *config.Config) {
 		e.note(doubtful, "server", "nothing: explain and refusal list know what is in the database, and that is at most a second behind",
 			"it does not answer commands (control.sock): %v", err)
 	}
+}
+
+// readyURL is where the server with this configuration says whether it is ready.
+func readyURL(c *config.Config) string {
+	scheme := "http://"
+	if c.AdminTLS.CertFile != "" {
+		scheme = "https://"
+	}
+	return scheme + reachable(c.AdminListen) + "/readyz"
 }
 
 func ask(ctx context.Context, url string) (int, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/gatehouse/gatehouse/internal/config"
@@ -50,8 +51,13 @@ func (c *serve) Run(sh *shell) error {
 		return err
 	}
 	go reloadAt(ctx, hangups, s)
+	var told sync.WaitGroup
+	told.Go(func() { notify(ctx, sh.environ, s.Ready()) })
 	go collectGarbage(ctx)
-	return s.Run(ctx)
+	err = s.Run(ctx)
+	stop()
+	told.Wait()
+	return err
 }
 
 // reloadAt reloads the configuration of s at each signal until ctx ends.
