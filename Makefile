@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 KILLS    ?= 500
 TRIALS   ?= 10000
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign bench kill client-typescript golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign image bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ fuzz-short: ## every fuzz target for some seconds
 campaign: ## what takes too long under the race detector, at full size and without it
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
+
+image: ## the container image, gatehouse:local
+	scripts/image gatehouse:local
 
 bench: ## what the server costs, against floor programs, as ratios
 	$(GO) run ./bench/run

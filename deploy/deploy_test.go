@@ -2,9 +2,15 @@ package deploy_test
 
 import (
 	"bytes"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/goccy/go-yaml"
 )
@@ -43,3 +49,65 @@ func read(t *testing.T, file string, v any) {
 		t.Fatalf("%s: %v", file, err)
 	}
 }
+
+var built struct {
+	once sync.Once
+	dir  string
+	err  error
+	said []byte
+}
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	os.RemoveAll(built.dir)
+	os.Exit(status)
+}
+
+// program is the server as it is shipped, built once, where every user can run it.
+func program(t *testing.T) string {
+	t.Helper()
+	built.once.Do(func() {
+		if built.dir, built.err = os.MkdirTemp("", "gatehouse-deploy-"); built.err != nil {
+			return
+		}
+		if built.err = os.Chmod(built.dir, 0o755); built.err != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(built.dir, "gatehouse"), "../cmd/gatehouse")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		built.said, built.err = cmd.CombinedOutput()
+	})
+	if built.err != nil {
+		t.Fatalf("build ../cmd/gatehouse: %v\n%s", built.err, built.said)
+	}
+	return filepath.Join(built.dir, "gatehouse")
+}
+
+// freeAddress is an address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// waitFor waits until a URL is answered with 200.
+func waitFor(t *testing.T, url string) {
+	t.Helper()
+	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if res, err := http.Get(url); err == nil {
+			res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			t.Fatalf("nothing is ready at %s", url)
+		}
+	}
+}
+
+func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
