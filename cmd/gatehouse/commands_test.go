@@ -121,7 +121,7 @@ func TestACommandSaysThatTheServerDidNotConfirm(t *testing.T) {
 	if !strings.Contains(got.errors, want) {
 		t.Errorf("stderr is %q, want %q in it", got.errors, want)
 	}
-	if err := db.Heard(t.Context(), "hangs", 1000); err != nil {
+	if err := db.Register(t.Context(), auth.Replica{ID: "hangs", Applied: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	if got := gatehouse(t, environ, "account", "suspend", "100001"); strings.Contains(got.errors, "did not confirm") {

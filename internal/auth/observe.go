@@ -96,10 +96,12 @@ type SecretUse struct {
 type Replica struct {
 	ID      string
 	Applied Position
-	HeardAt time.Time
+	HeardAt time.Time // by the database's time
 	Started time.Time
 	Version string
 	Listens string
+	// MaxStaleness is how long it goes on deciding without being heard; 0: its row does not say.
+	MaxStaleness time.Duration
 }
 
 // A NewSession is a login about to be written.

@@ -3,6 +3,7 @@ package changes
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -19,16 +20,18 @@ type fakeLog struct {
 	entries     []auth.Change // from 1
 	pruned      int           // how many of them are gone
 	broken      error
-	replicas    map[string]auth.Position
+	full        error // what writing alone answers
+	replicas    map[string]auth.Replica
 	wakes       chan struct{}
 
-	loads   int
+	loads, registered, looks int
+
 	applied []auth.Position
 	refuse  error // what Apply answers
 }
 
 func newLog() *fakeLog {
-	return &fakeLog{incarnation: "first", replicas: map[string]auth.Position{}, wakes: make(chan struct{}, 1)}
+	return &fakeLog{incarnation: "first", replicas: map[string]auth.Replica{}, wakes: make(chan struct{}, 1)}
 }
 
 func (l *fakeLog) add(n int) {
@@ -52,14 +55,35 @@ func (l *fakeLog) Changes(_ context.Context, after auth.Position) (string, auth.
 
 func (l *fakeLog) Wakes() <-chan struct{} { return l.wakes }
 
-func (l *fakeLog) Register(_ context.Context, r auth.Replica) error {
-	return l.Heard(context.Background(), r.ID, r.Applied)
+func (l *fakeLog) Follow(ctx context.Context, id, _ string, at auth.Position) (string, auth.Position, []auth.Change, error) {
+	if err := l.hear(id, at); err != nil {
+		return "", 0, nil, err
+	}
+	return l.Changes(ctx, at)
 }
 
-func (l *fakeLog) Heard(_ context.Context, id string, at auth.Position) error {
+// hear writes a row that is there.
+func (l *fakeLog) hear(id string, at auth.Position) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.replicas[id] = at
+	if l.broken != nil || l.full != nil {
+		return errors.Join(l.broken, l.full)
+	}
+	row, ok := l.replicas[id]
+	if !ok {
+		return auth.ErrNotFound
+	}
+	row.Applied, row.HeardAt = at, time.Now()
+	l.replicas[id] = row
+	return nil
+}
+
+func (l *fakeLog) Register(_ context.Context, r auth.Replica) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r.HeardAt = time.Now()
+	l.replicas[r.ID] = r
+	l.registered++
 	return l.broken
 }
 
@@ -70,14 +94,11 @@ func (l *fakeLog) Unregister(_ context.Context, id string) error {
 	return nil
 }
 
-func (l *fakeLog) Replicas(context.Context) ([]auth.Replica, error) {
+func (l *fakeLog) Replicas(context.Context) ([]auth.Replica, time.Time, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []auth.Replica
-	for id, at := range l.replicas {
-		all = append(all, auth.Replica{ID: id, Applied: at})
-	}
-	return all, nil
+	l.looks++
+	return slices.Collect(maps.Values(l.replicas)), time.Now(), l.broken
 }
 
 func (l *fakeLog) Load(context.Context) (string, auth.Position, error) {
@@ -99,16 +120,29 @@ func (l *fakeLog) Apply(_ context.Context, entries []auth.Change) error {
 	return nil
 }
 
+// me is the row of the replica that tests follow with.
+func (l *fakeLog) me() auth.Replica {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.replicas["me"]
+}
+
 func (l *fakeLog) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change()
 }
 
+// bubble is a clock of the bubble's time.
+func bubble() func() time.Duration {
+	began := time.Now()
+	return func() time.Duration { return time.Since(began) }
+}
+
 // follow starts a follower inside a synctest bubble.
 func follow(t *testing.T, l *fakeLog) (*Follower, context.CancelFunc) {
 	t.Helper()
-	f, err := New(Config{Log: l, Root: l, Replica: auth.Replica{ID: "me"}, MaxStaleness: 5 * time.Second})
+	f, err := New(Config{Log: l, Root: l, Replica: auth.Replica{ID: "me"}, MaxStaleness: 5 * time.Second, Clock: bubble()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,8 +176,8 @@ func TestWhatIsCommittedIsAppliedInOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		if want := []auth.Position{4, 5}; !slices.Equal(l.applied, want) || l.replicas["me"] != 5 {
-			t.Errorf("applied %v and told %d, want %v and 5", l.applied, l.replicas["me"], want)
+		if want := []auth.Position{4, 5}; !slices.Equal(l.applied, want) || l.me().Applied != 5 {
+			t.Errorf("applied %v and told %d, want %v and 5", l.applied, l.me().Applied, want)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
@@ -222,8 +256,8 @@ func TestWhatCouldNotBeAppliedIsNotCalledApplied(t *testing.T) {
 		l.set(func() { l.refuse = errors.New("no read") })
 		l.add(1)
 		time.Sleep(3 * time.Second)
-		if f.Applied() != 0 || l.replicas["me"] != 0 {
-			t.Errorf("applied %d, told %d", f.Applied(), l.replicas["me"])
+		if f.Applied() != 0 || l.me().Applied != 0 {
+			t.Errorf("applied %d, told %d", f.Applied(), l.me().Applied)
 		}
 		time.Sleep(3 * time.Second)
 		if err := f.Fresh(); err == nil {
@@ -238,45 +272,212 @@ func TestWhatCouldNotBeAppliedIsNotCalledApplied(t *testing.T) {
 	})
 }
 
+// acknowledge is what a command does.
+func acknowledge(t *testing.T, l *fakeLog, to auth.Position, wait time.Duration, change ...func(*AcknowledgeConfig)) []string {
+	t.Helper()
+	c := AcknowledgeConfig{Replicas: l, MaxStaleness: 5 * time.Second, Clock: bubble()}
+	for _, change := range change {
+		change(&c)
+	}
+	a, err := NewAcknowledger(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := a.Acknowledge(t.Context(), to, wait, nil)
+	if err != nil {
+		t.Error(err)
+	}
+	slices.Sort(missing)
+	return missing
+}
+
 func TestACommandWaitsForEveryServerAndNotForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLog()
-		if all, err := Acknowledge(t.Context(), l, 7, time.Second); !all || err != nil {
-			t.Errorf("nobody to wait for: %v, %v", all, err)
+		if missing := acknowledge(t, l, 7, time.Second); missing != nil || l.looks != 1 {
+			t.Errorf("nobody to wait for: %v after %d looks", missing, l.looks)
 		}
-		_ = l.Heard(t.Context(), "one", 9)
-		_ = l.Heard(t.Context(), "two", 6)
+		_ = l.Register(t.Context(), auth.Replica{ID: "one", Applied: 9})
+		_ = l.Register(t.Context(), auth.Replica{ID: "two", Applied: 6})
 		began := time.Now()
-		if all, _ := Acknowledge(t.Context(), l, 7, 2*time.Second); all || time.Since(began) != 2*time.Second {
-			t.Errorf("one is behind: %v after %v", all, time.Since(began))
+		if missing := acknowledge(t, l, 7, 2*time.Second); !slices.Equal(missing, []string{"two"}) || time.Since(began) != 2*time.Second {
+			t.Errorf("one is behind: %v after %v", missing, time.Since(began))
 		}
 		go func() {
 			time.Sleep(time.Second)
-			_ = l.Heard(context.Background(), "two", 7)
+			_ = l.hear("two", 7)
 		}()
-		if all, _ := Acknowledge(t.Context(), l, 7, 2*time.Second); !all {
-			t.Error("it came in time and was not seen")
+		if missing := acknowledge(t, l, 7, 2*time.Second); missing != nil {
+			t.Errorf("it came in time and was not seen: %v", missing)
 		}
-		_ = l.Heard(t.Context(), "two", 8)
 	})
 }
 
-func TestTheAgeShowsASleepOfTheMachine(t *testing.T) {
+func TestWhoCannotDecideIsNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		_ = l.Register(t.Context(), auth.Replica{ID: "patient", MaxStaleness: time.Minute})
+		_ = l.Register(t.Context(), auth.Replica{ID: "usual"})
+		time.Sleep(5 * time.Second)
+		if missing := acknowledge(t, l, 7, 100*time.Millisecond); !slices.Equal(missing, []string{"patient", "usual"}) {
+			t.Errorf("not heard of for 5 s, and they may decide for 5 and 60: waited for %v", missing)
+		}
+		time.Sleep(time.Second)
+		if missing := acknowledge(t, l, 7, 100*time.Millisecond); !slices.Equal(missing, []string{"patient"}) {
+			t.Errorf("not heard of for 6 s: waited for %v", missing)
+		}
+		alone := func(c *AcknowledgeConfig) { c.Alone = true }
+		if missing := acknowledge(t, l, 7, 100*time.Millisecond, alone); len(missing) != 2 {
+			t.Errorf("a server that is known to run is waited for whenever it was heard of; waited for %v", missing)
+		}
+
+		// Both are heard of again and again, and do not come on: what they know of before is too old in the end.
+		l.set(func() { delete(l.replicas, "patient") })
+		_ = l.hear("usual", 0)
+		go func() {
+			for range 70 {
+				time.Sleep(100 * time.Millisecond)
+				_ = l.hear("usual", 0)
+			}
+		}()
+		began := time.Now()
+		if missing := acknowledge(t, l, 7, time.Minute); missing != nil || time.Since(began).Round(100*time.Millisecond) != 6*time.Second {
+			t.Errorf("missing %v after %v, want nobody after 6 s", missing, time.Since(began))
+		}
+		time.Sleep(2 * time.Second) // they come to an end
+	})
+}
+
+func TestWhoWaitsTogetherLooksTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		_ = l.Register(t.Context(), auth.Replica{ID: "slow"})
+		a, err := NewAcknowledger(AcknowledgeConfig{Replicas: l, MaxStaleness: time.Minute, Clock: bubble()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 1000 {
+			all.Go(func() {
+				if missing, err := a.Acknowledge(t.Context(), 7, 2*time.Second, nil); missing != nil || err != nil {
+					t.Errorf("missing %v, %v", missing, err)
+				}
+			})
+		}
+		time.Sleep(time.Second)
+		_ = l.hear("slow", 7)
+		all.Wait()
+		// One every 10 ms, and one at once for each who came while nobody else was about to look.
+		if l.looks > 1000+110 {
+			t.Errorf("a thousand who waited for a second looked %d times", l.looks)
+		}
+		l.set(func() { l.broken = errors.New("no database") })
+		if missing, err := a.Acknowledge(t.Context(), 8, time.Second, nil); err == nil {
+			t.Errorf("nobody knows who is missing, and the answer is %v", missing)
+		}
+	})
+}
+
+func TestAServerWaitsForItselfWithoutItsRow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		f, stop := follow(t, l)
+		defer stop()
+		a, err := NewAcknowledger(AcknowledgeConfig{Replicas: l, MaxStaleness: 5 * time.Second, Clock: bubble()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.set(func() { l.full = errors.New("no room") })
+		l.add(1)
+		began := time.Now()
+		if missing, err := a.Acknowledge(t.Context(), 1, 2*time.Second, f); missing != nil || err != nil || time.Since(began) > 0 {
+			t.Errorf("it has applied it, and misses %v, %v after %v", missing, err, time.Since(began))
+		}
+		if missing, _ := a.Acknowledge(t.Context(), 2, 2*time.Second, f); !slices.Equal(missing, []string{"me"}) {
+			t.Errorf("it has not applied it, and misses %v", missing)
+		}
+	})
+}
+
+// A row that others have removed is entered again, and what was answered while it was away is known before anything is
+// decided.
+func TestAReplicaThatWasForgottenComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		f, stop := follow(t, l)
+		defer stop()
+		l.set(func() { l.broken = errors.New("no database") })
+		time.Sleep(time.Hour)
+		l.set(func() {
+			delete(l.replicas, "me")
+			l.broken = nil
+		})
+		l.add(3)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if f.Fresh() != nil || f.Applied() != 3 || l.registered != 2 || l.me().Applied != 3 || l.me().MaxStaleness != 5*time.Second {
+			t.Errorf("at %d, %v, registered %d times, last as %+v", f.Applied(), f.Fresh(), l.registered, l.me())
+		}
+	})
+}
+
+// With one server and its own file a disk that is full stops writing and nothing else.
+func TestAloneReadingIsEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLog()
+		f, err := New(Config{Log: l, Root: l, Replica: auth.Replica{ID: "me"}, MaxStaleness: 5 * time.Second, Alone: true, Clock: bubble()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		heard := l.me().HeardAt
+		done := make(chan error)
+		ctx, stop := context.WithCancel(t.Context())
+		go func() { done <- f.Run(ctx) }()
+		time.Sleep(time.Minute)
+		if f.Fresh() != nil || l.me().HeardAt != heard {
+			t.Errorf("an idle server wrote: %v, %v", f.Fresh(), l.me().HeardAt.Sub(heard))
+		}
+		l.set(func() { l.full = errors.New("no room") })
+		l.add(1)
+		time.Sleep(time.Minute)
+		if f.Fresh() != nil || f.Applied() != 1 || l.me().Applied != 0 {
+			t.Errorf("without room it is at %d, %v, and its row at %d", f.Applied(), f.Fresh(), l.me().Applied)
+		}
+		l.set(func() { l.full = nil })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if l.me().Applied != 1 {
+			t.Error("with room again the row says nothing new")
+		}
+		stop()
+		if err := <-done; err != nil || len(l.replicas) > 0 || f.Fresh() == nil {
+			t.Errorf("after the end: %v, rows %v, and it decides: %v", err, l.replicas, f.Fresh() == nil)
+		}
+	})
+}
+
+func TestTheAgeRunsByItsOwnClock(t *testing.T) {
 	l := newLog()
-	now := time.Now()
-	f, err := New(Config{Log: l, Root: l, MaxStaleness: time.Minute, Clock: func() time.Time { return now }})
+	var now time.Duration
+	f, err := New(Config{Log: l, Root: l, MaxStaleness: time.Minute, Clock: func() time.Duration { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	now = now.Add(30 * time.Second)
-	if err := f.Fresh(); err != nil {
-		t.Errorf("after 30 s: %v", err)
+	if now = time.Minute; f.Fresh() != nil {
+		t.Errorf("after a minute: %v", f.Fresh())
 	}
-	now = now.Round(0).Add(2 * time.Minute) // the wall clock went on, the monotonic one did not
-	if err := f.Fresh(); err == nil {
-		t.Error("two minutes of sleep were not noticed")
+	if now++; f.Fresh() == nil {
+		t.Error("a minute is over and was not noticed")
+	}
+	before := sinceBoot()
+	time.Sleep(2 * time.Millisecond)
+	if passed := sinceBoot() - before; passed < 2*time.Millisecond || passed > time.Minute {
+		t.Errorf("2 ms took %v by the clock since boot", passed)
 	}
 }

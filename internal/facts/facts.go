@@ -259,30 +259,36 @@ func (f *Facts) Fresh() error {
 
 // Standing implements [verify.Revocations].
 func (f *Facts) Standing(c *verify.Claims) (verify.Standing, error) {
+	s := f.standing(c)
+	// Last: a process that stood still between the two, for an hour maybe, would else answer as of before.
 	if err := f.Fresh(); err != nil {
 		return verify.Standing{}, err
 	}
+	return s, nil
+}
+
+func (f *Facts) standing(c *verify.Claims) verify.Standing {
 	pos := auth.Position(c.Position)
 	contract := auth.ContractOf(c.Type).Index()
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	if a := f.accounts[auth.AccountID(c.Account)]; a != nil && (a.suspended || pos < a.deadBelow[contract]) {
-		return verify.Standing{Revoked: true}, nil
+		return verify.Standing{Revoked: true}
 	}
 	if len(f.sessions) > 0 {
 		if _, revoked := f.sessions[auth.SessionID(c.Session)]; revoked {
-			return verify.Standing{Revoked: true}, nil
+			return verify.Standing{Revoked: true}
 		}
 	}
 	if len(f.credentials) > 0 {
 		if k := f.credentials[auth.CredentialID(c.Credential)]; k != nil {
 			if k.revoked || pos < k.deadBelow || !k.expires.IsZero() && !f.now().Before(k.expires) {
-				return verify.Standing{Revoked: true}, nil
+				return verify.Standing{Revoked: true}
 			}
-			return verify.Standing{Narrowed: k.narrowed, Scope: k.scope}, nil
+			return verify.Standing{Narrowed: k.narrowed, Scope: k.scope}
 		}
 	}
-	return verify.Standing{}, nil
+	return verify.Standing{}
 }
 
 // Suspended says whether the account is suspended.

@@ -53,6 +53,9 @@ type Opened struct {
 	Born     bool  // this call made the database
 	From, To int64 // schema versions before and after
 	unlock   func()
+
+	replicas    *changes.Acknowledger
+	acknowledge func(context.Context, auth.Position) bool // of a command, until a server puts its own here
 }
 
 // Open opens the database that the configuration names, and unseals its keys. Without Create a database that does not exist,
@@ -117,6 +120,11 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	}
 	if op.Masters.Current.ID != op.Meta.MasterKey {
 		o.Log.Warn("the database is still sealed under the previous master key: run gatehouse master-key rotate", "sealed_under", op.Meta.MasterKey, "current", op.Masters.Current.ID)
+	}
+	op.acknowledge = op.acknowledgeBeside
+	op.replicas, err = changes.NewAcknowledger(changes.AcknowledgeConfig{Replicas: op.DB, Alone: op.alone(), MaxStaleness: c.Revocation.MaxStaleness})
+	if err != nil {
+		return err
 	}
 	return op.unseal(ctx, o)
 }
@@ -190,15 +198,6 @@ func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
 		Acknowledge: op.Acknowledge, Now: op.DB.Now,
 	})
 	return err
-}
-
-// Acknowledge waits until the server beside this command, if there is one, has applied the position, and says whether it has.
-func (op *Opened) Acknowledge(ctx context.Context, to auth.Position) bool {
-	if !store.Locked(op.Config.DataDir) {
-		return true // nobody holds anything in memory
-	}
-	all, err := changes.Acknowledge(ctx, op.DB, to, op.Config.Revocation.Wait)
-	return all && err == nil
 }
 
 // RotateMasterKey seals every working key anew under the current master key. Both keys must be at hand.

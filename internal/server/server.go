@@ -42,7 +42,8 @@ type Options struct {
 	// Load reads the configuration anew, for [Server.Reload]. nil: it cannot be, and the file is not watched.
 	Load func() (*config.Config, error)
 
-	headTime, stall time.Duration // of the listener, for tests that have less time; 0: its own
+	headTime, stall time.Duration        // of the listener, for tests that have less time; 0: its own
+	clock           func() time.Duration // by which what is known grows old, for tests that move it; nil: its own
 }
 
 // A Server is the whole, ready to [Server.Run].
@@ -144,14 +145,18 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	}
 	s.follower, err = changes.New(changes.Config{
 		Log: db, Root: s.facts, Others: []changes.Holder{ringsHolder{rings}, s.feed}, // which tells what both have applied
-		Replica:      auth.Replica{ID: secret.Mint(8), Version: s.options.Version, Listens: c.Listen},
+		Replica: auth.Replica{ID: replicaID(), Started: db.Now(), Version: s.options.Version, Listens: c.Listen},
+		Alone:   s.opened.alone(), Clock: s.options.clock,
 		MaxStaleness: c.Revocation.MaxStaleness, Logger: s.log, Now: db.Now, Propagated: s.metrics.Propagated,
 	})
 	if err != nil {
 		return err
 	}
-	if err := db.ClearReplicas(ctx); err != nil { // the data directory is ours alone: they are of earlier runs
-		return err
+	s.opened.acknowledge = s.acknowledge
+	if s.opened.alone() { // the rows are of earlier runs
+		if err := db.ClearReplicas(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.follower.Start(ctx); err != nil {
 		return err
@@ -173,14 +178,24 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 // mostUsed is how many signatures of clients are remembered at once: twenty megabytes' worth.
 const mostUsed = 200_000
 
+// replicaID names this server among others: by the machine, for people, and by chance.
+func replicaID() string {
+	host, err := os.Hostname()
+	if err != nil || host == "" {
+		host = "unnamed"
+	}
+	return host + "-" + secret.Mint(8)
+}
+
 // mostProofs is how many proofs of DPoP are, which come with each call and are over in two minutes.
 const mostProofs = 1_000_000
 
 // newGate makes the core, which decides by what c says.
 func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error) {
 	return gate.New(gate.Config{
-		Store: s.opened.DB, Facts: s.facts, Rings: s.opened.Rings, Log: s.follower, Limiter: s.limiter, Acknowledge: s.acknowledge,
-		Issuers: issuers(c), Audiences: audiences(c), Former: former, Lifetimes: accessLifetimes(c),
+		Store: s.opened.DB, Facts: s.facts, Rings: s.opened.Rings, Log: s.follower, Limiter: s.limiter,
+		Acknowledge: func(ctx context.Context, to auth.Position) { s.acknowledge(ctx, to) },
+		Issuers:     issuers(c), Audiences: audiences(c), Former: former, Lifetimes: accessLifetimes(c),
 		Refresh: c.Tokens.B2B.RefreshLifetime, MaxRenewal: c.Tokens.AccessToken.MaxRenewal,
 		ReuseLeeway: c.Tokens.B2B.ReuseLeeway, MaxSessionAge: c.Tokens.B2B.MaxSessionAge, OnReuse: c.Tokens.B2B.OnReuse,
 		Limits: gate.Limits{
@@ -208,17 +223,6 @@ func (h ringsHolder) Apply(ctx context.Context, entries []auth.Change) error {
 		}
 	}
 	return nil
-}
-
-// acknowledge waits until this server has applied the position, at most as long as is configured. The change is committed
-// in any case; not having waited it out is counted.
-func (s *Server) acknowledge(ctx context.Context, to auth.Position) {
-	ctx, cancel := context.WithTimeout(ctx, s.config().Revocation.Wait)
-	defer cancel()
-	if err := s.follower.Wait(ctx, to); err != nil {
-		s.metrics.Unconfirmed()
-		s.log.Warn("a revocation was answered before this server had applied it; it is committed", "position", to, "error", err)
-	}
 }
 
 // Addr is the address customers reach, with the port that was given.
@@ -289,6 +293,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	if stopped := s.public.Shutdown(grace); stopped != nil {
 		s.log.Warn("some requests had not ended when the grace was over; their connections are cut", "grace", longest.String())
+		_ = s.public.Close()
 	}
 	s.upgraded.Close()
 	_ = s.admin.Shutdown(grace) // whoever reads metrics comes again

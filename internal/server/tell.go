@@ -36,7 +36,7 @@ func (s *Server) announce() {
 	c, proxies := s.config(), s.current.Load().proxies
 	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", c.Issuer, "environment", c.Environment,
 		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", durability,
-		"revocation", s.promise())
+		"revocation", s.promise(), "replica", s.follower.ID())
 	if s.opened.From != 0 && s.opened.From != s.opened.To {
 		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
 	}
@@ -90,11 +90,20 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 	}
 	s.expiring.Store(expiring)
 	c, keep := s.config(), s.opened.remembered()
+	var replicas time.Time
+	if !s.opened.alone() { // one that is alone does not tell that it is there
+		replicas = now.Add(-replicaMemory)
+	}
 	return s.opened.DB.Prune(ctx, store.PruneBefore{
-		Audit: now.Add(-c.Audit.Retention), Refusals: now.Add(-c.Refusals.Retention),
+		Replicas: replicas,
+		Audit:    now.Add(-c.Audit.Retention), Refusals: now.Add(-c.Refusals.Retention),
 		Usage: now.Add(-c.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
 	})
 }
+
+// replicaMemory is how long a replica that went without a word stays in the list: for longer than any may go on deciding
+// without being heard, which the configuration bounds by an hour. Should it come back it enters itself again.
+const replicaMemory = 2 * time.Hour
 
 // sessionMemory is how long an ended session is remembered: a refresh token of it that turns up is then known as reused, and
 // the audit trail still says whose it was.

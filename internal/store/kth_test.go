@@ -120,7 +120,8 @@ func TestEveryStatementFails(t *testing.T) {
 		}, nil},
 		{"lifetime", func(db *DB) error { return db.SetLifetime(ctx, auth.Lifetime{Type: "x", Longest: time.Hour}) }, nil},
 		{"register", func(db *DB) error { return db.Register(ctx, auth.Replica{ID: "r2"}) }, nil},
-		{"heard", func(db *DB) error { return db.Heard(ctx, "r1", 3) }, nil},
+		{"follow", func(db *DB) error { _, _, _, err := db.Follow(ctx, "r1", "test", 3); return err }, nil},
+		{"use once", func(db *DB) error { _, err := db.UseOnce(ctx, []byte("d"), until); return err }, nil},
 		{"unregister", func(db *DB) error { return db.Unregister(ctx, "r1") }, nil},
 		{"clear replicas", func(db *DB) error { return db.ClearReplicas(ctx) }, nil},
 		{"write usage", func(db *DB) error {

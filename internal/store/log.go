@@ -50,28 +50,46 @@ func (t *tx) head() (auth.Position, error) {
 // Old entries are pruned. If the first one returned is not after + 1, or there is none and head is not after, some are
 // missing, and whoever follows must load everything anew; likewise if the incarnation is another one.
 func (db *DB) Changes(ctx context.Context, after auth.Position) (incarnation string, head auth.Position, changes []auth.Change, err error) {
-	err = db.snapshot(ctx, func(q querier) error {
-		changes = nil
-		if err := headOf(q, &incarnation, &head); err != nil || head == after {
-			return err
-		}
-		return q.all(`SELECT number, of, account, credential, session, until, at FROM changes WHERE number > $1 ORDER BY number LIMIT $2`,
-			in{int64(after), mostChanges}, func(scan func(...any) error) error {
-				var e auth.Change
-				err := scan((*int64)(&e.Number), (*string)(&e.Of), (*int64)(&e.Account), (*string)(&e.Credential), (*string)(&e.Session),
-					(*stamp)(&e.Until), (*stamp)(&e.At))
-				changes = append(changes, e)
-				return err
-			})
+	var l logged
+	err = db.snapshot(ctx, func(q querier) (err error) {
+		l, err = changesAfter(q, after)
+		return err
 	})
 	if err != nil {
 		return "", 0, nil, wrap(err, "read the change log")
 	}
-	if len(changes) == mostChanges {
-		head = changes[len(changes)-1].Number
+	if l.more {
 		db.wake.kick()
 	}
-	return incarnation, head, changes, nil
+	return l.incarnation, l.head, l.changes, nil
+}
+
+// logged is a piece of the change log, up to head.
+type logged struct {
+	incarnation string
+	head        auth.Position
+	changes     []auth.Change
+	more        bool // and it goes on
+}
+
+// changesAfter reads the change log. Its statements need not see the same moment: what was appended between them is left for
+// the next time.
+func changesAfter(q querier, after auth.Position) (l logged, err error) {
+	if err := headOf(q, &l.incarnation, &l.head); err != nil || l.head == after {
+		return l, err
+	}
+	err = q.all(`SELECT number, of, account, credential, session, until, at FROM changes WHERE number > $1 AND number <= $2
+		ORDER BY number LIMIT $3`, in{int64(after), int64(l.head), mostChanges}, func(scan func(...any) error) error {
+		var e auth.Change
+		err := scan((*int64)(&e.Number), (*string)(&e.Of), (*int64)(&e.Account), (*string)(&e.Credential), (*string)(&e.Session),
+			(*stamp)(&e.Until), (*stamp)(&e.At))
+		l.changes = append(l.changes, e)
+		return err
+	})
+	if len(l.changes) == mostChanges && l.changes[mostChanges-1].Number < l.head {
+		l.head, l.more = l.changes[mostChanges-1].Number, true
+	}
+	return l, err
 }
 
 func headOf(q querier, incarnation *string, head *auth.Position) error {

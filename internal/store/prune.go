@@ -11,6 +11,9 @@ import (
 // pruneBatch is how many rows go in one transaction: few enough that a login waiting for the same commit does not notice.
 const pruneBatch = 500
 
+// usedMargin is how much longer than needed it is remembered that something was used: clocks differ.
+const usedMargin = time.Minute
+
 // PruneBefore says what may go: whatever is older. A zero time keeps everything.
 type PruneBefore struct {
 	Audit    time.Time
@@ -18,6 +21,7 @@ type PruneBefore struct {
 	Usage    time.Time
 	Sessions time.Time // whose refresh and access tokens both expired before
 	Changes  time.Time
+	Replicas time.Time // that were not heard since
 }
 
 // Prune deletes what is old, in small batches, each a transaction. Revocations of sessions go when they need not be
@@ -33,6 +37,12 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 			(SELECT sid FROM revoked_sessions WHERE until < $1 ORDER BY until LIMIT $2)`, db.Now()},
 		// By number, which is the order of time: what is left has no gaps.
 		{"change log", `DELETE FROM changes WHERE at < $1 AND number IN (SELECT number FROM changes ORDER BY number LIMIT $2)`, before.Changes},
+		// Looked at twice: one that comes back at this moment keeps its row.
+		{"replicas", `DELETE FROM replicas WHERE heard_at < $1 AND id IN (SELECT id FROM replicas WHERE heard_at < $1 ORDER BY heard_at LIMIT $2)`, before.Replicas},
+		{
+			"assertions", `DELETE FROM used_once WHERE digest IN (SELECT digest FROM used_once WHERE until < $1 ORDER BY until LIMIT $2)`,
+			db.Now().Add(-usedMargin),
+		},
 	} {
 		if p.before.IsZero() {
 			continue

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -18,26 +19,39 @@ func (db *DB) ClearReplicas(ctx context.Context) error {
 // Register writes down a replica, heard of now; HeardAt is not looked at.
 func (db *DB) Register(ctx context.Context, r auth.Replica) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
-		_, err = t.exec(`INSERT INTO replicas (id, applied, heard_at, started_at, version, listens) VALUES ($1, $2, $3, $4, $5, $6)
+		_, err = t.exec(`INSERT INTO replicas (id, applied, heard_at, started_at, version, listens, max_staleness) VALUES ($1, $2, $3, $4, $5, $6, $7)
 			ON CONFLICT (id) DO UPDATE SET applied = excluded.applied, heard_at = excluded.heard_at, started_at = excluded.started_at,
-				version = excluded.version, listens = excluded.listens`,
-			r.ID, int64(r.Applied), db.Now().UnixMilli(), r.Started.UnixMilli(), r.Version, r.Listens)
+				version = excluded.version, listens = excluded.listens, max_staleness = excluded.max_staleness`,
+			r.ID, int64(r.Applied), db.Now().UnixMilli(), r.Started.UnixMilli(), r.Version, r.Listens, r.MaxStaleness.Milliseconds())
 		return none, err
 	})
 	return wrap(err, "register a replica")
 }
 
-// Heard says that a replica is there and has applied the change log up to applied. If it is not registered any more it is
+// Follow is the heartbeat of a replica, in one transaction: its row says that it was heard now and has applied the change log
+// up to applied, and then the log is read as [DB.Changes] does. A position of another incarnation, or beyond the head, is
+// written as 0: nobody shall take it for one that he waits for. If the replica is not registered any more it is
 // [auth.ErrNotFound].
-func (db *DB) Heard(ctx context.Context, id string, applied auth.Position) error {
-	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
-		n, err := t.exec(`UPDATE replicas SET applied = $1, heard_at = $2 WHERE id = $3`, int64(applied), db.Now().UnixMilli(), id)
+func (db *DB) Follow(ctx context.Context, id, incarnation string, applied auth.Position) (now string, head auth.Position, changes []auth.Change, err error) {
+	l, err := update(ctx, db, func(t *tx) (l logged, err error) {
+		n, err := t.exec(`UPDATE replicas SET heard_at = $1, applied = CASE
+				WHEN $2 = (SELECT incarnation FROM meta) AND $3 <= (SELECT head FROM log_head) THEN $3 ELSE 0 END
+			WHERE id = $4`, db.Now().UnixMilli(), incarnation, int64(applied), id)
 		if err == nil && n == 0 {
 			err = auth.ErrNotFound.Saying("This replica is not registered")
 		}
-		return none, err
+		if err != nil {
+			return logged{}, err
+		}
+		return changesAfter(t, applied)
 	})
-	return wrap(err, "say how far a replica is")
+	if err != nil {
+		return "", 0, nil, wrap(err, "follow the change log")
+	}
+	if l.more {
+		db.wake.kick()
+	}
+	return l.incarnation, l.head, l.changes, nil
 }
 
 // Unregister forgets a replica that shuts down: from then on nobody waits for it.
@@ -49,16 +63,16 @@ func (db *DB) Unregister(ctx context.Context, id string) error {
 	return wrap(err, "unregister a replica")
 }
 
-// Replicas returns the replicas that did not shut down, by id.
-func (db *DB) Replicas(ctx context.Context) ([]auth.Replica, error) {
-	var found []auth.Replica
-	err := db.read(ctx, func(q querier) error {
-		return q.all(`SELECT id, applied, heard_at, started_at, version, listens FROM replicas ORDER BY id`, nil, func(scan func(...any) error) error {
+// Replicas returns the replicas that did not shut down, by id, and what time it is for those who were heard.
+func (db *DB) Replicas(ctx context.Context) (found []auth.Replica, now time.Time, err error) {
+	err = db.read(ctx, func(q querier) error {
+		found, now = nil, db.Now()
+		return q.all(`SELECT id, applied, heard_at, started_at, version, listens, max_staleness FROM replicas ORDER BY id`, nil, func(scan func(...any) error) error {
 			var r auth.Replica
-			err := scan(&r.ID, (*int64)(&r.Applied), (*stamp)(&r.HeardAt), (*stamp)(&r.Started), &r.Version, &r.Listens)
+			err := scan(&r.ID, (*int64)(&r.Applied), (*stamp)(&r.HeardAt), (*stamp)(&r.Started), &r.Version, &r.Listens, (*millis)(&r.MaxStaleness))
 			found = append(found, r)
 			return err
 		})
 	})
-	return found, wrap(err, "list the replicas")
+	return found, now, wrap(err, "list the replicas")
 }

@@ -232,30 +232,97 @@ func lifetimes(t *testing.T, w *World) {
 
 func replicas(t *testing.T, w *World) {
 	ctx := t.Context()
-	a := auth.Replica{ID: "a", Applied: 3, Started: w.Now(), Version: "1.0", Listens: "127.0.0.1:8000"}
+	account := w.account(t).ID
+	for range 2 { // two entries of the log
+		_, err := w.SuspendAccount(ctx, account, false, act)
+		no(t, err)
+		_, err = w.ResumeAccount(ctx, account, act)
+		no(t, err)
+	}
+	a := auth.Replica{ID: "a", Applied: 3, Started: w.Now(), Version: "1.0", Listens: "127.0.0.1:8000", MaxStaleness: 90 * time.Second}
 	b := auth.Replica{ID: "b", Started: w.Now()}
 	shows := func(want ...auth.Replica) {
 		t.Helper()
-		got, err := w.Replicas(ctx)
+		got, now, err := w.Replicas(ctx)
 		no(t, err)
 		if diff := gocmp.Diff(want, got, same); diff != "" {
 			t.Errorf("replicas (-want +got):\n%s", diff)
+		}
+		if !now.Equal(w.Now()) {
+			t.Errorf("it is %v, and the list was made at %v", w.Now(), now)
 		}
 	}
 	no(t, w.Register(ctx, b))
 	no(t, w.Register(ctx, a))
 	a.HeardAt, b.HeardAt = w.Now(), w.Now()
 	shows(a, b)
+
 	w.wait(time.Second)
-	no(t, w.Heard(ctx, "b", 7))
-	b.Applied, b.HeardAt = 7, w.Now()
+	head := w.head(t)
+	follows := func(id string, applied auth.Position, want ...auth.Position) {
+		t.Helper()
+		incarnation, at, entries, err := w.Follow(ctx, id, "incarnation", applied)
+		no(t, err)
+		var got []auth.Position
+		for _, e := range entries {
+			got = append(got, e.Number)
+		}
+		if incarnation != "incarnation" || at != head || !slices.Equal(got, want) {
+			t.Errorf("%s follows from %d: up to %d of %q, %v, want %v", id, applied, at, incarnation, got, want)
+		}
+	}
+	follows("b", head-2, head-1, head)
+	b.Applied, b.HeardAt = head-2, w.Now()
 	shows(a, b)
+	follows("b", head)
+	b.Applied = head
+	shows(a, b)
+	follows("b", head+7) // it followed something else
+	b.Applied = 0
+	shows(a, b)
+	follows("a", head)
+	_, _, _, err := w.Follow(ctx, "a", "the one before", head)
+	no(t, err)
+	a.Applied, a.HeardAt = 0, w.Now()
+	shows(a, b)
+
 	no(t, w.Unregister(ctx, "a"))
 	no(t, w.Unregister(ctx, "a"))
 	shows(b)
-	is(t, "heard of one that is gone", w.Heard(ctx, "a", 9), auth.ErrNotFound)
+	_, _, _, err = w.Follow(ctx, "a", "incarnation", 9)
+	is(t, "heard of one that is gone", err, auth.ErrNotFound)
+	w.wait(time.Hour)
+	no(t, w.Register(ctx, a))
+	a.HeardAt = w.Now()
+	no(t, w.Prune(ctx, store.PruneBefore{Replicas: w.Now().Add(-time.Hour)}))
+	shows(a, b)
+	no(t, w.Prune(ctx, store.PruneBefore{Replicas: w.Now().Add(-time.Hour + time.Millisecond)}))
+	shows(a)
 	no(t, w.ClearReplicas(ctx))
 	shows()
+}
+
+func usedOnce(t *testing.T, w *World) {
+	ctx := t.Context()
+	first := func(digest string, until time.Time, want bool) {
+		t.Helper()
+		got, err := w.UseOnce(ctx, []byte(digest), until)
+		no(t, err)
+		if got != want {
+			t.Errorf("%s is used for the first time: %v, want %v", digest, got, want)
+		}
+	}
+	until := w.Now().Add(time.Minute)
+	first("one", until, true)
+	first("two", until.Add(time.Hour), true)
+	first("one", until, false)
+	w.wait(time.Minute + time.Second)
+	no(t, w.Prune(ctx, store.PruneBefore{}))
+	first("one", until, false) // clocks differ
+	w.wait(time.Minute)
+	no(t, w.Prune(ctx, store.PruneBefore{}))
+	first("one", until, true)
+	first("two", until, false)
 }
 
 func usage(t *testing.T, w *World) {

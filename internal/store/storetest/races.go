@@ -286,6 +286,18 @@ func raceKeys(t *testing.T, w *World) {
 	}
 }
 
+func raceUseOnce(t *testing.T, w *World) {
+	for round := range rounds {
+		oneWins(t, race(racers, func(int) error {
+			first, err := w.UseOnce(t.Context(), fmt.Append(nil, "assertion ", round), w.Now().Add(time.Minute))
+			if err == nil && !first {
+				err = auth.ErrConflict
+			}
+			return err
+		}), auth.ErrConflict)
+	}
+}
+
 // raceAnswers: whoever asks, and whoever gives up while others ask, nobody gets another's answer.
 func raceAnswers(t *testing.T, w *World) {
 	a := w.account(t)

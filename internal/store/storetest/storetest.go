@@ -57,6 +57,7 @@ func Run(t *testing.T, open Open) {
 		{"keys", keys},
 		{"lifetimes", lifetimes},
 		{"replicas", replicas},
+		{"what counts once", usedOnce},
 		{"usage", usage},
 		{"refusals", refusals},
 		{"prune", prune},
@@ -72,6 +73,7 @@ func Run(t *testing.T, open Open) {
 		{"race: revoke", raceRevoke},
 		{"race: the last of an allowlist", raceLastEntry},
 		{"race: rotate a ring", raceKeys},
+		{"race: use once", raceUseOnce},
 		{"race: answers of their own", raceAnswers},
 	} {
 		t.Run(story.name, func(t *testing.T) {
