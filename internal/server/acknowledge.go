@@ -2,6 +2,8 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/store"
@@ -38,4 +40,12 @@ func (s *Server) acknowledge(ctx context.Context, to auth.Position) bool {
 	s.log.Warn("a revocation was answered before every server had applied it; it is committed, and those that have not refuse everything no later than max_staleness after it",
 		"position", to, "replicas", missing, "error", err)
 	return false
+}
+
+// usedOnce remembers in the database what counts once, on whichever server.
+type usedOnce struct{ db *store.DB }
+
+func (u usedOnce) First(ctx context.Context, name string, until time.Time) (bool, error) {
+	digest := sha256.Sum256([]byte(name))
+	return u.db.UseOnce(ctx, digest[:], until)
 }

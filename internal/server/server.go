@@ -67,8 +67,7 @@ type Server struct {
 	feed     *feed.Feed
 	limiter  *limit.Limiter
 	upgraded gateway.Upgraded
-	used     *proof.Used // assertions; they outlive a configuration: what was used up before a reload is used up after it
-	proofs   *proof.Used // of DPoP, likewise
+	proofs   *proof.Used // of DPoP; they outlive a configuration: what was used up before a reload is used up after it
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
@@ -128,7 +127,7 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	db, rings := s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
 	s.limiter = limit.New(limit.Config{Now: db.Now})
-	s.used, s.proofs = proof.NewUsed(mostUsed, db.Now), proof.NewUsed(mostProofs, db.Now)
+	s.proofs = proof.NewUsed(mostProofs, db.Now)
 	var err error
 	s.facts, err = facts.New(facts.Config{
 		Store: db, Cache: c.Cache.Credentials, Keep: s.opened.remembered, Now: db.Now,
@@ -175,9 +174,6 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	return err
 }
 
-// mostUsed is how many signatures of clients are remembered at once: twenty megabytes' worth.
-const mostUsed = 200_000
-
 // replicaID names this server among others: by the machine, for people, and by chance.
 func replicaID() string {
 	host, err := os.Hostname()
@@ -205,7 +201,7 @@ func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error
 			FailuresPerIdentifier: c.Limits.FailuresPerIdentifier.AsRate(),
 			RequestsPerAccount:    c.Limits.RequestsPerAccount.AsRate(),
 		},
-		Used: s.used, Proofs: s.proofs, Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
+		Used: usedOnce{s.opened.DB}, Proofs: s.proofs, Quirks: s.options.Sandbox, Seen: c.Cache.Tokens, Now: s.opened.DB.Now,
 	})
 }
 
