@@ -86,8 +86,22 @@ func inject(t *testing.T, db *DB) *faults {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f.settled(t)
 	f.set(nil)
 	return f
+}
+
+// settled waits until the writer is through with the last commit, whose caller it has answered before that, and returns what
+// was asked.
+func (f *faults) settled(t *testing.T) []string {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+		if asked := f.statements(); len(asked) > 0 && strings.HasPrefix(asked[len(asked)-1], "PRAGMA wal_checkpoint") {
+			return asked
+		}
+	}
+	t.Fatalf("the writer did not look at its log, but ran %q", f.statements())
+	return nil
 }
 
 type faultyConn struct {
