@@ -195,7 +195,7 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.Cr
 		}
 		u.Scope = &scope
 	}
-	detail := ""
+	var names []string
 	if u.Keys != nil {
 		keys := ""
 		if *u.Keys != "" {
@@ -204,9 +204,9 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.Cr
 				return Done{}, err
 			}
 		}
-		u.Keys, detail = &keys, strings.TrimSpace("keys "+strings.Join(proof.KeyNames(keys), " "))
+		u.Keys, names = &keys, proof.KeyNames(keys)
 	}
-	act, err := permit(actor, "credential.update", detail)
+	act, err := permit(actor, "credential.update", auth.UpdateDetail(u, names))
 	if err != nil {
 		return Done{}, err
 	}
@@ -227,11 +227,7 @@ func (r *Registry) RevokeCredential(ctx context.Context, actor Actor, id auth.Cr
 // RotateCredential gives a credential a new secret. The old one is good until oldExpires; tokens and sessions live on, unless
 // endSessions. While two secrets are live there can be no third.
 func (r *Registry) RotateCredential(ctx context.Context, actor Actor, id auth.CredentialID, oldExpires time.Time, endSessions bool) (Issued, error) {
-	detail := "old secret until " + oldExpires.UTC().Format(time.RFC3339)
-	if endSessions {
-		detail += ", sessions ended"
-	}
-	act, err := permit(actor, "credential.rotate", detail)
+	act, err := permit(actor, "credential.rotate", auth.RotateDetail(oldExpires, endSessions))
 	if err != nil {
 		return Issued{}, err
 	}

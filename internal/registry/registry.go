@@ -227,7 +227,7 @@ func (r *Registry) DeleteAccount(ctx context.Context, actor Actor, id auth.Accou
 
 // LimitAccount gives the account its own limit on calls through routes; the zero rate takes it back to the configured one.
 func (r *Registry) LimitAccount(ctx context.Context, actor Actor, id auth.AccountID, rate auth.Rate) (Done, error) {
-	act, err := permit(actor, "account.limit", rate.String())
+	act, err := permit(actor, "account.limit", auth.LimitDetail(rate))
 	if err != nil {
 		return Done{}, err
 	}
@@ -246,7 +246,7 @@ func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, 
 	if !expires.IsZero() && !expires.After(r.now()) {
 		return Done{}, auth.ErrInvalid.Saying("the entry would have expired already")
 	}
-	act, err := permit(actor, "account.allow-ip", join(prefixes))
+	act, err := permit(actor, "account.allow-ip", auth.AllowDetail(prefixes, expires))
 	if err != nil {
 		return Done{}, err
 	}
@@ -261,20 +261,12 @@ func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, 
 // RemoveIP takes entries off the account's allowlist. Without the last one every address may come in, so that wants
 // allowEveryone.
 func (r *Registry) RemoveIP(ctx context.Context, actor Actor, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool) (Done, error) {
-	act, err := permit(actor, "account.remove-ip", join(prefixes))
+	act, err := permit(actor, "account.remove-ip", auth.RemoveDetail(prefixes))
 	if err != nil {
 		return Done{}, err
 	}
 	what, err := r.store.RemoveIP(ctx, id, prefixes, allowEveryone, act)
 	return r.done(ctx, what, err)
-}
-
-func join(prefixes []netip.Prefix) string {
-	var all []string
-	for _, p := range prefixes {
-		all = append(all, p.String())
-	}
-	return strings.Join(all, " ")
 }
 
 // Sessions lists the account's sessions, live ones or all that are still known, the youngest first.
