@@ -97,6 +97,8 @@ func (sh *shell) progress() server.Progress {
 type restoreC struct {
 	File            string `arg:"" name:"file" help:"The backup, or - for standard input."`
 	ReplaceDatabase bool   `help:"Put it in the place of the database that is there, which is kept aside."`
+	Old             string `placeholder:"DATABASE" help:"The database that is replaced, a file: what was taken away in it since is taken away."`
+	Journal         string `placeholder:"FILE" type:"existingfile" help:"Its audit trail, as \"gatehouse audit export\" prints it, where the database itself is lost."`
 	AcceptRevived   bool   `name:"accept-revived-credentials" help:"Accept that what was revoked since the backup was taken is good again."`
 	printed
 }
@@ -104,8 +106,10 @@ type restoreC struct {
 func (restoreC) Help() string {
 	return `The database is made of the backup, wherever the configuration says, and migrated where the backup is of an older release. The file is examined to its last byte before anything is written, the master key that it was made under must be at hand, and no server may run. Interrupted, a restore leaves what was there.
 
-Every token and every session from before is dead then: signing and refresh keys are drawn anew, and everybody presents his credential again. Credentials are as the backup has them. What was revoked, rotated, narrowed or suspended since the backup was taken would be good again.
+Every token and every session from before is dead then: signing and refresh keys are drawn anew, and everybody presents his credential again. Credentials are as the backup has them, but what was revoked, rotated, narrowed, suspended, deleted or taken off a list since must not come back: --old or --journal takes it away once more. With neither, that has to be accepted.
 
+    gatehouse restore today.backup --replace-database --old /var/lib/gatehouse/gatehouse.db
+    gatehouse restore today.backup --journal audit.jsonl
     gatehouse restore /var/backups/gatehouse/2026-11-22.backup --accept-revived-credentials
     age -d -i key.txt /mnt/elsewhere/gatehouse.backup.age | gatehouse restore - --replace-database --accept-revived-credentials`
 }
@@ -119,12 +123,31 @@ type restoreJSON struct {
 	Incarnation string `json:"incarnation"`
 	Accounts    int64  `json:"live_accounts"`
 	Credentials int64  `json:"live_credentials"`
+
+	TakenAway *takenJSON `json:"taken_away,omitempty"`
+}
+
+// takenJSON is what was taken away since the backup, and is so again.
+type takenJSON struct {
+	Deleted         int64 `json:"accounts_deleted"`
+	Suspended       int64 `json:"accounts_suspended"`
+	Limited         int64 `json:"accounts_limited"`
+	Allowlists      int64 `json:"allowlists_changed"`
+	Revoked         int64 `json:"credentials_revoked"`
+	Narrowed        int64 `json:"credentials_narrowed"`
+	Rotated         int64 `json:"credentials_rotated"`
+	SecretsLost     int64 `json:"secrets_lost"`
+	AccountsGone    int64 `json:"accounts_gone"`
+	CredentialsGone int64 `json:"credentials_gone"`
 }
 
 func (c *restoreC) Run(sh *shell) error {
 	cfg, err := sh.config(nil)
 	if err != nil {
 		return err
+	}
+	if c.Old != "" && c.Journal != "" {
+		return usage("--old and --journal tell the same: give one of them, --old if both can be had")
 	}
 	from := sh.stdin
 	if c.File != "-" {
@@ -137,9 +160,18 @@ func (c *restoreC) Run(sh *shell) error {
 	}
 	path := server.DatabasePath(cfg.DataDir)
 	sh.note("database: %s", path)
-	r, err := server.RestoreDatabase(sh.ctx, cfg, server.Restore{
-		From: from, Replace: c.ReplaceDatabase, AcceptRevived: c.AcceptRevived, Actor: actor(), Progress: sh.progress(),
-	})
+	o := server.Restore{
+		From: from, Replace: c.ReplaceDatabase, Old: c.Old, AcceptRevived: c.AcceptRevived, Actor: actor(), Progress: sh.progress(),
+	}
+	if c.Journal != "" {
+		f, err := os.Open(c.Journal)
+		if err != nil {
+			return fmt.Errorf("open the journal: %w", err)
+		}
+		defer f.Close()
+		o.Journal = f
+	}
+	r, err := server.RestoreDatabase(sh.ctx, cfg, o)
 	if errors.Is(err, server.ErrInTheWay) || errors.Is(err, server.ErrRevived) {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
@@ -149,10 +181,31 @@ func (c *restoreC) Run(sh *shell) error {
 	if r.Aside != "" {
 		sh.note("the database that was there lies at %s: remove it once it is not needed any more", r.Aside)
 	}
-	h := r.Header
-	if c.JSON {
-		return sh.json(restoreJSON{path, r.Aside, utc(h.TakenAt), h.Rows(), r.Schema, r.Incarnation, r.Census.Accounts, r.Census.Credentials})
+	told := c.Old != "" || c.Journal != ""
+	h, t := r.Header, r.Taken
+	if t.SecretsLost > 0 {
+		sh.note("credentials whose newest secret is in no backup: %d; their holders need new ones (gatehouse credential rotate)", t.SecretsLost)
 	}
-	return sh.printf("restored as of %s: %d rows, %d live accounts with %d live credentials\nevery token and session from before is dead; everybody presents his credential again\n",
-		stamp(h.TakenAt), h.Rows(), r.Census.Accounts, r.Census.Credentials)
+	if c.JSON {
+		j := restoreJSON{
+			Database: path, Replaced: r.Aside, TakenAt: utc(h.TakenAt), Rows: h.Rows(), Schema: r.Schema, Incarnation: r.Incarnation,
+			Accounts: r.Census.Accounts, Credentials: r.Census.Credentials,
+		}
+		if told {
+			taken := takenJSON(t)
+			j.TakenAway = &taken
+		}
+		return sh.json(j)
+	}
+	if err := sh.printf("restored as of %s: %d rows, %d live accounts with %d live credentials\n",
+		stamp(h.TakenAt), h.Rows(), r.Census.Accounts, r.Census.Credentials); err != nil {
+		return err
+	}
+	if told {
+		if err := sh.printf("taken away since, and so again: accounts %d deleted, %d suspended, %d limited, %d allowlists; credentials %d revoked, %d narrowed, %d rotated\nmade since, and gone: %d accounts, %d credentials\n",
+			t.Deleted, t.Suspended, t.Limited, t.Allowlists, t.Revoked, t.Narrowed, t.Rotated, t.AccountsGone, t.CredentialsGone); err != nil {
+			return err
+		}
+	}
+	return sh.printf("every token and session from before is dead; everybody presents his credential again\n")
 }

@@ -18,6 +18,7 @@ type commands struct {
 	Explain explain  `cmd:"" group:"why" help:"Say why a request was refused, and what would mend it."`
 	Refusal refusals `cmd:"" group:"why" help:"Who was refused."`
 	Usage   usageC   `cmd:"" name:"usage" group:"why" help:"What an account's credentials were used for, by the hour."`
+	Audit   audits   `cmd:"" group:"why" help:"Who changed what."`
 	Doctor  doctor   `cmd:"" group:"why" help:"Look over the whole installation."`
 	Conform conformC `cmd:"" name:"conform" group:"why" help:"Judge whether a server speaks the contracts."`
 

@@ -151,3 +151,32 @@ func KeyNames(keys string) []string {
 	}
 	return names
 }
+
+// OnlyKeys returns the keys of a set that have one of these names, as [KeyNames] says them; "" if there are none.
+func OnlyKeys(keys string, names []string) (string, error) {
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal([]byte(keys), &set); err != nil {
+		return "", fmt.Errorf("read a client's keys: %w", err)
+	}
+	named := KeyNames(keys)
+	if len(named) != len(set.Keys) {
+		return "", fmt.Errorf("read a client's keys: %d of %d can be read", len(named), len(set.Keys))
+	}
+	var left []json.RawMessage
+	for i, key := range set.Keys {
+		if slices.Contains(names, named[i]) {
+			left = append(left, key)
+		}
+	}
+	if len(left) == 0 {
+		return "", nil
+	}
+	if len(left) == len(set.Keys) {
+		return keys, nil
+	}
+	set.Keys = left
+	text, err := json.Marshal(set)
+	return string(text), err
+}

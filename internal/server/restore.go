@@ -7,11 +7,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/store"
@@ -23,7 +25,11 @@ type Restore struct {
 	From io.Reader // the backup; a file is read twice, anything else is kept in a file meanwhile
 	// Replace lets the database that is there be replaced.
 	Replace bool
-	// AcceptRevived accepts that what was revoked since the backup lives again.
+	// Old is the database that is replaced, a file: what is taken away in it is taken away in what is restored.
+	Old string
+	// Journal is an export of its audit trail, which tells most of the same. One of the two is enough; "", nil: none.
+	Journal io.Reader
+	// AcceptRevived accepts that what was taken away since the backup, as far as neither tells, comes back.
 	AcceptRevived bool
 	Actor         registry.Actor
 	Progress      Progress
@@ -35,8 +41,9 @@ type Restored struct {
 	Header      backup.Header
 	Incarnation string // the new one
 	Census      store.Census
-	Schema      int64  // after it was migrated
-	Aside       string // where the database lies that was replaced; "": there was none
+	Taken       store.Taken // what was taken away since the backup, and is so again
+	Schema      int64       // after it was migrated
+	Aside       string      // where the database lies that was replaced; "": there was none
 }
 
 // ErrInTheWay says that there is a database already.
@@ -110,6 +117,9 @@ func (r *restoring) run(ctx context.Context) error {
 		return err
 	}
 	if err := r.stage(ctx, dir); err != nil {
+		return err
+	}
+	if err := r.takeAway(ctx); err != nil {
 		return err
 	}
 	if err := r.beginAnew(); err != nil {
@@ -190,9 +200,16 @@ func (r *restoring) target(ctx context.Context) error {
 	return nil
 }
 
-// aside is where the database at path is kept once it is replaced.
+// aside is where the database at path is kept once it is replaced: nowhere that something lies already.
 func (r *restoring) aside(path string) string {
-	return path + ".replaced-" + r.began.UTC().Format("20060102T150405Z")
+	first := path + ".replaced-" + r.began.UTC().Format("20060102T150405Z")
+	aside := first
+	for n := 2; ; n++ {
+		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
+			return aside
+		}
+		aside = fmt.Sprintf("%s-%d", first, n)
+	}
 }
 
 // stage loads the backup into a database beside the one that it will replace.
@@ -208,18 +225,62 @@ func (r *restoring) stage(ctx context.Context, dir string) error {
 	if err := r.staged.Migrate(ctx); err != nil {
 		return err
 	}
-	r.done.Census, err = r.staged.Census()
-	if err != nil || r.AcceptRevived {
+	return nil
+}
+
+// takeAway takes from what was loaded what was taken away since the backup.
+func (r *restoring) takeAway(ctx context.Context) error {
+	var err error
+	var unclear []string
+	switch {
+	case r.Old != "":
+		err = r.holdAgainst(ctx)
+	case r.Journal != nil:
+		unclear, err = r.replay()
+	}
+	if err != nil {
 		return err
 	}
-	return r.revived()
+	if r.done.Census, err = r.staged.Census(); err != nil || r.AcceptRevived {
+		return err
+	}
+	if len(unclear) > 0 {
+		return fmt.Errorf("%w: of these acts in the journal it cannot be told what they took away: %s. Look at them, and then say --accept-revived-credentials", ErrRevived, strings.Join(unclear, "; "))
+	}
+	if r.Old == "" && r.Journal == nil {
+		return r.revived()
+	}
+	return nil
+}
+
+// holdAgainst has the stricter win of the backup and the database that it replaces.
+func (r *restoring) holdAgainst(ctx context.Context) error {
+	old, err := store.Open(ctx, store.Config{Path: r.Old, Now: r.Now})
+	if err != nil {
+		return fmt.Errorf("read the database that is replaced: %w", err)
+	}
+	r.done.Taken, err = r.staged.Stricter(ctx, old)
+	return errors.Join(err, old.Close())
+}
+
+// replay applies the journal.
+func (r *restoring) replay() (unclear []string, err error) {
+	acts, err := r.staged.NewReplay(proof.OnlyKeys)
+	if err != nil {
+		return nil, err
+	}
+	if err := backup.ReadJournal(r.Journal, acts.Act); err != nil {
+		return nil, err
+	}
+	r.done.Taken, unclear, err = acts.Finish()
+	return unclear, err
 }
 
 // revived tells what nobody knows.
 func (r *restoring) revived() error {
-	h := r.done.Header
-	return fmt.Errorf("%w: it was taken at %s, %v ago, and brings back %d live credentials of %d accounts. Which of them were revoked, rotated, narrowed or suspended since, it cannot tell: if there is nothing that does, say --accept-revived-credentials",
-		ErrRevived, h.TakenAt.Format(time.RFC3339), max(0, r.Now().Sub(h.TakenAt)).Round(time.Second), r.done.Census.Credentials, r.done.Census.Accounts)
+	h, c := r.done.Header, r.done.Census
+	return fmt.Errorf("%w: it was taken at %s, %v ago, and brings back %d live credentials of %d live accounts. Which of them were revoked, rotated, narrowed or suspended since, it cannot tell. What can is the database that is replaced (--old DATABASE), or its audit trail (--journal FILE, of gatehouse audit export); if there is neither, say --accept-revived-credentials",
+		ErrRevived, h.TakenAt.Format(time.RFC3339), max(0, r.Now().Sub(h.TakenAt)).Round(time.Second), c.Credentials, c.Accounts)
 }
 
 // beginAnew makes worthless what was signed before.
@@ -235,12 +296,19 @@ func (r *restoring) beginAnew() error {
 		}
 	}
 	h := r.done.Header
+	since := "not known, which was accepted"
+	switch {
+	case r.Old != "":
+		since = "as in the database that was replaced"
+	case r.Journal != nil:
+		since = "as in its audit trail"
+	}
 	r.done.Incarnation = secret.Mint(16)
 	return r.staged.BeginAnew(store.Birth{
 		Incarnation: r.done.Incarnation, SealCheck: r.masters.Current.Check(), MasterKey: r.masters.Current.ID, Keys: fresh,
 	}, func(row auth.KeyRow) ([]byte, error) { return token.Reseal(r.masters, row) }, auth.Act{
 		Actor: r.Actor.Name, Action: "database.restore",
-		Detail: fmt.Sprintf("backup of %s, incarnation %s, position %d", h.TakenAt.Format(time.RFC3339), h.Incarnation, h.Position),
+		Detail: fmt.Sprintf("backup of %s, incarnation %s, position %d; taken away since: %s", h.TakenAt.Format(time.RFC3339), h.Incarnation, h.Position, since),
 	})
 }
 

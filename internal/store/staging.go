@@ -37,6 +37,13 @@ const stagingName = "restoring-*.db"
 // NewStaging makes an empty database with the schema of a version, in a folder where no other is made at the same time. A
 // version that this program does not know is [ErrNewer].
 func NewStaging(ctx context.Context, dir string, version int64, now func() time.Time) (*Staging, error) {
+	if err := dropStagings(dir); err != nil {
+		return nil, err
+	}
+	return newStaging(ctx, dir, version, NewClock(now))
+}
+
+func newStaging(ctx context.Context, dir string, version int64, clock *Clock) (*Staging, error) {
 	migrations, err := fs.Sub(embedded, "migrations/sqlite")
 	if err != nil {
 		return nil, err
@@ -49,14 +56,11 @@ func NewStaging(ctx context.Context, dir string, version int64, now func() time.
 		return nil, fmt.Errorf("%w: the backup has schema version %d, this program knows %d; restore it with the gatehouse that wrote it, or a later one",
 			ErrNewer, version, wanted)
 	}
-	if err := dropStagings(dir); err != nil {
-		return nil, err
-	}
 	f, err := os.CreateTemp(dir, stagingName) // with mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("make a database to restore into: %w", err)
 	}
-	s := &Staging{path: f.Name(), clock: NewClock(now), migrations: migrations, wanted: wanted, inserts: make(map[string]string)}
+	s := &Staging{path: f.Name(), clock: clock, migrations: migrations, wanted: wanted, inserts: make(map[string]string)}
 	if err = f.Close(); err == nil {
 		err = s.open(ctx, version)
 	}
@@ -150,17 +154,22 @@ func (s *Staging) insertFor(t *backup.Table) (string, error) {
 	return insert, nil
 }
 
-// Migrate brings what was loaded to the schema of this program. Everything is loaded by then.
-func (s *Staging) Migrate(ctx context.Context) error {
+// shut ends the loading: the file can be opened by others.
+func (s *Staging) shut() error {
 	err := s.commit()
-	if err == nil {
-		err = s.conn.close()
+	if e := s.conn.close(); err == nil {
+		err = e
 	}
 	s.conn = nil
-	if err != nil {
-		return fmt.Errorf("end the loading: %w", err)
+	return err
+}
+
+// Migrate brings what was loaded to the schema of this program. Everything is loaded by then.
+func (s *Staging) Migrate(ctx context.Context) error {
+	err := s.shut()
+	if err == nil {
+		err = s.migrateTo(ctx, s.wanted)
 	}
-	err = s.migrateTo(ctx, s.wanted)
 	if err == nil {
 		s.conn, err = newConn(s.from)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -336,5 +337,182 @@ func TestInterrupted(t *testing.T) {
 	reopen(t, path)
 	if _, err := os.Stat(filepath.Join(dir, "restoring-1.db")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("what the first restore left is there still: %v", err)
+	}
+}
+
+// What was taken away since is taken away in what is restored; what was given since is not given.
+func TestStricter(t *testing.T) {
+	ctx := t.Context()
+	db := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	if err := db.AddKey(ctx, auth.KeyRow{ID: "p", Ring: auth.PepperRing, Algorithm: "HS256", Sealed: []byte("s"), MasterKey: "mk"}, "", auth.Act{}); err != nil {
+		t.Fatal(err)
+	}
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	account := func(name string) auth.AccountID {
+		t.Helper()
+		a, err := db.CreateAccount(ctx, name, name, auth.Act{})
+		must(a, err)
+		return a.ID
+	}
+	of := account("credentials")
+	credential := func(name string) auth.CredentialID {
+		t.Helper()
+		id := auth.CredentialID(name)
+		must(nil, db.CreateCredential(ctx, auth.Credential{
+			ID: id, Account: of, Kind: auth.APIKey, Name: name, Scope: "a b c",
+			Secrets: []auth.Secret{{Number: 1, Digest: []byte("first"), Pepper: "p", CreatedAt: db.Now()}},
+		}, auth.Act{}))
+		return id
+	}
+	prefix := func(s string) auth.AllowEntry { return auth.AllowEntry{Prefix: netip.MustParsePrefix(s)} }
+	allow := func(id auth.AccountID, prefixes ...string) {
+		t.Helper()
+		var entries []auth.AllowEntry
+		for _, p := range prefixes {
+			entries = append(entries, prefix(p))
+		}
+		must(db.AllowIP(ctx, id, entries, auth.Act{}))
+	}
+	suspended, resumed, deleted := account("suspended"), account("resumed"), account("deleted")
+	limited, loosened := account("limited"), account("loosened")
+	closed, changed, opened := account("closed"), account("changed"), account("opened")
+	revoked, narrowed, widened := credential("revoked"), credential("narrowed"), credential("widened")
+	expiring, rotated, finished, undone := credential("expiring"), credential("rotated"), credential("finished"), credential("undone")
+	untouched := credential("untouched")
+	hour, day := db.Now().Add(time.Hour), db.Now().Add(24*time.Hour)
+	must(db.SuspendAccount(ctx, resumed, false, auth.Act{}))
+	must(db.LimitAccount(ctx, loosened, auth.Rate{Count: 10, Per: time.Second}, auth.Act{}))
+	allow(changed, "192.0.2.0/24", "198.51.100.0/24")
+	allow(opened, "192.0.2.0/24")
+	rotate := func(id auth.CredentialID) {
+		t.Helper()
+		_, _, err := db.RotateSecret(ctx, id, []byte("second"), "p", day, false, auth.Act{})
+		must(nil, err)
+	}
+	rotate(finished)
+	rotate(undone)
+	e := export(t, db)
+
+	must(db.SuspendAccount(ctx, suspended, false, auth.Act{}))
+	must(db.ResumeAccount(ctx, resumed, auth.Act{}))
+	must(db.DeleteAccount(ctx, deleted, auth.Act{}))
+	must(db.LimitAccount(ctx, limited, auth.Rate{Count: 5, Per: time.Minute, Burst: 2}, auth.Act{}))
+	must(db.LimitAccount(ctx, loosened, auth.Rate{Count: 100, Per: time.Second}, auth.Act{}))
+	allow(closed, "203.0.113.0/24")
+	allow(changed, "203.0.113.0/24")
+	must(db.RemoveIP(ctx, changed, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, false, auth.Act{}))
+	must(db.RemoveIP(ctx, opened, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, true, auth.Act{}))
+	must(db.RevokeCredential(ctx, revoked, auth.Act{}))
+	fewer, more := "a c", "a b c d"
+	must(db.UpdateCredential(ctx, narrowed, auth.CredentialUpdate{Scope: &fewer}, auth.Act{}))
+	must(db.UpdateCredential(ctx, widened, auth.CredentialUpdate{Scope: &more}, auth.Act{}))
+	must(db.UpdateCredential(ctx, expiring, auth.CredentialUpdate{ExpiresAt: &hour}, auth.Act{}))
+	rotate(rotated)
+	must(db.FinishRotation(ctx, finished, auth.Act{}))
+	must(db.UndoRotation(ctx, undone, auth.Act{}))
+	account("since")
+	credential("since")
+
+	dir := t.TempDir()
+	s := stage(t, dir, e)
+	taken, err := s.Stricter(ctx, db)
+	want := Taken{Deleted: 1, Suspended: 1, Limited: 1, Allowlists: 2, Revoked: 1, Narrowed: 2, Rotated: 3, AccountsGone: 1, CredentialsGone: 1}
+	if err != nil || taken != want {
+		t.Fatalf("got %+v, %v; want %+v", taken, err, want)
+	}
+	must(nil, s.BeginAnew(rebirth, reseal, auth.Act{}))
+	path := filepath.Join(dir, "gatehouse.db")
+	must(nil, s.TakePlace(path, filepath.Join(dir, "aside")))
+	now := reopen(t, path)
+	is := func(id auth.AccountID) auth.Account {
+		t.Helper()
+		a, err := now.Account(ctx, id)
+		must(a, err)
+		return a
+	}
+	if !is(suspended).Suspended() || !is(resumed).Suspended() {
+		t.Error("an account that is suspended in either is not")
+	}
+	if a, err := now.Account(ctx, deleted); !errors.Is(err, auth.ErrNotFound) {
+		t.Errorf("a deleted account is back: %+v", a)
+	}
+	if a := is(limited); a.Requests.Count != 5 || a.Requests.Burst != 2 {
+		t.Errorf("its limit is %v", a.Requests)
+	}
+	if a := is(loosened); a.Requests.Count != 10 {
+		t.Errorf("a limit that was loosened since is %v", a.Requests)
+	}
+	for id, want := range map[auth.AccountID]string{closed: "[203.0.113.0/24]", changed: "[198.51.100.0/24 203.0.113.0/24]", opened: "[192.0.2.0/24]"} {
+		var got []string
+		for _, entry := range is(id).Allowlist {
+			got = append(got, entry.Prefix.String())
+		}
+		slices.Sort(got)
+		if fmt.Sprint(got) != want {
+			t.Errorf("account %d lets in %v, want %s", id, got, want)
+		}
+	}
+	holds := func(id auth.CredentialID) auth.Credential {
+		t.Helper()
+		c, err := now.Credential(ctx, id)
+		must(c, err)
+		return c
+	}
+	there := func(id auth.CredentialID) auth.Credential {
+		t.Helper()
+		c, err := db.Credential(ctx, id)
+		must(c, err)
+		return c
+	}
+	if holds(revoked).RevokedAt.IsZero() {
+		t.Error("a revoked credential lives")
+	}
+	if got := holds(narrowed).Scope; got != fewer {
+		t.Errorf("the narrowed one has the scopes %q", got)
+	}
+	if got := holds(widened).Scope; got != "a b c" {
+		t.Errorf("the one that was widened since has the scopes %q", got)
+	}
+	if got := holds(expiring).ExpiresAt; !got.Equal(milli(hour)) {
+		t.Errorf("it expires at %v", got)
+	}
+	for _, id := range []auth.CredentialID{rotated, finished, undone, untouched} {
+		if got, want := holds(id).Secrets, there(id).Secrets; !reflect.DeepEqual(got, want) {
+			t.Errorf("the secrets of %s are %+v, want %+v", id, got, want)
+		}
+	}
+	next, err := now.CreateAccount(ctx, "Next", "", auth.Act{})
+	if must(next, err); next.ID <= opened+skippedAccounts {
+		t.Errorf("the next account is %d", next.ID)
+	}
+	if got, want := len(export(t, now).rows["audit"]), len(export(t, db).rows["audit"])+2; got != want {
+		t.Errorf("the audit trail has %d entries, want %d", got, want)
+	}
+}
+
+func TestStricterThanAStranger(t *testing.T) {
+	e := export(t, lived(t))
+	stranger := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	if err := stranger.AddKey(t.Context(), auth.KeyRow{ID: "theirs", Ring: auth.PepperRing, Algorithm: "HS256", Sealed: []byte("s"), MasterKey: "mk"}, "", auth.Act{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stage(t, t.TempDir(), e).Stricter(t.Context(), stranger); !errors.Is(err, ErrOther) {
+		t.Errorf("held against another database: %v", err)
+	}
+	of := lived(t)
+	earlier := filepath.Join(t.TempDir(), "earlier.db")
+	if err := of.engine.(*lite).copyTo(t.Context(), earlier); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := of.CreateAccount(t.Context(), "Later", "", auth.Act{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stage(t, t.TempDir(), export(t, of)).Stricter(t.Context(), reopen(t, earlier)); !errors.Is(err, ErrOther) {
+		t.Errorf("held against what was before it: %v", err)
 	}
 }
