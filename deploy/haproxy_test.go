@@ -102,6 +102,7 @@ func TestTheLoadBalancer(t *testing.T) {
 	const config = `
 trusted_proxies: [127.0.0.1]
 require_https: true
+limits: {failures_per_address: {rate: 0}, exchange_per_address: {rate: 0}}
 `
 	servers := []*gatehousetest.Server{
 		gatehousetest.Start(t, gatehousetest.Config{YAML: config}), gatehousetest.Start(t, gatehousetest.Config{YAML: config}),
