@@ -363,6 +363,7 @@ func observe(t *testing.T) (metrics, log string) {
 	away := httptest.NewServer(nil)
 	away.Close()
 	s := gatehousetest.Start(t, gatehousetest.Config{YAML: `
+redis: redis://` + away.Listener.Addr().String() + `
 routes:
   - {path: /api/, upstream: "` + api.URL + `", accepts: [ACCESS_TOKEN]}
   - {path: /away, upstream: "` + away.URL + `", public: true}

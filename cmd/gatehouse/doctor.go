@@ -125,6 +125,7 @@ func (e *examination) all() {
 	if e.directory(c) {
 		e.database(c)
 	}
+	e.redis(c)
 	e.server(c)
 	e.urls(c)
 	e.certificates(c)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/redistest"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
 
@@ -95,6 +96,66 @@ func TestDoctorLooksAtWhatACMEGot(t *testing.T) {
 		if len(e.findings) != 2 || e.findings[0].Grade != step.grade || !strings.Contains(e.findings[0].Message, step.of) ||
 			e.findings[1].Grade != doubtful || !strings.Contains(e.findings[1].Message, "none for auth.example.com") {
 			t.Errorf("%+v", e.findings)
+		}
+	}
+}
+
+func TestDoctorLooksAtRedis(t *testing.T) {
+	s := redistest.Start(t, redistest.Config{Password: "s3cret"})
+	examine := func(url string) []finding {
+		t.Helper()
+		shared, err := config.ParseRedis(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := &examination{sh: &shell{ctx: t.Context()}}
+		e.redis(&config.Config{SharedLimits: shared})
+		for _, f := range e.findings {
+			if strings.Contains(f.Message+f.Do, "s3cret") || strings.Contains(f.Message+f.Do, "hunter2") {
+				t.Errorf("%s: the password is in %+v", url, f)
+			}
+		}
+		return e.findings
+	}
+	expect := func(url string, want ...string) {
+		t.Helper()
+		found := examine(url)
+		ok := len(found)*2 == len(want)
+		for i, f := range found {
+			ok = ok && f.Check == "redis" && f.Grade == want[2*i] && strings.Contains(f.Message, want[2*i+1])
+		}
+		if !ok {
+			t.Errorf("%s: got %+v, want %q", url, found, want)
+		}
+	}
+	expect(s.URL(), well, "maxmemory-policy noeviction")
+	expect("redis://:hunter2@"+s.Addr(), wrong, "WRONGPASS")
+	expect("redis://:hunter2@redis.invalid", wrong, "redis.invalid", doubtful, "in clear text")
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	expect(s.URL(), wrong, "connection refused")
+	e := &examination{}
+	e.redis(config.Default())
+	if len(e.findings) > 0 {
+		t.Errorf("without Redis: %+v", e.findings)
+	}
+	for _, c := range []struct {
+		version, policy string
+		bounded         bool
+		want            string
+	}{
+		{"7.0.15", "noeviction", false, well},
+		{"7.0.15", "noeviction", true, doubtful},
+		{"8.0.1 (Valkey)", "volatile-ttl", true, well},
+		{"6.2.0", "allkeys-lru", true, well},
+		{"6.0.16", "allkeys-lru", true, doubtful},
+		{"", "", false, well},
+	} {
+		e := &examination{}
+		e.redisState("r:6379", c.version, c.policy, c.bounded)
+		if len(e.findings) != 1 || e.findings[0].Grade != c.want {
+			t.Errorf("%+v: got %+v", c, e.findings)
 		}
 	}
 }

@@ -43,7 +43,8 @@ type Config struct {
 	Database Secret `yaml:"database"`
 	// For PostgreSQL. It comes in a later release.
 	DatabasePool DatabasePool `yaml:"database_pool"`
-	// redis://… for limits that replicas share. It comes in a later release.
+	// redis://user:password@host:6379/0, or rediss:// for TLS: a Redis or Valkey through which replicas share limits. Several
+	// addresses, a:6379,b:6379,c:6379, are of one cluster. Without it, and while it is away, each replica counts for itself.
 	Redis Secret `yaml:"redis"`
 	// The file with the master key, as `gatehouse master-key generate` prints it. Empty: the variable
 	// GATEHOUSE_MASTER_KEY, or else the file beside the embedded database.
@@ -106,6 +107,8 @@ type Config struct {
 	// where neither is given. MasterKeyPrevious likewise, of GATEHOUSE_MASTER_KEY_PREVIOUS and …_FILE.
 	MasterKey         Secret `yaml:"-"`
 	MasterKeyPrevious Secret `yaml:"-"`
+	// SharedLimits is what redis says; nil: nothing.
+	SharedLimits *Redis `yaml:"-"`
 	// File is the configuration file, as it was named; "" if there is none.
 	File string `yaml:"-"`
 

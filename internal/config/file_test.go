@@ -283,7 +283,7 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		// What is not there yet.
 		{"database: postgres://db/\n", "gatehouse.yaml:1: database: comes in a later release; this one keeps everything in the embedded database in data_dir"},
 		{"database_pool:\n  max_connections: 5\n", "gatehouse.yaml:2: database_pool.max_connections: comes in a later release; this one keeps everything in the embedded database in data_dir"},
-		{"redis: redis://r/\n", "gatehouse.yaml:1: redis: comes in a later release; this one keeps limits in memory"},
+		{"redis: http://r/\n", "gatehouse.yaml:1: redis: is not a URL of Redis: write redis://host:6379, or rediss:// for TLS"},
 		{"tls: {acme: {hosts: [a.example.com]}}\n", "default: public_url: \"http://127.0.0.1:8000\" is not how customers reach a server with certificates: write https://a.example.com"},
 		{"public_url: https://a.example.com\ntls: {acme: {hosts: [a.example.com, '*.example.com']}}\n", "gatehouse.yaml:2: tls.acme.hosts[1]: \"*.example.com\" is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern"},
 		{"public_url: https://a.example.com\ntls: {acme: {hosts: [localhost]}}\n", "gatehouse.yaml:2: tls.acme.hosts[0]: \"localhost\" is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern"},

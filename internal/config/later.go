@@ -17,7 +17,6 @@ func later() []postponed {
 	return []postponed{
 		{"database", "keeps everything in the embedded database in data_dir"},
 		{"database_pool", "keeps everything in the embedded database in data_dir"},
-		{"redis", "keeps limits in memory"},
 		{"dashboard", "has none, and the command line for everything"},
 	}
 }

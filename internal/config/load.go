@@ -316,6 +316,7 @@ func (l *loader) complete() {
 		l.readAuthorities(routeKey(i)+".upstream_tls.ca_file", &c.Routes[i].UpstreamTLS)
 	}
 	l.readMasterKeys()
+	l.readRedis()
 }
 
 // path makes a path absolute: what a flag says is meant where the caller stands, everything else where the file is.

@@ -313,7 +313,7 @@ func TestSecretsDoNotShow(t *testing.T) {
 	for _, environ := range [][]string{
 		{"GATEHOUSE_DATABASE=postgres://u:" + secret + "@db/"},
 		{"GATEHOUSE_DATABASE_FILE=db"},
-		{"GATEHOUSE_REDIS=redis://:" + secret + "@r/"},
+		{"GATEHOUSE_REDIS=redis://:" + secret + "@r/x"},
 		{"GATEHOUSE_DATABASE=postgres://u:" + secret + "@db/", "GATEHOUSE_DATABASE_FILE=db"},
 	} {
 		_, err := load(Options{Dir: dir, Environ: environ})

@@ -38,7 +38,7 @@ func (c *Config) Follow(running *Config) (changed, waiting []string) {
 			changed = append(changed, leaf.key)
 		}
 	}
-	c.MasterKey, c.MasterKeyPrevious = running.MasterKey, running.MasterKeyPrevious
+	c.MasterKey, c.MasterKeyPrevious, c.SharedLimits = running.MasterKey, running.MasterKeyPrevious, running.SharedLimits
 	return changed, waiting
 }
 

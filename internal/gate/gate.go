@@ -167,24 +167,21 @@ func (g *Gate) Failed(from auth.Caller, err error) error {
 
 // charge takes one from the failure buckets of a request about to fail, as it must before anything is read.
 func (g *Gate) charge(from auth.Caller, identifier string) auth.Limit {
-	address := limit.AddressKey(from.Address)
-	found := g.limiter.Take(g.failures, address)
-	if found.Refused || identifier == "" {
-		return found
-	}
-	ofIdentifier := g.limiter.Take(g.identifiers, limit.TextKey(identifier))
-	if ofIdentifier.Refused {
-		g.limiter.Refund(g.failures, address) // nothing was tried
-	}
-	return auth.Tighter(found, ofIdentifier)
+	return g.limiter.TakeAll(g.failureBuckets(from, identifier)...)
 }
 
 // uncharge gives back what charge took: the secret was right.
 func (g *Gate) uncharge(from auth.Caller, identifier string) {
-	g.limiter.Refund(g.failures, limit.AddressKey(from.Address))
-	if identifier != "" {
-		g.limiter.Refund(g.identifiers, limit.TextKey(identifier))
+	g.limiter.RefundAll(g.failureBuckets(from, identifier)...)
+}
+
+// failureBuckets are those of an address and, unless it is "", of an identifier.
+func (g *Gate) failureBuckets(from auth.Caller, identifier string) []limit.Charge {
+	buckets := []limit.Charge{{Rule: g.failures, Key: limit.AddressKey(from.Address)}, {Rule: g.identifiers, Key: limit.TextKey(identifier)}}
+	if identifier == "" {
+		return buckets[:1]
 	}
+	return buckets
 }
 
 // failed turns a refusal whose failure was charged into what the caller gets. The attempt is given back: it is counted as a
@@ -199,7 +196,7 @@ func (g *Gate) failed(from auth.Caller, refusal *auth.Error, charged auth.Limit)
 	return refusal.With(from.Limit).With(charged)
 }
 
-// Verify lets a call in, or not. It touches memory only.
+// Verify lets a call in, or not. It touches memory only; where limits are shared, a caller who has one is charged in Redis too.
 func (g *Gate) Verify(ctx context.Context, raw string, from auth.Caller, want auth.Want) (verify.Principal, auth.Limit, error) {
 	return g.VerifyBound(ctx, raw, auth.Possession{}, from, want)
 }
@@ -219,17 +216,16 @@ func (g *Gate) VerifyBound(ctx context.Context, raw string, shown auth.Possessio
 	if !own {
 		rate = g.config.Limits.RequestsPerAccount
 	}
-	var found auth.Limit
+	if rate.None() && len(want.Limits) == 0 {
+		return p, auth.Limit{}, nil
+	}
 	key := limit.Key{Text: p.Subject}
-	if !rate.None() {
-		found = g.limiter.Take(limit.Rule{Name: "requests_per_account", Rate: rate}, key)
-	}
+	charges := make([]limit.Charge, 0, 1+len(want.Limits))
+	charges = append(charges, limit.Charge{Rule: limit.Rule{Name: "requests_per_account", Rate: rate}, Key: key})
 	for _, l := range want.Limits {
-		if found.Refused {
-			break
-		}
-		found = auth.Tighter(found, g.limiter.Take(limit.Rule{Name: l.Name, Rate: l.Rate}, key))
+		charges = append(charges, limit.Charge{Rule: limit.Rule{Name: l.Name, Rate: l.Rate}, Key: key})
 	}
+	found := g.limiter.TakeAll(charges...)
 	if found.Refused {
 		return p, found, auth.ErrRateLimited.Of(subject(p.Claims)).With(found)
 	}

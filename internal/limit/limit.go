@@ -65,6 +65,7 @@ func TextKey(s string) Key {
 type Config struct {
 	Now        func() time.Time // nil: time.Now
 	MaxBuckets int              // at most so many buckets are kept; 0: 1,000,000, about 200 MB when all are in use
+	Redis      *Redis           // buckets that replicas share as well; nil: none
 }
 
 const (
@@ -74,7 +75,7 @@ const (
 	sweepEvery        = 30 * time.Second
 )
 
-// A Limiter keeps buckets in memory, in shards that lock apart. A bucket that is full again is forgotten, for it says what
+// A Limiter keeps buckets in memory, in shards that lock apart, and where replicas share them in [Redis] too. A bucket that is full again is forgotten, for it says what
 // one that never was says.
 //
 // There are at most [Config.MaxBuckets]. If a new one would be too many, the full ones go, and then those of which the
@@ -87,6 +88,7 @@ type Limiter struct {
 	start  time.Time
 	seed   maphash.Seed
 	shards []shard
+	redis  *Redis // nil: nothing is shared
 }
 
 type shard struct {
@@ -108,7 +110,7 @@ type bucket struct {
 
 // New returns a limiter without any buckets. Call [Limiter.Run] too.
 func New(config Config) *Limiter {
-	l := &Limiter{now: config.Now, seed: maphash.MakeSeed()}
+	l := &Limiter{now: config.Now, seed: maphash.MakeSeed(), redis: config.Redis}
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -129,9 +131,8 @@ func New(config Config) *Limiter {
 	return l
 }
 
-// Take charges one to the bucket of rule and key and says what is left. If nothing was left, it charges nothing and the
-// answer is Refused. A rule without a rate charges nothing and answers the zero Limit.
-func (l *Limiter) Take(rule Rule, key Key) auth.Limit {
+// take is [Limiter.Take] from a bucket in memory.
+func (l *Limiter) take(rule Rule, key Key) auth.Limit {
 	if rule.Rate.None() {
 		return auth.Limit{}
 	}
@@ -155,8 +156,8 @@ func (l *Limiter) Take(rule Rule, key Key) auth.Limit {
 	return m.limit(rule.Name, full, now, !ok)
 }
 
-// Peek says what [Limiter.Take] would find before it charged: Refused if it would refuse. It charges nothing.
-func (l *Limiter) Peek(rule Rule, key Key) auth.Limit {
+// peek is [Limiter.Peek] into a bucket in memory.
+func (l *Limiter) peek(rule Rule, key Key) auth.Limit {
 	if rule.Rate.None() {
 		return auth.Limit{}
 	}
@@ -178,8 +179,8 @@ func (l *Limiter) Peek(rule Rule, key Key) auth.Limit {
 	return m.limit(rule.Name, full, now, !ok)
 }
 
-// Refund gives back one that Take charged. A bucket is never more than full.
-func (l *Limiter) Refund(rule Rule, key Key) {
+// refund is [Limiter.Refund] to a bucket in memory.
+func (l *Limiter) refund(rule Rule, key Key) {
 	if rule.Rate.None() {
 		return
 	}
@@ -213,8 +214,8 @@ func (l *Limiter) Len() int {
 	return n
 }
 
-// Run forgets buckets that are full again, until ctx ends. It returns nil.
-func (l *Limiter) Run(ctx context.Context) error {
+// run forgets buckets that are full again, until ctx ends. It returns nil.
+func (l *Limiter) run(ctx context.Context) error {
 	tick := time.NewTicker(sweepEvery)
 	defer tick.Stop()
 	for {

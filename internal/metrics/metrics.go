@@ -30,6 +30,7 @@ type Metrics struct {
 	routes        routes
 
 	propagation prometheus.Histogram
+	redis       prometheus.Histogram
 	unconfirmed prometheus.Counter
 	untrusted   prometheus.Counter
 	reloaded    prometheus.Gauge
@@ -56,6 +57,11 @@ func New(version string) *Metrics {
 		Help:    "How long after its commit this replica had applied a change, revocations among them.",
 		Buckets: []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
 	})
+	m.redis = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name:    "gatehouse_limits_redis_seconds",
+		Help:    "How long Redis took for a decision about limits, where they are shared and it answered.",
+		Buckets: []float64{0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05},
+	})
 	m.unconfirmed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_revocations_unconfirmed_total",
 		Help: "Revocations that were committed and answered before every replica had applied them.",
@@ -72,13 +78,16 @@ func New(version string) *Metrics {
 		Name: "gatehouse_config_last_reload_success_timestamp_seconds",
 		Help: "When a good configuration was last read.",
 	})
-	m.registry.MustRegister(info, m.propagation, m.unconfirmed, m.untrusted, m.reloaded, m.reloadedAt)
+	m.registry.MustRegister(info, m.propagation, m.redis, m.unconfirmed, m.untrusted, m.reloaded, m.reloadedAt)
 	m.Reloaded(nil)
 	return m
 }
 
 // Propagated notes that a change was applied here so long after its commit.
 func (m *Metrics) Propagated(after time.Duration) { m.propagation.Observe(after.Seconds()) }
+
+// RedisAnswered notes that Redis decided about limits, and how long that took.
+func (m *Metrics) RedisAnswered(after time.Duration) { m.redis.Observe(after.Seconds()) }
 
 // Unconfirmed notes that a revocation was answered without every replica having applied it.
 func (m *Metrics) Unconfirmed() { m.unconfirmed.Inc() }

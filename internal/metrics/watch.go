@@ -17,9 +17,16 @@ type Sources struct {
 	CredentialsExpiring func() int64            // credentials that expire within the next 14 days
 	LogLinesDropped     func() int64            // of the access log
 	RefusalsUnwritten   func() int64            // that were counted and not stored
+	SharedLimits        func() SharedLimits     // nil: none are shared
 	Upstreams           func() []Upstream
 	Caches              []Cache
 	Queues              []Queue
+}
+
+// SharedLimits is how it stands with limits that replicas share.
+type SharedLimits struct {
+	Away     bool  // Redis does not answer, and the replica counts for itself
+	Failures int64 // decisions that had to do without it, though it was not known to be away
 }
 
 // An Upstream is how the servers of a route's API stand. No two are of the same route.
@@ -105,6 +112,16 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.RefusalsUnwritten != nil {
 		send(prometheus.CounterValue, float64(s.RefusalsUnwritten()), described("gatehouse_refusals_unwritten_total",
 			"Refusals that were counted and not stored, because there were too many."))
+	}
+	if s.SharedLimits != nil {
+		shared, value := s.SharedLimits(), 1.0
+		if shared.Away {
+			value = 0
+		}
+		send(prometheus.GaugeValue, value, described("gatehouse_limits_shared",
+			"1 while limits are shared through Redis, 0 while it does not answer and this replica counts for itself."))
+		send(prometheus.CounterValue, float64(shared.Failures), described("gatehouse_limits_redis_failures_total",
+			"Decisions about a limit that waited for Redis in vain and were made without it."))
 	}
 	if s.Upstreams != nil {
 		for _, u := range s.Upstreams() {

@@ -66,6 +66,7 @@ type Server struct {
 	follower *changes.Follower
 	feed     *feed.Feed
 	limiter  *limit.Limiter
+	redis    *limit.Redis // of limiter; nil: limits are in memory alone
 	upgraded gateway.Upgraded
 	proofs   *proof.Used // of DPoP; they outlive a configuration: what was used up before a reload is used up after it
 	usage    *usage.Counter
@@ -126,7 +127,9 @@ func (s *Server) build(ctx context.Context, c *config.Config) error {
 func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	db, rings := s.opened.DB, s.opened.Rings
 	s.metrics = metrics.New(s.options.Version)
-	s.limiter = limit.New(limit.Config{Now: db.Now})
+	if err := s.shareLimits(ctx, c); err != nil {
+		return err
+	}
 	s.proofs = proof.NewUsed(mostProofs, db.Now)
 	var err error
 	s.facts, err = facts.New(facts.Config{
@@ -333,6 +336,9 @@ func (s *Server) close() error {
 	}
 	if u := s.current.Load(); u != nil && u.gateway != nil {
 		u.gateway.Close()
+	}
+	if s.limiter != nil {
+		err = errors.Join(err, s.limiter.Close())
 	}
 	if s.opened != nil {
 		err = errors.Join(err, s.opened.Close())

@@ -128,6 +128,7 @@ func (s *Server) watch(c *config.Config) {
 		CredentialsExpiring: s.expiring.Load,
 		LogLinesDropped:     s.access.Dropped,
 		RefusalsUnwritten:   s.refusals.Unwritten,
+		SharedLimits:        s.redisStands(),
 		Upstreams:           s.upstreams,
 		Caches: []metrics.Cache{{Name: "credentials", Stats: func() metrics.CacheStats {
 			hits, misses, size := s.facts.CacheStats()

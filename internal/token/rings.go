@@ -10,6 +10,7 @@ package token
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -255,6 +256,11 @@ func signerAt(ring []*signer, now time.Time) *signer {
 		}
 	}
 	return ring[len(ring)-1]
+}
+
+// BucketDigest names buckets of limits where others may see the name. All replicas make the same one.
+func (r *Rings) BucketDigest(incarnation string, parts ...string) [sha256.Size]byte {
+	return r.state.Load().derived.Sum(append([]string{"bucket", incarnation}, parts...)...)
 }
 
 // Signers names the keys that sign a pair at now: of the access and of the refresh token.

@@ -1,0 +1,74 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/redistest"
+)
+
+// Limits in Redis outlive the server, as they are other replicas' too. While Redis is away everything goes on, and what
+// readiness says does not change.
+func TestLimitsInRedis(t *testing.T) {
+	redis := redistest.Start(t, redistest.Config{Password: "s3cret"})
+	yaml := "redis: " + redis.URL() + "\nlimits: {exchange_per_address: {rate: 1/h, burst: 3}}\n"
+	w := newWorld(t, yaml)
+	_, key, _ := w.issue(auth.APIKey)
+	exchange := func(from string) int {
+		return w.askFrom(from, "GET", "/authentication", "", "X-LIQUID-API-KEY", key).Code
+	}
+	expect := func(story, from string, want ...int) {
+		t.Helper()
+		for _, status := range want {
+			if got := exchange(from); got != status {
+				t.Errorf("%s: got %d, want %d", story, got, status)
+			}
+		}
+	}
+	shared := func(value string) {
+		t.Helper()
+		for late := time.Now().Add(30 * time.Second); !strings.Contains(w.metricsText(), "\ngatehouse_limits_shared "+value+"\n"); {
+			if time.Now().After(late) {
+				t.Fatalf("gatehouse_limits_shared does not become %s:\n%s", value, w.log)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	shared("1")
+	expect("a burst", "192.0.2.1:1", 201, 201, 201, 429)
+	w.stop()
+	w.start(yaml)
+	shared("1")
+	expect("after a restart", "192.0.2.1:1", 429)
+
+	// Another installation has buckets of its own.
+	other := newWorld(t, yaml)
+	_, theirs, _ := other.issue(auth.APIKey)
+	if a := other.askFrom("192.0.2.1:1", "GET", "/authentication", "", "X-LIQUID-API-KEY", theirs); a.Code != http.StatusCreated {
+		t.Errorf("another installation on the same Redis: %d %s", a.Code, a.Body)
+	}
+
+	if err := redis.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	expect("without Redis", "192.0.2.2:1", 201, 201, 201, 429)
+	shared("0")
+	if a := w.ask("GET", "/readyz", ""); a.Code != http.StatusOK {
+		t.Errorf("without Redis /readyz is %d", a.Code)
+	}
+	if err := redis.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	shared("1")
+	expect("with it again", "192.0.2.3:1", 201, 201, 201, 429)
+	if said := w.log.String(); strings.Contains(said, "s3cret") || !strings.Contains(said, "limits are shared") {
+		t.Errorf("the log: %s", said)
+	}
+	lasting, all, err := redis.Lasting()
+	if err != nil || len(lasting) > 0 || all == 0 {
+		t.Errorf("%d keys, and without an expiry %v, %v", all, lasting, err)
+	}
+}
