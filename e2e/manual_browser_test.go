@@ -52,6 +52,9 @@ docs: {title: Things API, environments: ["Staging=https://staging.example.com", 
 					b.operations(s)
 				}
 				b.fits(name)
+				if width > 1000 { // the colours of a telephone are the same
+					b.readable(name)
+				}
 				b.picture(name)
 			}
 		}
@@ -207,7 +210,53 @@ func (b *browser) operations(s *server) {
 	if diff := cmp.Diff(want, got); diff != "" || len(got) == 0 {
 		b.t.Errorf("the operations of the reference (-want +got):\n%s", diff)
 	}
-	b.steps(chromedp.Click(chromedp.CSS(".opblock-summary-control")), chromedp.WaitVisible(chromedp.CSS(".responses-table")))
+	// One of each kind, and some of what they are made of.
+	for _, open := range []string{"[id$=-exchangeKey] .opblock-summary-control", "[id$=-oauthToken] .opblock-summary-control", ".models .json-schema-2020-12-accordion"} {
+		var opened int
+		if b.reads(&opened, `[...document.querySelectorAll('`+open+`')].slice(0, 5).map(e => e.click()).length`); opened == 0 {
+			b.t.Errorf("the reference has no %s", open)
+		}
+	}
+	b.steps(chromedp.WaitVisible(chromedp.CSS("[id$=-exchangeKey] .responses-table")), chromedp.WaitVisible(chromedp.CSS("[id$=-oauthToken] .responses-table")))
+}
+
+// readable wants all text of a page to stand out from what is behind it (WCAG 2.2, success criterion 1.4.3).
+func (b *browser) readable(name string) {
+	b.t.Helper()
+	var faint []string
+	b.reads(&faint, `(() => {
+		const parts = (s) => { const [r, g, b, a = 1] = s.match(/[\d.]+/g).map(Number); return [r, g, b, a]; };
+		const over = (top, below) => [0, 1, 2].map(i => top[i] * top[3] + below[i] * (1 - top[3])).concat(1);
+		const light = (c) => { const [r, g, b] = c.map(v => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+		const found = new Map();
+		const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+		for (let n; (n = texts.nextNode()); ) {
+			const e = n.parentElement;
+			if (!n.data.trim() || !e.checkVisibility({ opacityProperty: true, visibilityProperty: true }) || e.closest('option, script, style')) continue;
+			const style = getComputedStyle(e);
+			const behind = [];
+			let opacity = 1;
+			for (let at = e; at; at = at.parentElement) {
+				behind.unshift(parts(getComputedStyle(at).backgroundColor));
+				opacity *= Number(getComputedStyle(at).opacity);
+			}
+			const paper = behind.reduce((below, top) => over(top, below), [255, 255, 255, 1]);
+			const ink = parts(style.color);
+			ink[3] *= opacity;
+			const [a, b] = [light(paper), light(over(ink, paper))];
+			const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+			const size = parseFloat(style.fontSize);
+			const least = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700) ? 3 : 4.5;
+			if (contrast < least) {
+				const where = e.tagName.toLowerCase() + '.' + [...e.classList].join('.') + ' in .' + (e.parentElement?.className ?? '');
+				found.set(where, where + ': ' + contrast.toFixed(2) + ' of ' + JSON.stringify(n.data.trim().slice(0, 30)) + ' ' + style.color + ' on ' + paper.slice(0, 3).map(Math.round));
+			}
+		}
+		return [...found.values()];
+	})()`)
+	for _, text := range faint {
+		b.t.Errorf("%s: the contrast of %s", name, text)
+	}
 }
 
 // chooses switches the language and the environment of the first snippet.
