@@ -565,39 +565,71 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-func BenchmarkVerifySeen(b *testing.B) {
-	h := newHouse(b, 1000)
-	token := h.mint(claims())
+// eachToken is a benchmark, or a test, with a bearer token and with one that is bound to a key.
+func eachToken[T interface {
+	testing.TB
+	Run(string, func(T)) bool
+}](t T, seen int, with func(t T, h *house, verify func() error),
+) {
+	for name, thumbprint := range map[string]string{"bearer": "", "bound": strings.Repeat("k", 43)} {
+		t.Run(name, func(t T) {
+			h := newHouse(t, seen)
+			c := claims()
+			c.Bound = thumbprint
+			token := h.mint(c)
+			with(t, h, func() error {
+				_, err := h.verify(token, thumbprint, Types)
+				return err
+			})
+		})
+	}
+}
+
+// anySignature has the key take any: what is left is everything but the signature.
+func (h *house) anySignature() { h.key.verify = func(string, []byte) bool { return true } }
+
+// What verification allocates does not depend on the machine, so it is held to; how long it takes, the benchmarks say.
+func TestWhatVerificationAllocates(t *testing.T) {
+	atMost := func(t *testing.T, most float64, verify func() error) {
+		t.Helper()
+		got := testing.AllocsPerRun(1000, func() {
+			if err := verify(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if got > most {
+			t.Errorf("%v allocations, at most %v", got, most)
+		}
+	}
+	eachToken(t, 1000, func(t *testing.T, _ *house, verify func() error) { atMost(t, 0, verify) })
+	eachToken(t, 0, func(t *testing.T, h *house, verify func() error) {
+		h.anySignature()
+		atMost(t, 4, verify)
+	})
+}
+
+func repeat(b *testing.B, verify func() error) {
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := h.Verify(token, Types); err != nil {
+		if err := verify(); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
-// Everything but the signature: the key takes any.
+func BenchmarkVerifySeen(b *testing.B) {
+	eachToken(b, 1000, func(b *testing.B, _ *house, verify func() error) { repeat(b, verify) })
+}
+
 func BenchmarkVerifyNewWithoutSignature(b *testing.B) {
-	h := newHouse(b, 0)
-	token := h.mint(claims())
-	h.key.verify = func(string, []byte) bool { return true }
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := h.Verify(token, Types); err != nil {
-			b.Fatal(err)
-		}
-	}
+	eachToken(b, 0, func(b *testing.B, h *house, verify func() error) {
+		h.anySignature()
+		repeat(b, verify)
+	})
 }
 
 func BenchmarkVerifyNew(b *testing.B) {
-	h := newHouse(b, 0)
-	token := h.mint(claims())
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := h.Verify(token, Types); err != nil {
-			b.Fatal(err)
-		}
-	}
+	eachToken(b, 0, func(b *testing.B, _ *house, verify func() error) { repeat(b, verify) })
 }
 
 // What refuses an attacker must not cost more the more he sends.
