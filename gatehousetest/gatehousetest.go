@@ -150,15 +150,25 @@ func (s *Server) NewOAuthClient(account int64, scopes ...string) Credential {
 	return s.newCredential(auth.OAuth, account, scopes)
 }
 
+// NewSigningClient makes a client id for a client that signs in place of a secret (private_key_jwt). keys is the JWK set of its
+// public keys.
+func (s *Server) NewSigningClient(account int64, keys []byte, scopes ...string) Credential {
+	s.t.Helper()
+	return s.credential(registry.NewCredential{Account: auth.AccountID(account), Kind: auth.OAuth, Scopes: scopes, Keys: keys})
+}
+
 func (s *Server) registry() *registry.Registry { return s.server.Registry() }
 
 func (s *Server) newCredential(kind auth.Kind, account int64, scopes []string) Credential {
 	s.t.Helper()
-	issued, err := s.registry().CreateCredential(s.t.Context(), operator, registry.NewCredential{
-		Account: auth.AccountID(account), Kind: kind, Scopes: scopes,
-	})
+	return s.credential(registry.NewCredential{Account: auth.AccountID(account), Kind: kind, Scopes: scopes})
+}
+
+func (s *Server) credential(wanted registry.NewCredential) Credential {
+	s.t.Helper()
+	issued, err := s.registry().CreateCredential(s.t.Context(), operator, wanted)
 	if err != nil {
-		s.t.Fatalf("make a credential of account %d: %v", account, err)
+		s.t.Fatalf("make a credential of account %d: %v", wanted.Account, err)
 	}
 	identifier, secret := issued.Reveal()
 	return Credential{ID: string(issued.Credential.ID), Identifier: identifier, Secret: secret}

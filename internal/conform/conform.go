@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -111,6 +112,9 @@ type Kit struct {
 	keyLine *regexp.Regexp    // a header with a key in it
 	tokens  map[string]string // of contracts 1, 2 and 4, that rows share
 	keys    keySet
+	// described are the server's metadata; nil: not fetched yet.
+	described map[string]any
+	ahead     time.Duration // of our clock, the server's is
 }
 
 // New makes a Kit. Nothing is sent yet.
@@ -242,6 +246,9 @@ const (
 func (p *probe) ask(r request) (answer, error) {
 	for try := 1; ; try++ {
 		a, err := p.raw(r.method, r.text(p.kit.wire.host), p.kit.config.Timeout)
+		if date, none := http.ParseTime(a.header.Get("Date")); none == nil {
+			p.kit.ahead = time.Until(date)
+		}
 		if err != nil || a.status != 429 || !p.patient || try == mostTries {
 			return a, err
 		}
@@ -281,7 +288,7 @@ func wait(ctx context.Context, d time.Duration) error {
 }
 
 var (
-	tokenLike = regexp.MustCompile(`[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`)
+	tokenLike = regexp.MustCompile(`[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}|eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.`)
 	presented = regexp.MustCompile(`(?im)^(authorization: *(?:basic|bearer) +)[^\r\n]+`)
 )
 

@@ -2,11 +2,21 @@ package conform_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
 	"fmt"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse/gatehouse/gatehousetest"
 	"github.com/gatehouse/gatehouse/internal/conform"
@@ -60,6 +70,11 @@ routes:
 	given.B2B.Revoked, given.B2B.Blocked = new(login(dead(s.NewLogin(account)))), new(login(s.NewLogin(blocked)))
 	given.OAuth.Revoked, given.OAuth.Blocked = new(client(dead(s.NewOAuthClient(account)))), new(client(s.NewOAuthClient(blocked)))
 	given.OAuth.Other = new(client(s.NewOAuthClient(other)))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	given.OAuth.Signer = signer(t, s, account, key)
 	return s, conform.Config{
 		URL: s.URL, Credentials: given, Origin: origin,
 		Wait: func(_ context.Context, d time.Duration) error {
@@ -67,6 +82,20 @@ routes:
 			return nil
 		},
 	}
+}
+
+// signer is a client of the account's that signs with a key.
+func signer(t *testing.T, s *gatehousetest.Server, account int64, key crypto.Signer) *conform.Signer {
+	t.Helper()
+	private, err := json.Marshal(jose.JSONWebKey{Key: key, KeyID: "main"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "main"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &conform.Signer{ID: s.NewSigningClient(account, public, "orders:read").Identifier, Key: private}
 }
 
 // judge runs the kit, and looks that no secret is in what it says.
@@ -117,6 +146,81 @@ func TestTheLimitsOfOurOwnServer(t *testing.T) {
 	for _, row := range judge(t, c).Rows {
 		if row.Outcome != conform.OK {
 			t.Errorf("%s", row.Text())
+		}
+	}
+}
+
+// Whatever tokens are signed with, the kit verifies them, and finds out where the key set has another key.
+func TestEveryAlgorithm(t *testing.T) {
+	for alg, broken := range map[string]string{"EdDSA": `"x":"`, "ES256": `"x":"`, "RS256": `"n":"`, "HS256": ""} {
+		t.Run(alg, func(t *testing.T) {
+			s, c := ours(t, "tokens: {algorithm: "+alg+"}\n"+unlimited)
+			c.Only = "signed by a key of the key set"
+			want := conform.OK
+			if alg == "HS256" {
+				want = conform.Skipped
+			}
+			rows := judge(t, c).Rows
+			for _, row := range rows {
+				if row.Outcome != want {
+					t.Errorf("%s", row.Text())
+				}
+			}
+			if len(rows) != 4 {
+				t.Errorf("%d rows, one for each contract", len(rows))
+			}
+			if broken == "" {
+				return
+			}
+			member := regexp.MustCompile(`(` + broken + `)(.)`)
+			c.URL = wrong{change: func(request, answer string) string {
+				if !strings.HasPrefix(request, "GET /.well-known/jwks.json") {
+					return answer
+				}
+				return member.ReplaceAllStringFunc(answer, func(begin string) string {
+					if strings.HasSuffix(begin, "A") {
+						return broken + "B"
+					}
+					return broken + "A"
+				})
+			}}.serve(t, strings.TrimPrefix(s.URL, "http://"))
+			for _, row := range judge(t, c).Rows {
+				if row.Outcome != conform.Failed || !strings.Contains(strings.Join(row.Why, "\n"), "the signature ("+alg+") does not verify") {
+					t.Errorf("with another key in the key set: %s", row.Text())
+				}
+			}
+		})
+	}
+}
+
+// A client can sign with a key of any sort that the file may hold.
+func TestSignersOfEverySort(t *testing.T) {
+	s, c := ours(t, unlimited)
+	_, ed25519Key, err1 := ed25519.GenerateKey(rand.Reader)
+	rsaKey, err2 := rsa.GenerateKey(rand.Reader, 2048)
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	c.Only = "private_key_jwt"
+	account := s.NewAccount("Signers")
+	for _, key := range []crypto.Signer{ed25519Key, rsaKey} {
+		c.Credentials.OAuth.Signer = signer(t, s, account, key)
+		rows := judge(t, c).Rows
+		for _, row := range rows {
+			if row.Outcome != conform.OK {
+				t.Errorf("%T: %s", key, row.Text())
+			}
+		}
+		if len(rows) < 5 {
+			t.Errorf("%d rows", len(rows))
+		}
+	}
+	for _, bad := range []string{`{}`, `{"kty":"oct","k":"c2VjcmV0"}`, `{"kty":"OKP","crv":"Ed25519","d":"c2VjcmV0"}`, `{"kty":"EC","crv":"P-256","d":"c2VjcmV0"}`, `{"kty":"RSA","n":"c2VjcmV0","e":"AQAB","d":"c2VjcmV0","p":"c2Vj","q":"c2Vj"}`} {
+		c.Credentials.OAuth.Signer = &conform.Signer{ID: "u_conformanobod", Key: []byte(bad)}
+		for _, row := range judge(t, c).Rows {
+			if row.Outcome != conform.Failed || !strings.HasPrefix(row.Why[0], "oauth.signer: the key is no") || strings.Contains(row.Text(), "c2Vj") {
+				t.Errorf("%s: %s", bad, row.Text())
+			}
 		}
 	}
 }

@@ -53,7 +53,14 @@ type Client struct {
 	Secret  string  `json:"client_secret"`
 	Revoked *Client `json:"revoked"`
 	Blocked *Client `json:"blocked"`
-	Other   *Client `json:"other"` // a client of another account, without scopes of operators
+	Other   *Client `json:"other"`  // a client of another account, without scopes of operators
+	Signer  *Signer `json:"signer"` // a client of the same account that signs in place of a secret
+}
+
+// A Signer is a client that is known by private_key_jwt.
+type Signer struct {
+	ID  string          `json:"client_id"`
+	Key json.RawMessage `json:"key"` // a private JWK: Ed25519, P-256 or RSA
 }
 
 // Routes are addresses behind the gateway.
@@ -172,4 +179,11 @@ func (c *Credentials) other() (Client, error) {
 		return Client{}, need("oauth.other")
 	}
 	return *c.OAuth.Other, nil
+}
+
+func (c *Credentials) signer() (Signer, error) {
+	if c.OAuth.Signer == nil || c.OAuth.Signer.ID == "" {
+		return Signer{}, need("oauth.signer")
+	}
+	return *c.OAuth.Signer, nil
 }

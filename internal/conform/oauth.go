@@ -82,13 +82,16 @@ func expiresIn(a answer) error {
 	return errors.Join(problems...)
 }
 
-// active is what introspection says of a live token.
-func active(raw, kind string) check {
+// active is what introspection says of a live token that is a bearer's.
+func active(raw string) check { return activeAs(raw, object{"token_type": "Bearer"}) }
+
+// activeAs is what it says of a live token, besides what the token says.
+func activeAs(raw string, shape object) check {
 	t, err := open(raw)
 	if err != nil {
 		return func(answer) error { return err }
 	}
-	shape := object{"active": true, "scope?": text, "token_type": kind}
+	shape["active"], shape["scope?"] = true, text
 	for _, claim := range []string{"iss", "sub", "aud", "jti"} {
 		shape[claim] = t.str(claim)
 	}
@@ -168,6 +171,8 @@ func (k *Kit) oauth() []row {
 	rows = append(rows, k.refreshGrant()...)
 	rows = append(rows, k.introspection()...)
 	rows = append(rows, k.revocation()...)
+	rows = append(rows, k.signingClients()...)
+	rows = append(rows, k.proofs()...)
 	return append(
 		rows,
 		row{name: "GET " + metadataPath + " → 200, and its members", run: published},
@@ -301,10 +306,10 @@ func (k *Kit) introspection() []row {
 			if err != nil {
 				return err
 			}
-			return errors.Join(p.expect(introspect(token).as(c), active(token, "Bearer")), p.expect(introspect(token).in(c), active(token, "Bearer")))
+			return errors.Join(p.expect(introspect(token).as(c), active(token)), p.expect(introspect(token).in(c), active(token)))
 		}),
 		family(at+"a live token of contract 3 → 200, what the token says", func(p *probe, c Client, s pair) error {
-			return p.expect(introspect(s.access).as(c), active(s.access, "Bearer"))
+			return p.expect(introspect(s.access).as(c), active(s.access))
 		}),
 		family(at+"a token after its logout → {\"active\":false}", func(p *probe, c Client, s pair) error {
 			if err := p.expect(logoutWith(s.access), signedOut); err != nil {
@@ -366,7 +371,7 @@ func (k *Kit) revocation() []row {
 		strangers(at+"a token of another account → 200, without effect", func(p *probe, stranger, owner Client, token string) error {
 			return errors.Join(
 				p.expect(revocation(token).as(stranger), revoked),
-				p.does(introspect(token).as(owner), active(token, "Bearer"), errors.New("the token is dead")),
+				p.does(introspect(token).as(owner), active(token), errors.New("the token is dead")),
 			)
 		}),
 		clientAsks(at+"no token of ours → 200", func(c Client) request { return revocation("abc").as(c) }, revoked),

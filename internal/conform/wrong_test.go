@@ -204,7 +204,23 @@ func TestWrongServers(t *testing.T) {
 			return answer
 		}}, conform.OAuth, []string{
 			"oauth: POST /oauth/token, client_credentials, client_secret_basic → 200", "oauth: POST /oauth/token, client_credentials, client_secret_post → 200",
+			"oauth: POST /oauth/token, private_key_jwt: → 200, and the same assertion again → 401 invalid_client",
 		}},
+		{"a bound token that is called a bearer's", wrong{change: replace("POST /oauth/token", `"token_type":"DPoP"`, `"token_type":"Bearer"`)}, conform.OAuth, []string{
+			"oauth: POST /oauth/token, DPoP: → 200, a token bound to the key, and the same proof again → 400 invalid_dpop_proof",
+		}},
+		{"another thumbprint", wrong{change: replace("POST /oauth/introspect", `"jkt":"`, `"jkt":"x`)}, conform.OAuth, []string{
+			"oauth: POST /oauth/introspect, a token bound to a key → 200, token_type DPoP and the key's thumbprint",
+		}},
+		{"one that announces neither signatures nor proofs", wrong{change: func(request, answer string) string {
+			if strings.HasPrefix(request, "GET /.well-known/oauth-authorization-server") {
+				return sized(strings.NewReplacer(`"private_key_jwt"`, `"other"`, `"dpop_signing_alg_values_supported"`, `"other"`).Replace(answer))
+			}
+			if strings.HasPrefix(answer, "HTTP/1.1 200") && (strings.Contains(request, "DPoP: ") || strings.Contains(request, "client_assertion")) {
+				return "HTTP/1.1 500 No\r\n\r\n" // and does not know them
+			}
+			return answer
+		}}, conform.OAuth, nil},
 	} {
 		t.Run(w.name, func(t *testing.T) {
 			c := c
