@@ -94,6 +94,10 @@ func Run(ctx context.Context, c Config) (err error) {
 	if c.Fixed {
 		options.Sandbox, fill = quirks(), seedFixed
 	}
+	made, err := prepare(ctx, loaded, fill)
+	if err != nil {
+		return err
+	}
 	s, err := server.New(ctx, loaded, options)
 	if err != nil {
 		return err
@@ -105,11 +109,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		var err error
 		select {
 		case <-s.Ready():
-			var made sample
-			if made, err = fill(ctx, s.Registry()); err == nil {
-				err = tell(c.Out, c, dir, at, made)
-			}
-			if err != nil {
+			if err = tell(c.Out, c, dir, at, made); err != nil {
 				giveUp()
 			}
 		case <-ctx.Done():
@@ -119,6 +119,16 @@ func Run(ctx context.Context, c Config) (err error) {
 	err = s.Run(ctx)
 	giveUp() // if it was never ready
 	return errors.Join(err, <-told)
+}
+
+// prepare makes the database and fills it, before anybody can find the server ready: a CI system asks as soon as it is.
+func prepare(ctx context.Context, c *config.Config, fill func(context.Context, *registry.Registry) (sample, error)) (made sample, err error) {
+	op, err := server.Open(ctx, c, server.OpenOptions{Create: true})
+	if err != nil {
+		return sample{}, err
+	}
+	defer func() { err = errors.Join(err, op.Close()) }()
+	return fill(ctx, op.Registry)
 }
 
 // addresses are where everything listens.
