@@ -34,6 +34,9 @@ type world struct {
 	moved   func() // called after each start
 	log     *lockedBuffer
 
+	leapt atomic.Int64
+	deaf  atomic.Int64 // while it is not 0 the clock by which knowledge grows old leaps by so much with every look
+
 	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
 }
 
@@ -54,6 +57,8 @@ func (b *lockedBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+var began = time.Now()
 
 var operator = registry.Actor{Name: "test", Operator: true}
 
@@ -101,7 +106,7 @@ func (w *world) start(yaml string) {
 	w.log = new(lockedBuffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 	if w.Server, err = New(context.Background(), c, Options{
-		Log: w.log, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall,
+		Log: w.log, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot,
 	}); err != nil {
 		w.t.Fatal(err)
 	}
@@ -122,6 +127,12 @@ func (w *world) start(yaml string) {
 	}
 	w.t.Cleanup(w.stop)
 	w.moved()
+}
+
+// sinceBoot is the clock by which knowledge grows old.
+func (w *world) sinceBoot() time.Duration {
+	w.leapt.Add(w.deaf.Load())
+	return time.Since(began) + time.Duration(w.leapt.Load())
 }
 
 // configure writes the configuration file, which the server notices by itself, or with Reload at once.
