@@ -98,8 +98,9 @@ func New(c Config) (*Facts, error) {
 	return f, nil
 }
 
-// Load reads everything anew and returns the position that the facts are of. Session revocations known before are kept
-// until they run out: a restored database may have forgotten them.
+// Load reads everything anew and returns the position that the facts are of. Revocations known before are kept until they run
+// out: a database that was restored, or whose standby took over too soon, may have forgotten them. Those by position are not
+// carried into another incarnation, which counts anew: no key of before signs there.
 func (f *Facts) Load(ctx context.Context) (incarnation string, at auth.Position, err error) {
 	now := f.now()
 	all, err := f.config.Store.Exceptions(ctx, now.Add(-f.config.Keep()))
@@ -124,11 +125,62 @@ func (f *Facts) Load(ctx context.Context) (incarnation string, at auth.Position,
 			sessions[id] = until
 		}
 	}
+	if f.incarnation == all.Incarnation {
+		for id, known := range f.accounts {
+			if a := accounts[id].keep(known, now); a != nil {
+				accounts[id] = a
+			}
+		}
+		for id, known := range f.credentials {
+			if c := credentials[id].keep(known, now); c != nil {
+				credentials[id] = c
+			}
+		}
+	}
 	f.incarnation, f.at = all.Incarnation, all.Position
 	f.accounts, f.credentials, f.sessions = accounts, credentials, sessions
 	f.mu.Unlock()
 	f.forget(func() { f.cache.InvalidateAll() })
 	return all.Incarnation, all.Position, nil
+}
+
+// keep adds to an account as it was read, nil if it was not, the deaths that were known before: nothing takes one back. A
+// database whose standby took over too soon may have forgotten them.
+func (a *account) keep(known *account, now time.Time) *account {
+	if known == nil || known.deadBelow == [4]auth.Position{} || !known.until.After(now) {
+		return a
+	}
+	if a == nil {
+		a = new(account)
+	}
+	for i, below := range known.deadBelow {
+		if below > a.deadBelow[i] {
+			a.deadBelow[i], a.until = below, later(a.until, known.until)
+		}
+	}
+	return a
+}
+
+// keep is that of a credential.
+func (c *credential) keep(known *credential, now time.Time) *credential {
+	if known == nil || !known.revoked && known.deadBelow == 0 || !known.until.After(now) {
+		return c
+	}
+	if c == nil {
+		c = new(credential)
+	}
+	if known.revoked && !c.revoked || known.deadBelow > c.deadBelow {
+		c.revoked, c.deadBelow = c.revoked || known.revoked, max(c.deadBelow, known.deadBelow)
+		c.until = later(c.until, known.until)
+	}
+	return c
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // Apply takes over what changed. When it returns nil, whatever is decided from then on is decided on the new facts.
@@ -151,15 +203,21 @@ func (f *Facts) Apply(ctx context.Context, changes []auth.Change) error {
 			return fmt.Errorf("read what changed: %w", err)
 		}
 	}
+	at := f.now()
 	f.mu.Lock()
-	for _, id := range accounts {
-		delete(f.accounts, id)
-	}
+	read := make(map[auth.AccountID]*account, len(now.Accounts))
 	for _, a := range now.Accounts {
-		f.accounts[a.ID] = f.newAccount(a)
+		read[a.ID] = f.newAccount(a)
+	}
+	for _, id := range accounts {
+		if a := read[id].keep(f.accounts[id], at); a != nil {
+			f.accounts[id] = a
+		} else {
+			delete(f.accounts, id)
+		}
 	}
 	for _, c := range now.Credentials {
-		f.credentials[c.ID] = f.newCredential(c)
+		f.credentials[c.ID] = f.newCredential(c).keep(f.credentials[c.ID], at)
 	}
 	for _, c := range changes {
 		if c.Of == auth.ChangedSession {

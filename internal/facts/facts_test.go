@@ -1,9 +1,11 @@
 package facts
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -24,12 +26,13 @@ type fakeStore struct {
 	reads       int
 	reading     func()
 	broken      error
+	incarnation string // "" is "one"
 }
 
 func (s *fakeStore) Exceptions(_ context.Context, since time.Time) (auth.Exceptions, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := auth.Exceptions{Incarnation: "one", Position: 5, Sessions: s.sessions}
+	e := auth.Exceptions{Incarnation: cmp.Or(s.incarnation, "one"), Position: 5, Sessions: s.sessions}
 	for _, a := range s.accounts {
 		e.Accounts = append(e.Accounts, a)
 	}
@@ -108,6 +111,76 @@ func (f *Facts) mustStand(t *testing.T, c *verify.Claims) verify.Standing {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// A standby that took over too soon has forgotten what was revoked last; a replica that knew has not.
+func TestWhatWasKnownToBeRevokedStaysSo(t *testing.T) {
+	s := newStore()
+	f := newFacts(t, s)
+	a := auth.Account{ID: 100001, RestrictedAt: start}
+	a.DeadBelow[auth.B2B.Index()] = 7
+	s.accounts[100001] = a
+	s.credentials["key2"] = auth.Credential{ID: "key2", RevokedAt: start, RestrictedAt: start}
+	s.credentials["key3"] = auth.Credential{ID: "key3", DeadBelow: 8, RestrictedAt: start}
+	s.credentials["key4"] = auth.Credential{ID: "key4", NarrowedAt: start, Scope: "a", RestrictedAt: start}
+	s.credentials["key5"] = auth.Credential{ID: "key5", RevokedAt: start, RestrictedAt: start.Add(-23 * time.Hour)}
+	if _, _, err := f.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dead := func(credential string, pos int64) bool {
+		c := claims(pos)
+		c.Credential = credential
+		return f.mustStand(t, c).Revoked
+	}
+	knows := func(when string, want bool) {
+		t.Helper()
+		got := []bool{dead("key1", 6), dead("key2", 100), dead("key3", 7), dead("key5", 100)}
+		if !slices.Equal(got, []bool{want, want, want, want}) {
+			t.Errorf("%s: of account and credentials are dead %v, want all %v", when, got, want)
+		}
+		if dead("key1", 7) || dead("key3", 8) {
+			t.Errorf("%s: what came after lives no more", when)
+		}
+	}
+	knows("when it was revoked", true)
+
+	lost := newStore()
+	s.accounts, s.credentials = lost.accounts, lost.credentials
+	s.accounts[100001] = auth.Account{ID: 100001, Allowlist: []auth.AllowEntry{{Prefix: netip.MustParsePrefix("192.0.2.0/24")}}}
+	s.credentials["key3"] = auth.Credential{ID: "key3", DeadBelow: 5, RestrictedAt: start}
+	if _, _, err := f.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	knows("when the database forgot it", true)
+	if f.mustStand(t, &verify.Claims{Account: 1, Credential: "key4", Session: "s", Type: verify.B2BAccess}).Narrowed {
+		t.Error("what can be taken back is kept against the database")
+	}
+	if err := f.Apply(t.Context(), []auth.Change{
+		{Number: 6, Of: auth.ChangedAccount, Account: 100001}, {Number: 7, Of: auth.ChangedCredential, Credential: "key3"},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	knows("when something else of them changed", true)
+	if f.Allows(100001, netip.MustParseAddr("198.51.100.1")) || !f.Allows(100001, netip.MustParseAddr("192.0.2.1")) {
+		t.Error("the account's list is not the database's")
+	}
+
+	now := start
+	f.now = func() time.Time { return now }
+	now = now.Add(2 * time.Hour)
+	if _, _, err := f.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if dead("key5", 100) || !dead("key2", 100) {
+		t.Error("a revocation is kept for as long as a token can live, and no longer")
+	}
+	s.incarnation = "two"
+	if _, _, err := f.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if dead("key1", 0) || dead("key2", 0) || dead("key3", 5) {
+		t.Error("positions of one incarnation are compared with those of another")
+	}
 }
 
 func TestPositionsTellBeforeFromAfter(t *testing.T) {
