@@ -96,7 +96,7 @@ func TestACommandSaysThatTheServerDidNotConfirm(t *testing.T) {
 			t.Fatalf("%v: %+v", args, got)
 		}
 	}
-	if got := gatehouse(t, environ, "account", "suspend", "100001"); got.status != done || strings.Contains(got.errors, "did not confirm") {
+	if got := gatehouse(t, environ, "account", "suspend", "100001"); got.status != done || strings.Contains(got.errors, "not every running server confirmed") {
 		t.Errorf("without a server: %+v", got)
 	}
 
@@ -117,14 +117,14 @@ func TestACommandSaysThatTheServerDidNotConfirm(t *testing.T) {
 	if got.status != done || !strings.Contains(got.out, "status      active") {
 		t.Errorf("got %+v", got)
 	}
-	want := "the running server did not confirm within 50ms (revocation.wait) that it has applied it"
+	want := "not every running server confirmed within 50ms (revocation.wait) that it has applied it"
 	if !strings.Contains(got.errors, want) {
 		t.Errorf("stderr is %q, want %q in it", got.errors, want)
 	}
 	if err := db.Register(t.Context(), auth.Replica{ID: "hangs", Applied: 1000}); err != nil {
 		t.Fatal(err)
 	}
-	if got := gatehouse(t, environ, "account", "suspend", "100001"); strings.Contains(got.errors, "did not confirm") {
+	if got := gatehouse(t, environ, "account", "suspend", "100001"); strings.Contains(got.errors, "not every running server confirmed") {
 		t.Errorf("a server that has applied it: %+v", got)
 	}
 }

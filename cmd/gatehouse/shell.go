@@ -83,7 +83,7 @@ func (sh *shell) done(op *server.Opened, d registry.Done) { sh.confirmed(op, d.C
 
 func (sh *shell) confirmed(op *server.Opened, confirmed bool) {
 	if !confirmed {
-		sh.note("note: it is committed, but the running server did not confirm within %s (revocation.wait) that it has applied it; it will as soon as it reads the database, and refuses everything once it has not for %s",
+		sh.note("note: it is committed, but not every running server confirmed within %s (revocation.wait) that it has applied it; each will as soon as it reads the database, and refuses everything once it has not for %s",
 			config.FormatDuration(op.Config.Revocation.Wait), config.FormatDuration(op.Config.Revocation.MaxStaleness))
 	}
 }

@@ -57,7 +57,7 @@ func NewAcknowledger(c AcknowledgeConfig) (*Acknowledger, error) {
 		return nil, errors.New("changes: the rows of the replicas and how long one of them may decide are both needed")
 	}
 	if c.Clock == nil {
-		c.Clock = sinceBoot
+		c.Clock = new(bootClock).now
 	}
 	return &Acknowledger{config: c, turn: make(chan struct{}, 1), at: never / 2}, nil
 }

@@ -114,7 +114,7 @@ func New(c Config) (*Follower, error) {
 		c.Beat = usualBeat
 	}
 	if c.Clock == nil {
-		c.Clock = sinceBoot
+		c.Clock = new(bootClock).now
 	}
 	if c.Now == nil {
 		c.Now = time.Now

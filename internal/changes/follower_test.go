@@ -475,9 +475,4 @@ func TestTheAgeRunsByItsOwnClock(t *testing.T) {
 	if now++; f.Fresh() == nil {
 		t.Error("a minute is over and was not noticed")
 	}
-	before := sinceBoot()
-	time.Sleep(2 * time.Millisecond)
-	if passed := sinceBoot() - before; passed < 2*time.Millisecond || passed > time.Minute {
-		t.Errorf("2 ms took %v by the clock since boot", passed)
-	}
 }
