@@ -53,7 +53,11 @@ func (db *DB) CreateAccount(ctx context.Context, name, ref string, act auth.Act)
 
 func (t *tx) refTaken(ref string) error {
 	var id auth.AccountID
-	if err := t.one(`SELECT id FROM accounts WHERE ref = $1`, in{ref}, out{(*int64)(&id)}); err != nil {
+	err := t.one(`SELECT id FROM accounts WHERE ref = $1`, in{ref}, out{(*int64)(&id)})
+	if isNoRow(err) { // it was given up just now
+		return auth.ErrConflict.Saying(fmt.Sprintf("Another account had the reference %q a moment ago", ref))
+	}
+	if err != nil {
 		return err
 	}
 	return auth.ErrConflict.Saying(fmt.Sprintf("Account %d has the reference %q already", id, ref))
@@ -247,9 +251,8 @@ func (db *DB) SuspendAccount(ctx context.Context, id auth.AccountID, revokeToken
 
 // killAll makes every token and session of the account below p dead.
 func (t *tx) killAll(id auth.AccountID, p auth.Position) error {
-	_, err := t.exec(`UPDATE accounts SET liquid_dead_below = $1, orders_dead_below = $1, b2b_dead_below = $1, oauth_dead_below = $1
+	return t.later(`UPDATE accounts SET liquid_dead_below = $1, orders_dead_below = $1, b2b_dead_below = $1, oauth_dead_below = $1
 		WHERE id = $2`, int64(p), int64(id))
-	return err
 }
 
 // ResumeAccount ends a suspension. What was revoked stays dead.
@@ -269,12 +272,11 @@ func (db *DB) DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act
 		if err != nil || n == 0 {
 			return false, err
 		}
-		if _, err := t.exec(`UPDATE credentials SET revoked_at = $1, restricted_at = $1 WHERE account = $2 AND revoked_at IS NULL`,
+		if err := t.later(`UPDATE credentials SET revoked_at = $1, restricted_at = $1 WHERE account = $2 AND revoked_at IS NULL`,
 			now.UnixMilli(), int64(id)); err != nil {
 			return false, err
 		}
-		_, err = t.exec(`DELETE FROM allowlist WHERE account = $1`, int64(id))
-		return true, err
+		return true, t.later(`DELETE FROM allowlist WHERE account = $1`, int64(id))
 	}, func(t *tx, p auth.Position) error { return t.killAll(id, p) })
 }
 

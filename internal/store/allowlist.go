@@ -16,7 +16,7 @@ func (db *DB) AllowIP(ctx context.Context, id auth.AccountID, entries []auth.All
 			return false, err
 		}
 		for _, e := range entries {
-			if _, err := t.exec(`INSERT INTO allowlist (account, prefix, note, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+			if err := t.later(`INSERT INTO allowlist (account, prefix, note, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
 				ON CONFLICT (account, prefix) DO UPDATE SET note = excluded.note, expires_at = excluded.expires_at`,
 				int64(id), e.Prefix.String(), e.Note, now.UnixMilli(), ms(e.ExpiresAt)); err != nil {
 				return false, err

@@ -17,11 +17,10 @@ type AuditEntry struct {
 
 // audit writes down an act, in the transaction of what it changed.
 func (t *tx) audit(act auth.Act, about auth.Subject, now time.Time) error {
-	_, err := t.exec(`INSERT INTO audit (at, actor, action, account, credential, secret, session, request_id, address, detail)
+	return t.later(`INSERT INTO audit (at, actor, action, account, credential, secret, session, request_id, address, detail)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		now.UnixMilli(), act.Actor, act.Action, int64(about.Account), string(about.Credential), about.Secret, string(about.Session),
 		act.RequestID, address(act.Address), act.Detail)
-	return err
 }
 
 // AuditTrail returns the last acts, the newest first, at most so many.

@@ -170,3 +170,25 @@ func (c *conn) query(query string, args in) (driver.Rows, error) {
 	}
 	return s.QueryContext(unhurried, bound)
 }
+
+func (c *conn) later(query string, args ...any) error {
+	_, err := c.exec(query, args...)
+	return err
+}
+
+// hold has nothing to do: one writes at a time.
+func (c *conn) hold(string, ...any) error { return nil }
+
+// whole reads the row by a second statement: RETURNING would build a table of one row first, which costs twice as much.
+func (c *conn) whole(w whole, args in, id string, to out) (bool, error) {
+	n, err := c.exec(w.change, args...)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	return true, c.one(w.read, in{id}, to)
+}
+
+// clock has nothing to do: the file's time is this machine's.
+func (c *conn) clock() error { return nil }
+
+func (c *conn) draw() string { return `UPDATE log_head SET head = head + $1 RETURNING head` }

@@ -6,28 +6,39 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/store"
 	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
-		t.Helper()
-		db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			if err := db.Check(context.Background()); err != nil {
-				t.Errorf("check: %v", err)
-			}
-			if err := db.Close(); err != nil {
-				t.Errorf("close: %v", err)
-			}
-		})
-		if _, _, err := db.Migrate(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		return db
+		return open(t, store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: now})
 	})
+}
+
+func TestContractPostgres(t *testing.T) {
+	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
+		return open(t, store.Config{URL: pgtest.Database(t), Create: true, Now: now})
+	})
+}
+
+func open(t *testing.T, c store.Config) *store.DB {
+	t.Helper()
+	db, err := store.Open(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Check(context.Background()); err != nil {
+			t.Errorf("check: %v", err)
+		}
+		if err := db.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	if _, _, err := db.Migrate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return db
 }

@@ -185,8 +185,7 @@ func (t *tx) alterCredential(id auth.CredentialID, act auth.Act, now time.Time,
 }
 
 func (t *tx) killCredential(id auth.CredentialID, p auth.Position) error {
-	_, err := t.exec(`UPDATE credentials SET dead_below = $1 WHERE id = $2`, int64(p), string(id))
-	return err
+	return t.later(`UPDATE credentials SET dead_below = $1 WHERE id = $2`, int64(p), string(id))
 }
 
 // state reads, in a transaction, what tells why a change to a credential found nothing to change.
@@ -218,7 +217,7 @@ func (db *DB) RevokeCredential(ctx context.Context, id auth.CredentialID, act au
 func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to auth.CredentialUpdate, act auth.Act) (auth.Revoked, error) {
 	return db.alterCredential(ctx, id, act, "change a credential", func(t *tx, now time.Time) (auth.Subject, bool, error) {
 		// Written to before it is read: so nobody else changes it in between.
-		if _, err := t.exec(`UPDATE credentials SET name = name WHERE id = $1`, string(id)); err != nil {
+		if err := t.later(`UPDATE credentials SET name = name WHERE id = $1`, string(id)); err != nil {
 			return auth.Subject{}, false, err
 		}
 		c, err := t.state(id)
@@ -251,7 +250,7 @@ func (db *DB) UpdateCredential(ctx context.Context, id auth.CredentialID, to aut
 		if sooner || verify.Intersect(was.Scope, c.Scope) != was.Scope {
 			c.NarrowedAt, c.RestrictedAt = now, now
 		}
-		_, err = t.exec(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6, jwks = $7
+		err = t.later(`UPDATE credentials SET name = $1, scope = $2, token_scope = $3, expires_at = $4, narrowed_at = $5, restricted_at = $6, jwks = $7
 			WHERE id = $8`, c.Name, c.Scope, auth.TokenScope(c.Scope), ms(c.ExpiresAt), ms(c.NarrowedAt), ms(c.RestrictedAt), orNull(c.Keys), string(id))
 		return auth.Subject{Account: c.Account}, true, err
 	}, nil)

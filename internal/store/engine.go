@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 )
 
 type (
@@ -18,6 +19,30 @@ type querier interface {
 	one(query string, args in, to out) error
 	// all calls each for every row of a statement, with a function that puts its columns where they go.
 	all(query string, args in, each func(scan func(...any) error) error) error
+}
+
+// A transaction is a querier whose statements are committed together. What it has besides is what costs a round trip less, or a
+// lock more, where the database is not in this process.
+type transaction interface {
+	querier
+	// later is exec for whom it is enough to learn at the commit what became of the statement. It may run as late as that, but
+	// in its turn.
+	later(query string, args ...any) error
+	// hold runs a query that locks rows (FOR NO KEY UPDATE) where several can write at once, before the next statement.
+	hold(query string, args ...any) error
+	// whole runs a change and reads columns of the row it changed. If it has changed one, nothing else runs in this transaction.
+	whole(w whole, args in, id string, to out) (changed bool, err error)
+	// clock compares the database's clock with this machine's, if it has one of its own.
+	clock() error
+	// draw is the statement that adds $1 numbers to the change log and returns the last.
+	draw() string
+}
+
+// A whole is a statement that changes one row at most, which is named by its id, and that is often all there is to do.
+type whole struct {
+	change    string
+	returning string // change, returning columns of the row
+	read      string // what reads them, by id, if that is quicker
 }
 
 // errNoRow is what a statement without a row gives where one was asked for.
@@ -51,6 +76,8 @@ type engine interface {
 	check(ctx context.Context) error
 	// broken is why nothing can be written any more, nil while all is well.
 	broken() error
+	// clockOffset is how far the database's clock is ahead of this machine's.
+	clockOffset() time.Duration
 	// waiting is how many updates wait for their turn.
 	waiting() int64
 	// close lets finish what runs. Afterwards everything fails. It is called once, after closing was closed and watch is over.
@@ -88,7 +115,7 @@ func (db *DB) snapshot(ctx context.Context, fn func(querier) error) error {
 // A tx is a transaction, or one member of it. After an error of the database it runs nothing more, and what it did is rolled
 // back, even if its function hides the error: the transaction may be gone, and a statement would commit by itself.
 type tx struct {
-	on       querier
+	on       transaction
 	failed   error
 	appended bool // to the change log
 }
@@ -120,4 +147,33 @@ func (t *tx) all(query string, args in, each func(scan func(...any) error) error
 		return t.failed
 	}
 	return t.note(t.on.all(query, args, each))
+}
+
+func (t *tx) later(query string, args ...any) error {
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.note(t.on.later(query, args...))
+}
+
+func (t *tx) hold(query string, args ...any) error {
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.note(t.on.hold(query, args...))
+}
+
+func (t *tx) whole(w whole, args in, id string, to out) (bool, error) {
+	if t.failed != nil {
+		return false, t.failed
+	}
+	changed, err := t.on.whole(w, args, id, to)
+	return changed, t.note(err)
+}
+
+func (t *tx) clock() error {
+	if t.failed != nil {
+		return t.failed
+	}
+	return t.note(t.on.clock())
 }

@@ -11,10 +11,9 @@ import (
 const keyColumns = `id, ring, algorithm, sealed, master_key, created_at, active_at, expires_at, revoked_at`
 
 func (t *tx) insertKey(k auth.KeyRow) error {
-	_, err := t.exec(`INSERT INTO keys (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+	return t.later(`INSERT INTO keys (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
 		string(k.ID), string(k.Ring), k.Algorithm, k.Sealed, k.MasterKey, k.CreatedAt.UnixMilli(), k.ActiveAt.UnixMilli(),
 		ms(k.ExpiresAt), ms(k.RevokedAt))
-	return err
 }
 
 func keys(all func(string, in, func(func(...any) error) error) error) ([]auth.KeyRow, error) {
@@ -39,6 +38,10 @@ func (db *DB) Keys(ctx context.Context) ([]auth.KeyRow, error) {
 	return found, wrap(err, "read the keys")
 }
 
+// holdKeys keeps others from adding, revoking and resealing keys until this transaction ends: what may be added is decided by
+// those that are there.
+func (t *tx) holdKeys() error { return t.hold(`SELECT 1 FROM meta FOR NO KEY UPDATE`) }
+
 // keysChanged appends the entry that makes replicas read the keys anew.
 func (t *tx) keysChanged(now time.Time) (auth.Position, error) {
 	return t.append(auth.Change{Of: auth.ChangedKeys, At: now})
@@ -48,6 +51,9 @@ func (t *tx) keysChanged(now time.Time) (auth.Position, error) {
 // becomes active last ("": there is none); else it is [auth.ErrConflict]. So of two who rotate at once one wins.
 func (db *DB) AddKey(ctx context.Context, k auth.KeyRow, after auth.KeyID, act auth.Act) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		if err := t.holdKeys(); err != nil {
+			return none, err
+		}
 		n, err := t.exec(`INSERT INTO keys (`+keyColumns+`) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9
 			WHERE COALESCE((SELECT id FROM keys WHERE ring = $2 AND revoked_at IS NULL ORDER BY active_at DESC, seq DESC LIMIT 1), '') = $10`,
 			string(k.ID), string(k.Ring), k.Algorithm, k.Sealed, k.MasterKey, k.CreatedAt.UnixMilli(), k.ActiveAt.UnixMilli(),
@@ -72,6 +78,9 @@ func (db *DB) AddKey(ctx context.Context, k auth.KeyRow, after auth.KeyID, act a
 func (db *DB) RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error) {
 	r, err := update(ctx, db, func(t *tx) (auth.Revoked, error) {
 		now := db.Now()
+		if err := t.holdKeys(); err != nil {
+			return auth.Revoked{}, err
+		}
 		n, err := t.exec(`UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, now.UnixMilli(), string(id))
 		if err != nil {
 			return auth.Revoked{}, err
@@ -141,12 +150,17 @@ func (db *DB) Lifetimes(ctx context.Context) ([]auth.Lifetime, error) {
 	return found, wrap(err, "read the lifetimes")
 }
 
-// SetLifetime writes down how long tokens of one type can live.
+// SetLifetime writes down how long tokens of one type can live. Shorter than before it becomes only by what was written down as
+// lowered: if another has raised it since that is [auth.ErrConflict].
 func (db *DB) SetLifetime(ctx context.Context, l auth.Lifetime) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
-		_, err = t.exec(`INSERT INTO lifetimes (type, longest, lowered_at, lowered_to) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (type) DO UPDATE SET longest = excluded.longest, lowered_at = excluded.lowered_at, lowered_to = excluded.lowered_to`,
+		n, err := t.exec(`INSERT INTO lifetimes (type, longest, lowered_at, lowered_to) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (type) DO UPDATE SET longest = excluded.longest, lowered_at = excluded.lowered_at, lowered_to = excluded.lowered_to
+			WHERE excluded.longest >= lifetimes.longest OR (lifetimes.lowered_at IS NOT NULL AND excluded.longest >= lifetimes.lowered_to)`,
 			l.Type, l.Longest.Milliseconds(), ms(l.LoweredAt), l.LoweredTo.Milliseconds())
+		if err == nil && n == 0 {
+			err = auth.ErrConflict.Saying("The lifetime of " + l.Type + " has been raised by somebody else")
+		}
 		return none, err
 	})
 	return wrap(err, "write a lifetime")

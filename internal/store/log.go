@@ -13,7 +13,7 @@ const mostChanges = 10_000
 // is about are locked, by writing to them, and just before whatever holds the number is written.
 func (t *tx) draw(n int) (auth.Position, error) {
 	var head auth.Position
-	if err := t.one(`UPDATE log_head SET head = head + $1 RETURNING head`, in{n}, out{(*int64)(&head)}); err != nil {
+	if err := t.one(t.on.draw(), in{n}, out{(*int64)(&head)}); err != nil {
 		return 0, err
 	}
 	t.appended = true
@@ -22,9 +22,8 @@ func (t *tx) draw(n int) (auth.Position, error) {
 
 // record appends c, whose number has been drawn.
 func (t *tx) record(c auth.Change) error {
-	_, err := t.exec(`INSERT INTO changes (number, of, account, credential, session, until, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+	return t.later(`INSERT INTO changes (number, of, account, credential, session, until, at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
 		int64(c.Number), string(c.Of), int64(c.Account), string(c.Credential), string(c.Session), ms(c.Until), c.At.UnixMilli())
-	return err
 }
 
 // append draws a number for c and appends it.

@@ -88,7 +88,7 @@ func (db *DB) Reseal(ctx context.Context, from, to string, check []byte, reseal 
 			if err != nil {
 				return 0, fmt.Errorf("key %s: %w", k.ID, err)
 			}
-			if _, err := t.exec(`UPDATE keys SET sealed = $1, master_key = $2 WHERE id = $3`, sealed, to, string(k.ID)); err != nil {
+			if err := t.later(`UPDATE keys SET sealed = $1, master_key = $2 WHERE id = $3`, sealed, to, string(k.ID)); err != nil {
 				return 0, err
 			}
 		}

@@ -35,8 +35,9 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 		{"refusals", `DELETE FROM refusals WHERE id IN (SELECT id FROM refusals WHERE at < $1 ORDER BY at LIMIT $2)`, before.Refusals},
 		{"revoked sessions", `DELETE FROM revoked_sessions WHERE sid IN
 			(SELECT sid FROM revoked_sessions WHERE until < $1 ORDER BY until LIMIT $2)`, db.Now()},
-		// By number, which is the order of time: what is left has no gaps.
-		{"change log", `DELETE FROM changes WHERE at < $1 AND number IN (SELECT number FROM changes ORDER BY number LIMIT $2)`, before.Changes},
+		// By number, up to the first that stays: what is left has no gaps, even if the clocks of those who wrote it differ.
+		{"change log", `DELETE FROM changes WHERE number IN (SELECT number FROM changes ORDER BY number LIMIT $2) AND number <
+			COALESCE((SELECT MIN(f.number) FROM (SELECT number, at FROM changes ORDER BY number LIMIT $2) f WHERE f.at >= $1), 9223372036854775807)`, before.Changes},
 		// Looked at twice: one that comes back at this moment keeps its row.
 		{"replicas", `DELETE FROM replicas WHERE heard_at < $1 AND id IN (SELECT id FROM replicas WHERE heard_at < $1 ORDER BY heard_at LIMIT $2)`, before.Replicas},
 		{
@@ -122,7 +123,7 @@ func (db *DB) pruneSessions(ctx context.Context, before time.Time) error {
 			old = old[len(batch):]
 			_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 				for _, id := range batch {
-					if _, err := t.exec(`DELETE FROM sessions WHERE id = $1 AND expires_at < $2 AND access_expires_at < $2`, id, before.UnixMilli()); err != nil {
+					if err := t.later(`DELETE FROM sessions WHERE id = $1 AND expires_at < $2 AND access_expires_at < $2`, id, before.UnixMilli()); err != nil {
 						return none, fmt.Errorf("session %s: %w", auth.SessionID(id), err)
 					}
 				}

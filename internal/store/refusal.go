@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -31,7 +32,7 @@ func (db *DB) WriteRefusals(ctx context.Context, refusals []auth.Refusal) error 
 				return none, err
 			}
 			for _, request := range r.RequestIDs {
-				if _, err := t.exec(`INSERT INTO refusal_requests (request_id, refusal) VALUES ($1, $2) ON CONFLICT DO NOTHING`, request, id); err != nil {
+				if err := t.later(`INSERT INTO refusal_requests (request_id, refusal) VALUES ($1, $2) ON CONFLICT DO NOTHING`, request, id); err != nil {
 					return none, err
 				}
 			}
@@ -46,27 +47,31 @@ func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusa
 	// Out of fixed parts, for the sake of the indexes; what is asked for is always a parameter.
 	var where []string
 	var args in
+	fits := func(condition string, value any) {
+		args = append(args, value)
+		where = append(where, fmt.Sprintf(condition, len(args)))
+	}
 	if f.Account != 0 {
-		where, args = append(where, `r.account = ?`), append(args, int64(f.Account))
+		fits(`r.account = $%d`, int64(f.Account))
 	}
 	if f.Credential != "" {
-		where, args = append(where, `r.credential = ?`), append(args, string(f.Credential))
+		fits(`r.credential = $%d`, string(f.Credential))
 	}
 	if f.Address.IsValid() {
-		where, args = append(where, `r.address = ?`), append(args, address(f.Address))
+		fits(`r.address = $%d`, address(f.Address))
 	}
 	if !f.Since.IsZero() {
-		where, args = append(where, `r.at >= ?`), append(args, f.Since.UnixMilli())
+		fits(`r.at >= $%d`, f.Since.UnixMilli())
 	}
 	if f.RequestID != "" {
-		where, args = append(where, `r.id IN (SELECT refusal FROM refusal_requests WHERE request_id = ?)`), append(args, f.RequestID)
+		fits(`r.id IN (SELECT refusal FROM refusal_requests WHERE request_id = $%d)`, f.RequestID)
 	}
 	query := `SELECT ` + refusalColumns + ` FROM refusals r`
 	if len(where) > 0 {
 		query += ` WHERE ` + strings.Join(where, ` AND `)
 	}
-	query += ` ORDER BY r.at DESC, r.id DESC LIMIT ?`
 	args = append(args, cmp.Or(f.Most, 100))
+	query += fmt.Sprintf(` ORDER BY r.at DESC, r.id DESC LIMIT $%d`, len(args))
 
 	var found []auth.Refusal
 	err := db.snapshot(ctx, func(q querier) error {

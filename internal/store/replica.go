@@ -40,6 +40,9 @@ func (db *DB) Follow(ctx context.Context, id, incarnation string, applied auth.P
 		if err == nil && n == 0 {
 			err = auth.ErrNotFound.Saying("This replica is not registered")
 		}
+		if err == nil {
+			err = t.clock()
+		}
 		if err != nil {
 			return logged{}, err
 		}

@@ -72,26 +72,27 @@ func (t *tx) spendOutright(id auth.SessionID, spend auth.Spend, now time.Time) (
 		AccessExpires: milli(spend.AccessUntil), Expires: milli(spend.Until),
 		AccessKey: spend.AccessKey, RefreshKey: spend.RefreshKey, RotatedUnder: bytes.Clone(spend.IdempotencyDigest),
 	}
-	n, err := t.exec(`UPDATE sessions SET generation = generation + 1, rotated_at = $1, expires_at = $2, access_expires_at = $3,
-			access_key = $4, refresh_key = $5, rotated_under = $6
-		WHERE id = $7 AND generation = $8 AND ended_at IS NULL AND expires_at > $1 AND started_at >= $9
-			AND EXISTS (SELECT 1 FROM credentials c JOIN accounts a ON a.id = c.account
-				WHERE c.id = sessions.credential AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at >= $10)
-					AND c.token_scope = sessions.scope AND sessions.pos >= c.dead_below
-					AND a.suspended_at IS NULL AND sessions.pos >= a.b2b_dead_below)`,
-		now.UnixMilli(), spend.Until.UnixMilli(), spend.AccessUntil.UnixMilli(), string(spend.AccessKey), string(spend.RefreshKey),
-		spend.IdempotencyDigest, string(id), spend.Generation, startedAfter, last.UnixMilli())
-	if err != nil || n == 0 {
-		return s, false, err
-	}
-	// Not by RETURNING, which would build a table of one row first.
-	err = t.one(`SELECT account, credential, secret, pos, started_at, scope, address, user_agent FROM sessions WHERE id = $1`, in{string(id)},
+	spent, err = t.whole(whole{spendOutright, spendOutright + ` RETURNING ` + spentColumns, `SELECT ` + spentColumns + ` FROM sessions WHERE id = $1`},
+		in{
+			now.UnixMilli(), spend.Until.UnixMilli(), spend.AccessUntil.UnixMilli(), string(spend.AccessKey), string(spend.RefreshKey),
+			spend.IdempotencyDigest, string(id), spend.Generation, startedAfter, last.UnixMilli(),
+		}, string(id),
 		out{
 			(*int64)(&s.Account), (*string)(&s.Credential), &s.Secret, (*int64)(&s.Position), (*stamp)(&s.StartedAt), &s.Scope,
 			(*addr)(&s.Address), &s.UserAgent,
 		})
-	return s, true, err
+	return s, spent, err
 }
+
+const spendOutright = `UPDATE sessions SET generation = generation + 1, rotated_at = $1, expires_at = $2, access_expires_at = $3,
+		access_key = $4, refresh_key = $5, rotated_under = $6
+	WHERE id = $7 AND generation = $8 AND ended_at IS NULL AND expires_at > $1 AND started_at >= $9
+		AND EXISTS (SELECT 1 FROM credentials c JOIN accounts a ON a.id = c.account
+			WHERE c.id = sessions.credential AND c.revoked_at IS NULL AND (c.expires_at IS NULL OR c.expires_at >= $10)
+				AND c.token_scope = sessions.scope AND sessions.pos >= c.dead_below
+				AND a.suspended_at IS NULL AND sessions.pos >= a.b2b_dead_below)`
+
+const spentColumns = `account, credential, secret, pos, started_at, scope, address, user_agent`
 
 // A spending is all that decides about a refresh: the session with what its account and credential add.
 type spending struct {
@@ -128,15 +129,14 @@ func (db *DB) PeekSession(ctx context.Context, id auth.SessionID, generation int
 // read reads everything. A session that does not exist is [auth.ErrBadRefresh].
 func (p *spending) read(one func(query string, args in, to out) error, id auth.SessionID) error {
 	var accountBelow, credentialBelow auth.Position
-	var suspended int64
 	err := one(`SELECT `+sessionColumns+`, a.suspended_at IS NOT NULL, a.b2b_dead_below, c.revoked_at, c.expires_at, c.dead_below, c.token_scope
 		FROM sessions s JOIN credentials c ON c.id = s.credential JOIN accounts a ON a.id = s.account WHERE s.id = $1`, in{string(id)},
-		append(scanSession(&p.Session), &suspended, (*int64)(&accountBelow), (*stamp)(&p.revoked), (*stamp)(&p.expires),
+		append(scanSession(&p.Session), &p.suspended, (*int64)(&accountBelow), (*stamp)(&p.revoked), (*stamp)(&p.expires),
 			(*int64)(&credentialBelow), &p.scope))
 	if isNoRow(err) {
 		return auth.ErrBadRefresh.Because(auth.ReasonUnknown).Of(auth.Subject{Session: id})
 	}
-	p.suspended, p.deadBelow = suspended != 0, max(accountBelow, credentialBelow)
+	p.deadBelow = max(accountBelow, credentialBelow)
 	return err
 }
 
@@ -147,6 +147,9 @@ func (p *spending) about() auth.Subject {
 // spendWithCare reads everything, decides, and does what was decided.
 func (t *tx) spendWithCare(id auth.SessionID, spend auth.Spend, asked, now time.Time) (s auth.Session, replayed bool, refused, err error) {
 	p := spending{maxAge: spend.MaxAge, asked: asked, now: now}
+	if err := t.hold(`SELECT 1 FROM sessions WHERE id = $1 FOR NO KEY UPDATE`, string(id)); err != nil {
+		return s, false, nil, err
+	}
 	err = p.read(t.one, id)
 	if errors.Is(err, auth.ErrBadRefresh) {
 		return s, false, err, nil

@@ -37,9 +37,12 @@ func assign(to []any, row []driver.Value) error {
 			v, ok = row[i].(int64)
 			*p = int(v)
 		case *bool:
-			var v int64
-			v, ok = row[i].(int64)
-			*p = v != 0
+			switch v := row[i].(type) {
+			case int64: // as SQLite has it
+				*p, ok = v != 0, true
+			case bool:
+				*p, ok = v, true
+			}
 		case *[]byte:
 			*p, ok = row[i].([]byte) // a copy already
 			ok = ok || row[i] == nil

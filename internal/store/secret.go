@@ -29,8 +29,7 @@ func (db *DB) RotateSecret(ctx context.Context, id auth.CredentialID, digest []b
 		var dead func(*tx, auth.Position) error
 		if endSessions {
 			dead = func(t *tx, p auth.Position) error {
-				_, err := t.exec(`UPDATE credentials SET dead_below = $1, restricted_at = $2 WHERE id = $3`, int64(p), now.UnixMilli(), string(id))
-				return err
+				return t.later(`UPDATE credentials SET dead_below = $1, restricted_at = $2 WHERE id = $3`, int64(p), now.UnixMilli(), string(id))
 			}
 		}
 		r.Revoked, err = t.alterCredential(id, act, now, func(t *tx, now time.Time) (auth.Subject, bool, error) {

@@ -204,9 +204,10 @@ func (l *lite) snapshot(ctx context.Context, fn func(querier) error) error {
 	})
 }
 
-func (l *lite) name() string    { return l.path }
-func (l *lite) product() string { return "SQLite" }
-func (l *lite) waiting() int64  { return int64(len(l.writer.queue)) }
+func (l *lite) name() string               { return l.path }
+func (l *lite) product() string            { return "SQLite" }
+func (l *lite) clockOffset() time.Duration { return 0 }
+func (l *lite) waiting() int64             { return int64(len(l.writer.queue)) }
 
 func (l *lite) broken() error {
 	if err := l.writer.broken.Load(); err != nil {

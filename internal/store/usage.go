@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -13,16 +15,24 @@ func (db *DB) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.
 	if len(rows) == 0 && len(uses) == 0 {
 		return nil
 	}
+	// In one order: two replicas that count the same must not wait for one another in a ring.
+	rows, uses = slices.Clone(rows), slices.Clone(uses)
+	slices.SortFunc(rows, func(a, b auth.UsageRow) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), a.Hour.Compare(b.Hour), cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.What, b.What))
+	})
+	slices.SortFunc(uses, func(a, b auth.SecretUse) int {
+		return cmp.Or(cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.Secret, b.Secret))
+	})
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 		for _, r := range rows {
-			if _, err := t.exec(`INSERT INTO usage (account, hour, credential, what, count) VALUES ($1, $2, $3, $4, $5)
+			if err := t.later(`INSERT INTO usage (account, hour, credential, what, count) VALUES ($1, $2, $3, $4, $5)
 				ON CONFLICT (account, hour, credential, what) DO UPDATE SET count = usage.count + excluded.count`,
 				int64(r.Account), r.Hour.UnixMilli(), string(r.Credential), r.What, r.Count); err != nil {
 				return none, err
 			}
 		}
 		for _, u := range uses {
-			if _, err := t.exec(`INSERT INTO secret_uses (credential, secret, at, address, user_agent, count) VALUES ($1, $2, $3, $4, $5, $6)
+			if err := t.later(`INSERT INTO secret_uses (credential, secret, at, address, user_agent, count) VALUES ($1, $2, $3, $4, $5, $6)
 				ON CONFLICT (credential, secret) DO UPDATE SET count = secret_uses.count + excluded.count,
 					at = CASE WHEN excluded.at >= secret_uses.at THEN excluded.at ELSE secret_uses.at END,
 					address = CASE WHEN excluded.at >= secret_uses.at THEN excluded.address ELSE secret_uses.address END,

@@ -195,7 +195,11 @@ func (r *Rings) keep(ctx context.Context, lifetimes map[string]time.Duration) er
 		}
 		next := keepLifetime(was, configured, now)
 		if next != was {
-			if err := r.config.Store.SetLifetime(ctx, next); err != nil {
+			err := r.config.Store.SetLifetime(ctx, next)
+			if errors.Is(err, auth.ErrConflict) {
+				return r.keep(ctx, lifetimes) // another replica has raised it since
+			}
+			if err != nil {
 				return fmt.Errorf("record the lifetime of %s: %w", name, err)
 			}
 		}
