@@ -99,10 +99,11 @@ func TestTheLinesOfTheDemoWork(t *testing.T) {
 	// What some lines must show, by what is in them, in their order.
 	expected := []struct{ line, shows string }{
 		{"/api/whoami", `"X-Auth-Type": "ACCESS_TOKEN"`},
-		{"/api/cart/update", `"X-Auth-Account": "100001"`},
+		{"/api/cart/update", `"auth":{"token":"`},
 		{"/api/orders/7", `"account": "100001"`},
 		{"/api/v1/products", "Envelopes"},
 		{"/api/v1/categories", "Paper"},
+		{"/api/v1/products", "Envelopes"},
 		{"/auth/logout", "Successfully logged out"},
 		{"curl -sSi", "HTTP/1.1 401 Unauthorized"},
 		{"explain", "token_revoked"},

@@ -63,7 +63,10 @@ func Run(ctx context.Context, c Config) (err error) {
 	if at.public, err = free(listen); err != nil {
 		return err
 	}
-	if at.admin, err = free(defaultAdmin); err != nil {
+	if _, port, _ := net.SplitHostPort(listen); port != "0" {
+		at.admin, err = free(defaultAdmin)
+	}
+	if at.admin == "" {
 		if at.admin, err = free("127.0.0.1:0"); err != nil {
 			return err
 		}

@@ -25,21 +25,21 @@ func chapters(c Config, dir string, at addresses, s sample) []chapter {
 	bearer := func(variable string) string { return `-H "Authorization: Bearer $` + variable + `"` }
 	gatehouse := quoted(c.Program) + " --config " + quoted(filepath.Join(dir, configFile)) + " "
 	return []chapter{
-		{"An API key buys an access token. The API learns who is calling, and never sees key or token.", []string{
+		{"An API key buys an access token. The API learns who is calling, and never sees key or token. The last line has the next\ntoken come with the API's answer, in \"auth\".", []string{
 			`TOKEN=$(curl -sS ` + base + `/authentication -H 'X-LIQUID-API-KEY: ` + s.key + `' | ` + member("token") + `)`,
 			`curl -sS ` + base + `/api/whoami ` + bearer("TOKEN"),
-			`curl -sS -X POST ` + base + `/api/cart/update ` + bearer("TOKEN") + ` ` + body + `-d '{"id":"cart-1","items":[{"product":2,"count":3}]}'`,
+			`curl -sS -X POST ` + base + `/api/cart/update ` + bearer("TOKEN") + ` ` + body + `-d '{"id":"cart-1","items":[{"product":2,"count":3}],"refresh":true}' -w '\n'`,
 		}},
 		{"A user ID and a password buy a token for orders, which lives ten minutes.", []string{
 			`ORDERS=$(curl -sS -u '` + s.basic.identifier + `:` + s.basic.secret + `' ` + base + `/order-authentication | ` + member("token") + `)`,
 			`curl -sS ` + base + `/api/orders/7 ` + bearer("ORDERS"),
 		}},
-		{"A login gives a pair: an access token, and a refresh token that is good for the next pair, once.", []string{
+		{"A login gives a pair: an access token, and a refresh token that is good for the next pair, once. Under the same\nIdempotency-Key a lost answer can be had again.", []string{
 			`PAIR=$(curl -sS -X POST ` + base + `/auth/login ` + body + `-d '{"username":"` + s.login.identifier + `","password":"` + s.login.secret + `"}')`,
 			`ACCESS=$(printf '%s\n' "$PAIR" | ` + member("access_token") + `)`,
 			`REFRESH=$(printf '%s\n' "$PAIR" | ` + member("refresh_token") + `)`,
 			`curl -sS ` + base + `/api/v1/products ` + bearer("ACCESS"),
-			`PAIR=$(curl -sS -X POST ` + base + `/auth/refresh ` + body + `-d "{\"refresh_token\":\"$REFRESH\"}")`,
+			`PAIR=$(curl -sS -X POST ` + base + `/auth/refresh ` + body + `-H "Idempotency-Key: $(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')" -d "{\"refresh_token\":\"$REFRESH\"}")`,
 			`ACCESS=$(printf '%s\n' "$PAIR" | ` + member("access_token") + `)`,
 			`curl -sS ` + base + `/api/v1/categories ` + bearer("ACCESS"),
 		}},
@@ -47,15 +47,11 @@ func chapters(c Config, dir string, at addresses, s sample) []chapter {
 			`TOKEN=$(curl -sS -u '` + s.oauth.identifier + `:` + s.oauth.secret + `' ` + base + `/oauth/token -d grant_type=client_credentials | ` + member("access_token") + `)`,
 			`curl -sS ` + base + `/api/v1/products ` + bearer("TOKEN"),
 		}},
-		{"A logout ends all of it at once. The last call is refused, and explain says why.", []string{
+		{"A logout ends all of the login at once. The last call is refused, and explain says why.", []string{
 			`curl -sS -X POST ` + base + `/auth/logout ` + bearer("ACCESS") + ` -w '\n'`,
 			`curl -sSi ` + base + `/api/v1/products ` + bearer("ACCESS") + ` -w '\n'`,
 			`REQUEST=$(curl -sSi ` + base + `/api/v1/products ` + bearer("ACCESS") + ` | sed -n 's/^[Xx]-[Rr]equest-[Ii]d: *\([a-z0-9_]*\).*/\1/p')`,
 			gatehouse + `explain "$REQUEST"`,
-		}},
-		{"An OAuth client gets a token for itself.", []string{
-			`GRANT=$(curl -sS -u '` + s.oauth.identifier + `:` + s.oauth.secret + `' ` + base + `/oauth/token -d grant_type=client_credentials | ` + member("access_token") + `)`,
-			`curl -sS ` + base + `/api/v1/products/1 ` + bearer("GRANT"),
 		}},
 		{"A token opens the routes for its type and no others: this one is refused.", []string{
 			`curl -sS ` + base + `/api/v1/products ` + bearer("ORDERS") + ` -w '\n'`,
@@ -88,6 +84,7 @@ func tell(w io.Writer, c Config, dir string, at addresses, s sample) error {
 	fmt.Fprintf(&b, `Gatehouse is running.
 
 customers    %s
+their pages  %s/docs
 operators    %s/metrics
 sample API   http://%s, behind the gateway
 data         %s, %s
@@ -100,7 +97,7 @@ login        %s
 oauth        %s
 
 Paste these lines into another terminal.
-`, url(at.public), url(at.admin), at.api, dir, keep, filepath.Join(dir, "gatehouse.log"), s.account.ID, s.account.Name, s.account.Ref,
+`, url(at.public), url(at.public), url(at.admin), at.api, dir, keep, filepath.Join(dir, "gatehouse.log"), s.account.ID, s.account.Name, s.account.Ref,
 		s.key, s.basic.identifier, s.login.identifier, s.oauth.identifier)
 	for _, chapter := range chapters(c, dir, at, s) {
 		fmt.Fprintf(&b, "\n%s\n\n", chapter.title)
