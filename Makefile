@@ -6,7 +6,7 @@ FUZZTIME ?= 60s
 KILLS    ?= 500
 TRIALS   ?= 10000
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign image bench kill client-typescript golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign image cross release-snapshot bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,13 @@ campaign: ## what takes too long under the race detector, at full size and witho
 
 image: ## the container image, gatehouse:local
 	scripts/image gatehouse:local
+
+cross: ## whether it compiles for what else a release is for
+	GOOS=linux GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+	GOOS=darwin GOARCH=arm64 CGO_ENABLED=0 $(GO) build ./...
+
+release-snapshot: ## what a release of this commit would be, in dist/ (compiles GoReleaser first)
+	GOFLAGS= $(GO) run github.com/goreleaser/goreleaser/v2@v2.13.3 release --snapshot --clean
 
 bench: ## what the server costs, against floor programs, as ratios
 	$(GO) run ./bench/run

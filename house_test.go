@@ -17,7 +17,7 @@ const module = "github.com/gatehouse/gatehouse/"
 // floors are the rooms from the top of the house to its ground. A room may import rooms of lower floors only: rooms of one
 // floor do not know one another.
 var floors = [][]string{
-	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "e2e/cluster", "docs", "deploy"},
+	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "e2e/cluster", "docs", "deploy", "deploy/sbom"},
 	{"internal/demo", "e2e/ledger"},
 	{"internal/server"},
 	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway"},

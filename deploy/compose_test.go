@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse/gatehouse/internal/config"
 )
 
 type service struct {
@@ -94,6 +96,31 @@ func TestComposeTakesTheFile(t *testing.T) {
 		}
 		if strings.HasPrefix(name, "gatehouse-") && (!s.ReadOnly || !slices.Equal(s.CapDrop, []string{"ALL"}) || s.User != "65532:65532" || s.Ports != nil) {
 			t.Errorf("%s may do more than it must: %+v", name, s)
+		}
+	}
+}
+
+// The replicas are told what the compose file makes true: they trust HAProxy and nobody else, and find Redis by its name.
+func TestTheConfigurationFitsTheComposition(t *testing.T) {
+	t.Parallel()
+	_, c := compose(t)
+	loaded, err := config.Load(config.Options{Path: "compose/gatehouse.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := into[map[string]struct {
+		Address string `json:"ipv4_address"`
+	}](t, c.Services["haproxy"].Networks)["edge"].Address
+	if !slices.Equal(loaded.TrustedProxies, []string{address}) {
+		t.Errorf("they trust %v, and HAProxy is %s", loaded.TrustedProxies, address)
+	}
+	if _, ok := c.Services["redis"]; !ok || loaded.Redis.Reveal() != "redis://redis:6379/0" || loaded.Listen != ":8000" || loaded.AdminListen != ":9000" {
+		t.Errorf("they listen on %s and %s and ask %s", loaded.Listen, loaded.AdminListen, loaded.Redis.Reveal())
+	}
+	for name := range c.Services["gatehouse-1"].Environment {
+		key, isFile := strings.CutSuffix(name, "_FILE")
+		if !isFile || !slices.ContainsFunc(append(config.Keys(), "master.key"), func(k string) bool { return config.Variable(k) == key }) {
+			t.Errorf("%s is no variable for a secret's file", name)
 		}
 	}
 }
