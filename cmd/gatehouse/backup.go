@@ -59,6 +59,9 @@ func (c *backupC) Run(sh *shell) error {
 		return err
 	}
 	h := b.Header
+	if err := op.NoteBackup(sh.ctx, b); err != nil {
+		sh.note("note: the backup is good, but its time could not be written down, so the servers' metric of its age goes on: %s", message(err))
+	}
 	sh.note("the master key %s is not in the backup: without it the backup cannot be restored, so keep a copy of it elsewhere", h.MasterKey)
 	switch {
 	case c.JSON:

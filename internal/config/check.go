@@ -333,6 +333,10 @@ func (l *loader) checkTimes() {
 	l.between("revocation.wait", c.Revocation.Wait, 0, time.Minute)
 	l.between("audit.retention", c.Audit.Retention, time.Hour, 100*year)
 	l.between("refusals.retention", c.Refusals.Retention, time.Hour, 10*year)
+	if c.Backup.Schedule != 0 {
+		l.between("backup.schedule", c.Backup.Schedule, time.Minute, year)
+	}
+	l.count("backup.keep", int64(c.Backup.Keep), 1, 10_000)
 	l.between("shutdown_grace", c.ShutdownGrace, 0, 10*time.Minute)
 	l.count("cache.credentials", int64(c.Cache.Credentials), 1, 10_000_000)
 	l.count("cache.tokens", int64(c.Cache.Tokens), 0, 10_000_000)

@@ -90,6 +90,8 @@ type Config struct {
 	Audit Audit `yaml:"audit"`
 	// Who was refused and why, for `gatehouse explain` and `gatehouse refusal list`.
 	Refusals Refusals `yaml:"refusals"`
+	// Backups that the server makes by itself, while it serves. See docs/backup.md.
+	Backup Backup `yaml:"backup"`
 	// The dashboards. They come in a later release.
 	Dashboard Dashboard `yaml:"dashboard"`
 	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values. And
@@ -331,6 +333,16 @@ type Refusals struct {
 	Retention time.Duration `yaml:"retention"`
 }
 
+// Backup is what is kept elsewhere.
+type Backup struct {
+	// How long after the last backup the next is made, as 24h; of several replicas one makes it. 0: none is made.
+	Schedule time.Duration `yaml:"schedule"`
+	// How many of them are kept. Older ones go once a new one was read back.
+	Keep int `yaml:"keep"`
+	// The folder, which should be on another disk, and is best one that all replicas share. Empty: backups in data_dir.
+	Dir string `yaml:"dir"`
+}
+
 // Dashboard is pages for operators and members.
 type Dashboard struct {
 	Enabled bool `yaml:"enabled"`
@@ -553,6 +565,7 @@ func Default() *Config {
 			FailuresPerIdentifier: Limit{auth.Rate{Count: 100, Per: time.Hour}, 20},
 		},
 		Audit:         Audit{Retention: 365 * day},
+		Backup:        Backup{Keep: 7},
 		Refusals:      Refusals{Retention: 7 * day},
 		Dashboard:     Dashboard{Enabled: true},
 		Docs:          Docs{Enabled: true},

@@ -304,7 +304,7 @@ func (l *loader) complete() {
 	c.Issuer = cmp.Or(c.Issuer, c.PublicURL)
 	c.Audience = cmp.Or(c.Audience, c.Issuer)
 	for key, path := range map[string]*string{
-		"data_dir": &c.DataDir, "master_key_file": &c.MasterKeyFile, "tls.cert_file": &c.TLS.CertFile, "tls.key_file": &c.TLS.KeyFile,
+		"data_dir": &c.DataDir, "backup.dir": &c.Backup.Dir, "master_key_file": &c.MasterKeyFile, "tls.cert_file": &c.TLS.CertFile, "tls.key_file": &c.TLS.KeyFile,
 		"tls.client_ca_file": &c.TLS.ClientCAFile, "tls.acme.ca_file": &c.TLS.ACME.CAFile,
 		"admin_tls.cert_file": &c.AdminTLS.CertFile, "admin_tls.key_file": &c.AdminTLS.KeyFile,
 		"admin_tls.client_ca_file": &c.AdminTLS.ClientCAFile,

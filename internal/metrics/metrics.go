@@ -32,6 +32,7 @@ type Metrics struct {
 	propagation prometheus.Histogram
 	redis       prometheus.Histogram
 	unconfirmed prometheus.Counter
+	unbacked    prometheus.Counter
 	untrusted   prometheus.Counter
 	reloaded    prometheus.Gauge
 	reloadedAt  prometheus.Gauge
@@ -62,6 +63,10 @@ func New(version string) *Metrics {
 		Help:    "How long Redis took for a decision about limits, where they are shared and it answered.",
 		Buckets: []float64{0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05},
 	})
+	m.unbacked = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "gatehouse_backups_failed_total",
+		Help: "Scheduled backups that this replica began and could not finish.",
+	})
 	m.unconfirmed = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "gatehouse_revocations_unconfirmed_total",
 		Help: "Revocations that were committed and answered before every replica had applied them.",
@@ -78,7 +83,7 @@ func New(version string) *Metrics {
 		Name: "gatehouse_config_last_reload_success_timestamp_seconds",
 		Help: "When a good configuration was last read.",
 	})
-	m.registry.MustRegister(info, m.propagation, m.redis, m.unconfirmed, m.untrusted, m.reloaded, m.reloadedAt)
+	m.registry.MustRegister(info, m.propagation, m.redis, m.unconfirmed, m.unbacked, m.untrusted, m.reloaded, m.reloadedAt)
 	m.Reloaded(nil)
 	return m
 }
@@ -88,6 +93,9 @@ func (m *Metrics) Propagated(after time.Duration) { m.propagation.Observe(after.
 
 // RedisAnswered notes that Redis decided about limits, and how long that took.
 func (m *Metrics) RedisAnswered(after time.Duration) { m.redis.Observe(after.Seconds()) }
+
+// BackupFailed notes that a scheduled backup failed.
+func (m *Metrics) BackupFailed() { m.unbacked.Inc() }
 
 // Unconfirmed notes that a revocation was answered without every replica having applied it.
 func (m *Metrics) Unconfirmed() { m.unconfirmed.Inc() }

@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"math"
 	"net/http/httptest"
 	"net/netip"
 	"slices"
@@ -125,6 +126,7 @@ func TestCountersBeginAtZero(t *testing.T) {
 		`gatehouse_refusals_total{contract="liquid",reason="address_not_allowed"} 0`,
 		`gatehouse_refreshes_total{outcome="reused"} 0`,
 		`gatehouse_revocations_unconfirmed_total 0`,
+		`gatehouse_backups_failed_total 0`,
 		`gatehouse_forwarded_untrusted_total 0`,
 		`gatehouse_revocation_propagation_seconds_count 0`,
 		`gatehouse_build_info{goversion="go`,
@@ -204,6 +206,7 @@ func TestSources(t *testing.T) {
 		LogLag:              func() time.Duration { return 250 * time.Millisecond },
 		SigningKeyExpiry:    func() time.Time { return time.Unix(1795000000, 0) },
 		CredentialsExpiring: func() int64 { return 3 },
+		BackupAge:           func() float64 { return math.Inf(1) },
 		LogLinesDropped:     func() int64 { return 1 },
 		RefusalsUnwritten:   func() int64 { return 2 },
 		Queues:              []Queue{{"writes", func() int64 { return 7 }}},
@@ -214,8 +217,11 @@ func TestSources(t *testing.T) {
 	})
 	m.Propagated(30 * time.Millisecond)
 	m.Unconfirmed()
+	m.BackupFailed()
 	m.ForwardedUntrusted()
 	want := []string{
+		`gatehouse_backup_age_seconds +Inf`,
+		`gatehouse_backups_failed_total 1`,
 		`gatehouse_cache_entries_limit{cache="credentials"} 100000`,
 		`gatehouse_cache_entries_limit{cache="tokens"} 100000`,
 		`gatehouse_cache_entries{cache="credentials"} 10`,
@@ -232,7 +238,7 @@ func TestSources(t *testing.T) {
 		`gatehouse_revocations_unconfirmed_total 1`,
 		`gatehouse_signing_key_expiry_timestamp_seconds 1.795e+09`,
 	}
-	got := scrape(t, m, "gatehouse_cache", "gatehouse_cred", "gatehouse_forw", "gatehouse_log", "gatehouse_queue", "gatehouse_refusals_unwritten",
+	got := scrape(t, m, "gatehouse_backup", "gatehouse_cache", "gatehouse_cred", "gatehouse_forw", "gatehouse_log", "gatehouse_queue", "gatehouse_refusals_unwritten",
 		"gatehouse_revocation_propagation_seconds_sum", "gatehouse_revocations", "gatehouse_signing")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -15,6 +15,7 @@ type Sources struct {
 	Connections         func() int64            // that are open on `listen`
 	ConnectionsRefused  func() map[string]int64 // that were closed because there were too many, by the setting that says so
 	CredentialsExpiring func() int64            // credentials that expire within the next 14 days
+	BackupAge           func() float64          // seconds since the last good backup was taken; infinite if none ever was
 	LogLinesDropped     func() int64            // of the access log
 	RefusalsUnwritten   func() int64            // that were counted and not stored
 	SharedLimits        func() SharedLimits     // nil: none are shared
@@ -104,6 +105,10 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.CredentialsExpiring != nil {
 		send(prometheus.GaugeValue, float64(s.CredentialsExpiring()), described("gatehouse_credentials_expiring",
 			"Credentials that expire within the next 14 days."))
+	}
+	if s.BackupAge != nil {
+		send(prometheus.GaugeValue, s.BackupAge(), described("gatehouse_backup_age_seconds",
+			"How long ago the last good backup was taken; infinite if none ever was."))
 	}
 	if s.LogLinesDropped != nil {
 		send(prometheus.CounterValue, float64(s.LogLinesDropped()), described("gatehouse_log_lines_dropped_total",

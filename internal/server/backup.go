@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/store"
 )
 
 // A Progress is told how many rows of how many something long has done, now and then.
@@ -94,6 +95,11 @@ func (op *Opened) BackUpTo(ctx context.Context, path, version string, progress P
 		return b, fmt.Errorf("back up to %s: %w", path, err)
 	}
 	return b, nil
+}
+
+// NoteBackup writes down that a backup was made by a command, for the metric of its age.
+func (op *Opened) NoteBackup(ctx context.Context, b BackedUp) error {
+	return op.DB.BackupTaken(ctx, store.ByCommand, b.Header.TakenAt)
 }
 
 func syncFolder(path string) error {

@@ -72,6 +72,8 @@ type Server struct {
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	control  *control
+	replica  string       // among the replicas
+	backedUp atomic.Int64 // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
 	expiring atomic.Int64 // credentials that expire soon, when they were last counted
 
 	untrusted struct {
@@ -145,9 +147,10 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	if err != nil {
 		return err
 	}
+	s.replica = replicaID()
 	s.follower, err = changes.New(changes.Config{
 		Log: db, Root: s.facts, Others: []changes.Holder{ringsHolder{rings}, s.feed}, // which tells what both have applied
-		Replica: auth.Replica{ID: replicaID(), Started: db.Now(), Version: s.options.Version, Listens: c.Listen},
+		Replica: auth.Replica{ID: s.replica, Started: db.Now(), Version: s.options.Version, Listens: c.Listen},
 		Alone:   s.opened.alone(), Clock: s.options.clock,
 		MaxStaleness: c.Revocation.MaxStaleness, Logger: s.log, Now: db.Now, Propagated: s.metrics.Propagated,
 	})
@@ -257,6 +260,7 @@ func (s *Server) Run(ctx context.Context) error {
 		{"refusals", s.refusals.Run},
 		{"control", s.control.Run},
 		{"housekeeping", s.keepHouse},
+		{"backups", s.keepBackups},
 		{"configuration", s.watchConfig},
 	} {
 		s.start(background, p)

@@ -126,6 +126,7 @@ func (s *Server) watch(c *config.Config) {
 		LogLag:              s.follower.Age,
 		SigningKeyExpiry:    s.opened.Rings.NextRotation,
 		CredentialsExpiring: s.expiring.Load,
+		BackupAge:           s.backupAge,
 		LogLinesDropped:     s.access.Dropped,
 		RefusalsUnwritten:   s.refusals.Unwritten,
 		SharedLimits:        s.redisStands(),

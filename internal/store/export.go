@@ -48,6 +48,7 @@ func leftTables() map[string]string {
 		"revoked_sessions": dead,
 		"lifetimes":        dead,
 		"replicas":         "they are the servers of the moment",
+		"backups":          "another database begins with none",
 		"used_once":        "what it remembers is over in minutes",
 		"refusals":         "they are kept for days, and hold addresses of strangers",
 		"refusal_requests": "as refusals",
