@@ -9,9 +9,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -42,6 +44,8 @@ type RedisConfig struct {
 const (
 	// usualDeadline is many times what Redis takes nearby, and leaves a caller who found it frozen within 50 ms of usual.
 	usualDeadline = 40 * time.Millisecond
+	// silence is for how long Redis has answered nobody when decisions stop to wait for it: longer than a busy machine stumbles.
+	silence = 100 * time.Millisecond
 	// firstPause and longestPause are how soon, and how seldom, Redis is tried again.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -51,16 +55,18 @@ const (
 	tellEvery = time.Minute
 	// trialTime is how long a trial may take that has to connect first.
 	trialTime = time.Second
-	// connections are kept to each server at most.
+	// connections are kept to each server at most, unused ones for idle: after a failover they may lead to the wrong server.
 	connections = 32
+	idle        = 30 * time.Second
 )
 
 // Redis is where replicas share their buckets. Each is one key, which ends by itself when the bucket is full again, and each
 // step one script there, by the clock that is there: clocks of replicas do not count. It works with Redis since 6.2 and with
 // Valkey.
 //
-// Redis is asked only as long as it answers: since [Limiter.Start] found that it does. The first failure has a [Limiter] decide
-// alone, at once and without waiting, until Redis answers a trial, which [Limiter.Run] makes. What was lost meanwhile, or forgotten by a flush, only loosens limits:
+// Redis is asked only as long as it answers: since [Limiter.Start] found that it does. When it says that it cannot, or has
+// said nothing for a while, a [Limiter] decides alone, at once and without waiting, until Redis answers a trial, which
+// [Limiter.Run] makes. What was lost meanwhile, or forgotten by a flush, only loosens limits:
 // nobody is refused for it, and each replica still counts for itself.
 type Redis struct {
 	client   redis.UniversalClient
@@ -78,6 +84,8 @@ type Redis struct {
 	// says of which turn he speaks, so that a step that took long says nothing of what came after it.
 	turns atomic.Int64
 	lost  chan error // wakes run
+	made  time.Time
+	heard atomic.Int64 // when it last answered, in nanoseconds since it was made
 
 	failures atomic.Int64
 }
@@ -93,7 +101,7 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	logging.Disable() // the client's own log, which is one for the whole process; what matters we log
 	r := &Redis{
 		name: c.Name, deadline: c.Deadline, answered: c.Answered, log: c.Log,
-		text: script, sha: redis.NewScript(script).Hash(), lost: make(chan error, 1),
+		text: script, sha: redis.NewScript(script).Hash(), lost: make(chan error, 1), made: time.Now(),
 	}
 	if r.deadline <= 0 {
 		r.deadline = usualDeadline
@@ -114,7 +122,7 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 		MaxRetries: -1, DialerRetries: 1, MaxRedirects: 2,
 		// Deadlines are those of contexts; these are for a connection that nobody waits for any more.
 		ContextTimeoutEnabled: true, DialTimeout: trialTime, ReadTimeout: trialTime, WriteTimeout: trialTime, PoolTimeout: trialTime,
-		PoolSize: connections, PipelinePoolSize: -1, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
+		PoolSize: connections, ConnMaxIdleTime: idle, PipelinePoolSize: -1, ReadBufferSize: 4 << 10, WriteBufferSize: 4 << 10,
 	}
 	r.client = redis.NewUniversalClient(options)
 	r.cluster, _ = r.client.(*redis.ClusterClient)
@@ -177,11 +185,8 @@ func (r *Redis) ask(what act, charges []Charge) ([]auth.Limit, bool) {
 	defer cancel()
 	if err := r.make(ctx, steps); err != nil {
 		r.failures.Add(1)
-		if r.turns.CompareAndSwap(turn, turn+1) {
-			select {
-			case r.lost <- err:
-			default:
-			}
+		if late := ctx.Err() != nil; !late || time.Since(r.made)-time.Duration(r.heard.Load()) > silence {
+			r.lose(turn, err)
 		}
 		return nil, false
 	}
@@ -192,10 +197,20 @@ func (r *Redis) ask(what act, charges []Charge) ([]auth.Limit, bool) {
 	return found, true
 }
 
+// lose notes that Redis is away, unless something else was noted since that turn.
+func (r *Redis) lose(turn int64, err error) {
+	if !r.turns.CompareAndSwap(turn, turn+1) {
+		return
+	}
+	select {
+	case r.lost <- err:
+	default: // run was told of an earlier time and has yet to look
+	}
+}
+
 // key is the name of a bucket in Redis.
 func (r *Redis) key(c Charge) string {
-	addr := c.Key.Addr.AsSlice()
-	sum := r.name("bucket", c.Rule.Name, string(addr), c.Key.Text)
+	sum := r.name("bucket", c.Rule.Name, string(c.Key.Addr.AsSlice()), c.Key.Text)
 	return r.prefix + base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
@@ -259,6 +274,7 @@ func (r *Redis) send(ctx context.Context, steps []step, queue func(redis.Pipelin
 			steps[i].owed, steps[i].refused = found[0]*int64(time.Microsecond), found[1] == 1
 		}
 	}
+	r.heard.Store(int64(time.Since(r.made)))
 	return unknown, nil
 }
 
@@ -323,10 +339,25 @@ func (r *Redis) run(ctx context.Context) {
 }
 
 // try says whether Redis can do its work: that a bucket can be charged within the time of a decision, and that every server of
-// a cluster answers.
+// a cluster answers. Connections that are of no use any more it uses up: nobody else could tell Redis is back before they are gone.
 func (r *Redis) try(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, trialTime)
 	defer cancel()
+	var err error
+	for range connections + 1 {
+		if err = r.tryOnce(ctx); !stale(err) {
+			break
+		}
+	}
+	return err
+}
+
+// stale says whether an error is one of a connection from before: to a server that is gone, or has become a standby.
+func stale(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || redis.IsReadOnlyError(err)
+}
+
+func (r *Redis) tryOnce(ctx context.Context) error {
 	if r.cluster != nil {
 		r.cluster.ReloadState(ctx)
 		if err := r.cluster.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error { return c.Ping(ctx).Err() }); err != nil {

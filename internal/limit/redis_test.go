@@ -7,8 +7,11 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"runtime"
@@ -184,6 +187,7 @@ func hourly(n int64) Rule {
 
 // Three replicas, many callers: together they let in what one alone would, whatever their own clocks say.
 func TestReplicasShareALimit(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{})
 	ahead := []time.Duration{-20 * time.Second, 0, 20 * time.Second}
 	at := 0
@@ -218,6 +222,7 @@ func TestReplicasShareALimit(t *testing.T) {
 
 // What comes back to a bucket on one replica can be had on another, and a look costs nothing.
 func TestWhatIsGivenBackIsSharedToo(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{})
 	replicas := three(t, []*redistest.Server{s}, nil)
 	rule, key := hourly(2), TextKey("u_abc")
@@ -301,6 +306,7 @@ func TestAllOrNone(t *testing.T) {
 
 // Two installations on one Redis have nothing in common, and neither has two buckets that look alike.
 func TestNames(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{})
 	ours := newReplica(t, []*redistest.Server{s}, nil)
 	theirs := newReplica(t, []*redistest.Server{s}, func(_ *Config, r *RedisConfig) { r.Name = namer("theirs") })
@@ -324,6 +330,7 @@ func TestNames(t *testing.T) {
 
 // What others write under our keys is a bucket that is not there, and is mended; a number from the future is an empty one.
 func TestWrongDataIsMended(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{})
 	r := newReplica(t, []*redistest.Server{s}, nil)
 	do := func(args ...any) any {
@@ -409,6 +416,7 @@ func TestTheScriptIsForgotten(t *testing.T) {
 
 // The script is the meter: whatever is asked when, both come to the same.
 func TestTheScriptIsTheMeter(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{})
 	client := newReplica(t, []*redistest.Server{s}, nil).redis.client
 	const clock, expiry = "redis.call('TIME')", "math.ceil((full - now) / 1000)"
@@ -486,21 +494,41 @@ func TestWholeMicroseconds(t *testing.T) {
 // most, nobody waits, and afterwards they share again.
 func TestRedisGoesAway(t *testing.T) {
 	for _, story := range []struct {
-		name    string
-		away    func(s *redistest.Server) error
-		back    func(s *redistest.Server) error
-		isFlush bool
+		name         string
+		tls, cluster bool
+		away, back   func(s *redistest.Server) error
+		isFlush      bool
 	}{
 		{name: "killed", away: (*redistest.Server).Kill, back: (*redistest.Server).Restart},
 		{name: "frozen", away: (*redistest.Server).Freeze, back: (*redistest.Server).Thaw},
 		{name: "flushed", away: (*redistest.Server).Flush, back: (*redistest.Server).Flush, isFlush: true},
+		{name: "frozen, over TLS", tls: true, away: (*redistest.Server).Freeze, back: (*redistest.Server).Thaw},
+		{name: "a whole cluster frozen", cluster: true, away: (*redistest.Server).Freeze, back: (*redistest.Server).Thaw},
 	} {
 		t.Run(story.name, func(t *testing.T) {
 			before := runtime.NumGoroutine()
-			s := redistest.Start(t, redistest.Config{})
+			var servers []*redistest.Server
+			if story.cluster {
+				servers = redistest.StartCluster(t, redistest.Config{TLS: story.tls})
+			} else {
+				servers = append(servers, redistest.Start(t, redistest.Config{TLS: story.tls}))
+			}
+			each := func(do func(*redistest.Server) error) {
+				t.Helper()
+				for _, s := range servers {
+					if err := do(s); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
 			t.Run("story", func(t *testing.T) {
 				const deadline = 200 * time.Millisecond
-				replicas := three(t, []*redistest.Server{s}, func(_ *Config, r *RedisConfig) { r.Deadline = deadline })
+				replicas := three(t, servers, func(_ *Config, r *RedisConfig) {
+					r.Deadline = deadline
+					if story.tls {
+						r.TLS = trusting(t, servers[0])
+					}
+				})
 				rule, key := hourly(100), AddressKey(addr("192.0.2.7"))
 				in := make([]atomic.Int64, len(replicas))
 				var slowest atomic.Int64
@@ -524,17 +552,11 @@ func TestRedisGoesAway(t *testing.T) {
 					}
 				}
 				total := func() int64 { return in[0].Load() + in[1].Load() + in[2].Load() }
-				must := func(err error) {
-					t.Helper()
-					if err != nil {
-						t.Fatal(err)
-					}
-				}
 				soon(t, "the burst is used up", func() bool { return total() >= 100 })
 				if n := total(); n > 100 && replicas[0].redis.Failures()+replicas[1].redis.Failures()+replicas[2].redis.Failures() == 0 {
 					t.Errorf("together they let in %d, want 100", n)
 				}
-				must(story.away(s))
+				each(story.away)
 				away := func() int {
 					n := 0
 					for _, r := range replicas {
@@ -553,7 +575,7 @@ func TestRedisGoesAway(t *testing.T) {
 						return strings.Count(replicas[0].log.String()+replicas[1].log.String()+replicas[2].log.String(), awayTold) == 3
 					})
 				}
-				must(story.back(s))
+				each(story.back)
 				soon(t, "Redis is back", func() bool { return away() == 0 })
 				shared := hourly(50)
 				shared.Name = "afterwards"
@@ -580,9 +602,9 @@ func TestRedisGoesAway(t *testing.T) {
 						t.Errorf("replica %d does not say that it is back:\n%s", i, said)
 					}
 				}
-				nothingLasts(t, s)
+				nothingLasts(t, servers...)
 			})
-			soon(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+3 }) // the server's own
+			soon(t, "all goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+3*len(servers) }) // the servers' own
 		})
 	}
 }
@@ -614,6 +636,7 @@ func TestRedisComesLater(t *testing.T) {
 
 // A Redis that answers and cannot do its work is as good as none.
 func TestRedisThatCannot(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]redistest.Config{
 		"memory is full":      {Args: []string{"--maxmemory", "100kb", "--maxmemory-policy", "noeviction"}},
 		"wants a password":    {Password: "s3cret"},
@@ -639,6 +662,136 @@ func TestRedisThatCannot(t *testing.T) {
 	}
 }
 
+// The user that the manual gives us can do all that is needed, in clear text or not, alone or in a cluster.
+func TestTheLeastThatAUserNeeds(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "A user for it (ACL) needs `")
+	rights, _, _ := strings.Cut(rest, "`")
+	if !strings.HasPrefix(rights, "~gatehouse:* +") {
+		t.Fatalf("the manual says %q", rights)
+	}
+	args := []any{"ACL", "SETUSER", "gatehouse", "on", ">s3cret"}
+	for _, r := range strings.Fields(rights) {
+		args = append(args, r)
+	}
+	for _, servers := range [][]*redistest.Server{{redistest.Start(t, redistest.Config{})}, redistest.StartCluster(t, redistest.Config{})} {
+		for _, s := range servers {
+			if _, err := s.Do(args...); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replicas := three(t, servers, func(_ *Config, c *RedisConfig) {
+			c.Credentials = func() (string, string) { return "gatehouse", "s3cret" }
+			if !c.Cluster {
+				c.Database = 1
+			}
+		})
+		for i := range 5 {
+			if in := rush(replicas, hourly(20), TextKey(fmt.Sprint(i)), 40); sum(in) != 20 {
+				t.Errorf("three replicas let in %v, want 20 together", in)
+			}
+			replicas[0].Refund(hourly(20), TextKey(fmt.Sprint(i)))
+			replicas[0].Take(hourly(1), TextKey(fmt.Sprint("given back", i)))
+			replicas[0].Refund(hourly(1), TextKey(fmt.Sprint("given back", i)))
+		}
+		if _, err := replicas[0].redis.State(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if n := replicas[0].redis.Failures(); n > 0 {
+			t.Errorf("%d decisions were made without Redis", n)
+		}
+	}
+}
+
+// Connections that nobody used while Redis was restarted cost no decision; over TLS, where they do not show what they are, one,
+// and they are gone together.
+func TestARestartThatNobodySaw(t *testing.T) {
+	t.Parallel()
+	for _, c := range []redistest.Config{{}, {TLS: true}} {
+		s := redistest.Start(t, c)
+		r := newReplica(t, []*redistest.Server{s}, func(_ *Config, shared *RedisConfig) {
+			if c.TLS {
+				shared.TLS = trusting(t, s)
+			}
+		})
+		for range 3 {
+			rush([]replica{r}, hourly(100), TextKey("a"), 40) // over several connections
+			if err := errors.Join(s.Kill(), s.Restart()); err != nil {
+				t.Fatal(err)
+			}
+			begun := time.Now()
+			for range 20 {
+				if r.Take(hourly(200), TextKey("b")).Refused {
+					t.Error("refused")
+				}
+			}
+			soon(t, "it is back", func() bool { return !r.redis.Away() })
+			if took := time.Since(begun); took > 5*time.Second {
+				t.Errorf("with TLS %v it took %v to be back", c.TLS, took)
+			}
+		}
+		if n := r.redis.Failures(); n > 0 && !c.TLS || n > 3 {
+			t.Errorf("with TLS %v: %d decisions were made without Redis", c.TLS, n)
+		}
+	}
+}
+
+// The address leads to another server, while connections to the former one stand, which has become a standby.
+func TestAFailoverBehindTheAddress(t *testing.T) {
+	t.Parallel()
+	former, next := redistest.Start(t, redistest.Config{}), redistest.Start(t, redistest.Config{})
+	var front atomic.Pointer[redistest.Server]
+	front.Store(former)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var passed sync.WaitGroup
+	defer passed.Wait()
+	defer l.Close()
+	passed.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", front.Load().Addr())
+			if err != nil {
+				in.Close()
+				continue
+			}
+			for _, ends := range [][2]net.Conn{{in, out}, {out, in}} {
+				passed.Go(func() {
+					defer ends[0].Close()
+					defer ends[1].Close()
+					_, _ = io.Copy(ends[0], ends[1])
+				})
+			}
+		}
+	})
+	t.Run("story", func(t *testing.T) {
+		r := newReplica(t, nil, func(_ *Config, c *RedisConfig) { c.Addresses = []string{l.Addr().String()} })
+		rush([]replica{r}, hourly(5), TextKey("a"), 16)
+		front.Store(next)
+		if _, err := former.Do("REPLICAOF", "127.0.0.1", strings.TrimPrefix(next.Addr(), "127.0.0.1:")); err != nil {
+			t.Fatal(err)
+		}
+		soon(t, "the replica notices", func() bool {
+			r.Take(hourly(1000), TextKey("b"))
+			return r.redis.Failures() > 0
+		})
+		soon(t, "it is with the next server", func() bool { return !r.redis.Away() })
+		r.Take(hourly(5), TextKey("c"))
+		if _, all, err := next.Lasting(); err != nil || all == 0 {
+			t.Errorf("the next server has %d keys, %v", all, err)
+		}
+	})
+}
+
 func trusting(t testing.TB, s *redistest.Server) *tls.Config {
 	t.Helper()
 	text, err := os.ReadFile(s.CAFile())
@@ -651,6 +804,7 @@ func trusting(t testing.TB, s *redistest.Server) *tls.Config {
 }
 
 func TestTLSAndPassword(t *testing.T) {
+	t.Parallel()
 	s := redistest.Start(t, redistest.Config{TLS: true, Password: "p@ss:/word"})
 	replicas := three(t, []*redistest.Server{s}, func(_ *Config, c *RedisConfig) {
 		c.TLS = trusting(t, s)
@@ -671,6 +825,7 @@ func TestTLSAndPassword(t *testing.T) {
 
 // Keys lie on all servers of a cluster; when one of them is gone, each replica counts for itself until it is back.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	servers := redistest.StartCluster(t, redistest.Config{})
 	replicas := three(t, servers, nil)
 	for i := range 12 {
