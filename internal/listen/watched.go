@@ -68,7 +68,7 @@ func (w *watched[T]) load() (changed bool, err error) {
 		info, err := os.Stat(path)
 		seen[i], missing = info, errors.Join(missing, err)
 	}
-	if slices.EqualFunc(seen, w.seen, same) && w.current.Load() != nil {
+	if slices.EqualFunc(seen, w.seen, SameFile) && w.current.Load() != nil {
 		return false, nil
 	}
 	if w.seen = seen; missing != nil {
@@ -82,8 +82,8 @@ func (w *watched[T]) load() (changed bool, err error) {
 	return true, nil
 }
 
-// same says whether two looks at a file, nil where there was none, show the same.
-func same(a, b os.FileInfo) bool {
+// SameFile says whether two looks at a file, nil where there was none, show the same.
+func SameFile(a, b os.FileInfo) bool {
 	if a == nil || b == nil {
 		return a == nil && b == nil
 	}

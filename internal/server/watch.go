@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"os"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/listen"
 )
 
 // watchEvery is how often the configuration file is looked at.
@@ -42,18 +44,11 @@ type watched struct {
 // settled looks at the file and says whether it is not as it was loaded, and has not changed since the last look.
 func (w *watched) settled() bool {
 	now, _ := os.Stat(w.path) // nil if there is none: it is loaded all the same, for the log to say so
-	still := sameFile(now, w.last)
+	still := listen.SameFile(now, w.last)
 	w.last = now
-	if !still || sameFile(now, w.loaded) {
+	if !still || listen.SameFile(now, w.loaded) {
 		return false
 	}
 	w.loaded = now
 	return true
-}
-
-func sameFile(a, b os.FileInfo) bool {
-	if a == nil || b == nil {
-		return a == nil && b == nil
-	}
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
