@@ -28,54 +28,17 @@ const keySetMaxAge = 5 * time.Minute
 // buildWeb makes what the public listener serves: our own addresses, the contracts, the routes.
 func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	c := u.config
-	liquidContract, err := liquid.New(liquid.Config{
-		Gate: u.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
-		Languages: c.Contracts.Liquid.Languages, Version: c.Contracts.Liquid.APIVersion, Now: s.opened.DB.Now,
-	})
+	own, words, err := s.buildContracts(u)
 	if err != nil {
 		return nil, err
 	}
-	b2bContract, err := b2b.New(b2b.Config{Gate: u.gate, Environment: c.Environment, Realm: c.Realm})
-	if err != nil {
-		return nil, err
-	}
-	oauthContract, err := oauth.New(oauth.Config{
-		Gate: u.gate, Environment: c.Environment, Realm: c.Realm, Issuer: c.Issuer, PublicURL: c.PublicURL,
-		Pairs: c.Contracts.B2B.Enabled, Now: s.opened.DB.Now,
-	})
-	if err != nil {
-		return nil, err
-	}
-	words := map[auth.Contract]web.Refuse{
-		auth.Liquid: liquidContract.Refuse, auth.Orders: liquidContract.Refuse,
-		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauthContract.Refuse,
-	}
-	contracts := []web.Address{oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead))}
-	if c.Contracts.Liquid.Enabled {
-		contracts = append(contracts, liquidContract.Keys()...)
-	}
-	if c.Contracts.Orders.Enabled {
-		contracts = append(contracts, liquidContract.Orders()...)
-	}
-	if c.Contracts.B2B.Enabled {
-		contracts = append(contracts, b2bContract.Addresses()...)
-	}
-	if c.Contracts.OAuth.Enabled {
-		contracts = append(contracts, oauthContract.Addresses()...)
-	}
-	for i := range contracts {
-		contracts[i].CrossOrigin = true
-	}
-	own := append(contracts, s.health("/healthz", s.alive), s.health("/readyz", s.readiness))
+	own = append(own, s.health("/healthz", s.alive), s.health("/readyz", s.readiness))
 	if c.Docs.Enabled {
 		pages, err := manual.New(manualOf(c))
 		if err != nil {
 			return nil, err
 		}
 		own = append(append(own, pages.Addresses()...), openAPI(c.PublicURL))
-	}
-	if c.Contracts.OAuth.Enabled {
-		own = append(own, oauthContract.Scoped(s.feed.Address(), auth.ScopeRevocations))
 	}
 	next, err := s.buildGateway(u, words)
 	if err != nil {
@@ -106,6 +69,52 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 			{Prefix: "", Contract: auth.Liquid, Refuse: words[auth.Liquid]},
 		},
 	})
+}
+
+// buildContracts makes the addresses of the contracts that are spoken, and the words of all, which routes may speak in too.
+func (s *Server) buildContracts(u *setup) (own []web.Address, words map[auth.Contract]web.Refuse, err error) {
+	c := u.config
+	liquidContract, err := liquid.New(liquid.Config{
+		Gate: u.gate, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Header: c.Contracts.Liquid.Header, Realm: c.Realm,
+		Languages: c.Contracts.Liquid.Languages, Version: c.Contracts.Liquid.APIVersion, Now: s.opened.DB.Now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	b2bContract, err := b2b.New(b2b.Config{Gate: u.gate, Environment: c.Environment, Realm: c.Realm})
+	if err != nil {
+		return nil, nil, err
+	}
+	oauthContract, err := oauth.New(oauth.Config{
+		Gate: u.gate, Environment: c.Environment, Realm: c.Realm, Issuer: c.Issuer, PublicURL: c.PublicURL,
+		Pairs: c.Contracts.B2B.Enabled, Now: s.opened.DB.Now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	own = append(own, oauth.KeySet(s.opened.Rings.JWKS, min(keySetMaxAge, c.SigningKeys.PublishAhead)))
+	if c.Contracts.Liquid.Enabled {
+		own = append(own, liquidContract.Keys()...)
+	}
+	if c.Contracts.Orders.Enabled {
+		own = append(own, liquidContract.Orders()...)
+	}
+	if c.Contracts.B2B.Enabled {
+		own = append(own, b2bContract.Addresses()...)
+	}
+	if c.Contracts.OAuth.Enabled {
+		own = append(own, oauthContract.Addresses()...)
+	}
+	for i := range own {
+		own[i].CrossOrigin = true
+	}
+	if c.Contracts.OAuth.Enabled { // no page has the secret that this asks for
+		own = append(own, oauthContract.Scoped(s.feed.Address(), auth.ScopeRevocations))
+	}
+	return own, map[auth.Contract]web.Refuse{
+		auth.Liquid: liquidContract.Refuse, auth.Orders: liquidContract.Refuse,
+		auth.B2B: b2bContract.Refuse, auth.OAuth2: oauthContract.Refuse,
+	}, nil
 }
 
 // manualOf is what the pages for customers say of this server.
