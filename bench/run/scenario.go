@@ -24,8 +24,11 @@ type scenario struct {
 	memory int64   // the most memory that the second side may have had; 0: whatever it likes
 	warm   int     // requests to each side before anything is measured
 	alone  bool    // the floor needs nobody else to answer
-	start  func(ctx context.Context, b *bench, dir string) (floor, server *side, err error)
+	start  opening
 }
+
+// An opening starts both sides on data of their own in dir.
+type opening func(ctx context.Context, b *bench, dir string) (first, second *side, err error)
 
 // accounts is how many accounts share the load. What they are more than one for is caches and locks.
 const accounts = 32
@@ -42,20 +45,7 @@ var scenarios = []scenario{
 		target: 0.80,
 		warm:   10_000,
 		alone:  true,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			in, err := install(ctx, b.server, dir)
-			if err != nil {
-				return nil, nil, err
-			}
-			keys, err := in.keys(ctx, accounts)
-			if err != nil {
-				return nil, nil, err
-			}
-			ring := newKeyring(keys)
-			return b.againstFloor(ctx, in, "exchange", func(_ string, i int) (traffic, error) {
-				return newExchanges(ring, i), nil
-			})
-		},
+		start:  installed(exchanging),
 	},
 	{
 		name:   "login",
@@ -63,19 +53,7 @@ var scenarios = []scenario{
 		target: 0.60,
 		warm:   5_000,
 		alone:  true,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			in, err := install(ctx, b.server, dir)
-			if err != nil {
-				return nil, nil, err
-			}
-			users, err := in.logins(ctx, accounts)
-			if err != nil {
-				return nil, nil, err
-			}
-			return b.againstFloor(ctx, in, "login", func(_ string, i int) (traffic, error) {
-				return newLogins(users[i%len(users)]), nil
-			})
-		},
+		start:  loggingIn("login", func(_ context.Context, _ string, l login) (traffic, error) { return newLogins(l), nil }),
 	},
 	{
 		name:   "refresh",
@@ -83,19 +61,9 @@ var scenarios = []scenario{
 		target: 0.60,
 		warm:   5_000,
 		alone:  true,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			in, err := install(ctx, b.server, dir)
-			if err != nil {
-				return nil, nil, err
-			}
-			users, err := in.logins(ctx, accounts)
-			if err != nil {
-				return nil, nil, err
-			}
-			return b.againstFloor(ctx, in, "refresh", func(address string, i int) (traffic, error) {
-				return newRefreshes(ctx, address, users[i%len(users)])
-			})
-		},
+		start: loggingIn("refresh", func(ctx context.Context, address string, l login) (traffic, error) {
+			return newRefreshes(ctx, address, l)
+		}),
 	},
 	{
 		name:   "verify",
@@ -129,37 +97,7 @@ var scenarios = []scenario{
 		sides:  [2]string{"bare handler", "server"},
 		target: 0.70,
 		warm:   10_000,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			in, err := install(ctx, b.server, dir)
-			if err != nil {
-				return nil, nil, err
-			}
-			clients, keys, err := in.clients(ctx, accounts)
-			if err != nil {
-				return nil, nil, err
-			}
-			p, err := in.serve(ctx)
-			if err != nil {
-				return nil, nil, err
-			}
-			b.started = append(b.started, p)
-			tokens, err := exchangeAll(ctx, p.address, keys)
-			if err != nil {
-				return nil, nil, err
-			}
-			each := func(_ string, i int) (traffic, error) {
-				return newIntrospections(clients[i%len(clients)], tokens[i%len(tokens)]), nil
-			}
-			server, err := crowdFor(p, each)
-			if err != nil {
-				return nil, nil, err
-			}
-			if p, err = startFloor(ctx, b.floor, "introspect"); err != nil {
-				return nil, nil, err
-			}
-			floor, err := b.join(p, each)
-			return floor, server, err
-		},
+		start:  installed(introspecting),
 	},
 	{
 		name:   "many keys",
@@ -176,6 +114,74 @@ var scenarios = []scenario{
 			return few, many, err
 		},
 	},
+}
+
+// installed is an opening that begins with an installation.
+func installed(then func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error)) opening {
+	return func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+		in, err := install(ctx, b.server, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		return then(ctx, b, in)
+	}
+}
+
+func exchanging(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
+	keys, err := in.keys(ctx, accounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	ring := newKeyring(keys)
+	return b.againstFloor(ctx, in, "exchange", func(_ string, i int) (traffic, error) {
+		return newExchanges(ring, i), nil
+	})
+}
+
+// loggingIn compares with the floor in mode, for traffic that begins with a login.
+func loggingIn(mode string, each func(ctx context.Context, address string, l login) (traffic, error)) opening {
+	return installed(func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
+		users, err := in.logins(ctx, accounts)
+		if err != nil {
+			return nil, nil, err
+		}
+		return b.againstFloor(ctx, in, mode, func(address string, i int) (traffic, error) {
+			return each(ctx, address, users[i%len(users)])
+		})
+	})
+}
+
+func introspecting(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
+	clients, keys, err := in.clients(ctx, accounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	p, tokens, err := b.serve(ctx, in, keys)
+	if err != nil {
+		return nil, nil, err
+	}
+	each := func(_ string, i int) (traffic, error) {
+		return newIntrospections(clients[i%len(clients)], tokens[i%len(tokens)]), nil
+	}
+	if server, err = crowdFor(p, each); err != nil {
+		return nil, nil, err
+	}
+	if p, err = startFloor(ctx, b.floor, "introspect"); err != nil {
+		return nil, nil, err
+	}
+	floor, err = b.join(p, each)
+	return floor, server, err
+}
+
+// serve starts the installation's server, and exchanges each key for a token.
+func (b *bench) serve(ctx context.Context, in *installation, keys []string) (*process, []string, error) {
+	p, err := in.serve(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	b.started = append(b.started, p)
+	tokens, err := exchangeAll(ctx, p.address, keys)
+	return p, tokens, err
 }
 
 func newExchanges(keys keyring, i int) *exchanges {
@@ -217,12 +223,7 @@ func (b *bench) beforeAPI(ctx context.Context, dir, mode string, each func(token
 	if err != nil {
 		return nil, nil, err
 	}
-	p, err := in.serve(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	b.started = append(b.started, p)
-	tokens, err := exchangeAll(ctx, p.address, keys)
+	p, tokens, err := b.serve(ctx, in, keys)
 	if err != nil {
 		return nil, nil, err
 	}
