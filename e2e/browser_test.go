@@ -37,7 +37,7 @@ const sdkHost = "staging.api.liquidcommerce.cloud"
 func TestBrowser(t *testing.T) {
 	library := filepath.Join(sdkPackage(t), "umd", "liquidcommerce-cloud-sdk.min.js")
 	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		files := map[string]string{"/": filepath.Join("sdk", "page.html"), "/sdk.js": library}
+		files := map[string]string{"/": filepath.Join("sdk", "page.html"), "/acts.mjs": filepath.Join("sdk", "acts.mjs"), "/sdk.js": library}
 		if files[r.URL.Path] == "" {
 			http.NotFound(w, r)
 			return
