@@ -139,7 +139,15 @@ func exportTable(ctx context.Context, q querier, t copied, row func([]any) error
 		}
 		for i := range values {
 			plain[i] = values[i].v
+			if s, ok := plain[i].(string); ok {
+				plain[i] = portable(s)
+			}
 		}
 		return row(plain)
 	})
+}
+
+// portable is a text that each database takes. What strangers sent, the names of their programs, may be none; everything else is.
+func portable(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
 }
