@@ -1,0 +1,198 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/changes"
+	"github.com/gatehouse/gatehouse/internal/facts"
+	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/verify"
+)
+
+// A peer is what of a server knows and waits, on a database that it shares.
+type peer struct {
+	*store.DB
+	facts    *facts.Facts
+	follower *changes.Follower
+	replicas *changes.Acknowledger
+	stop     func()
+	lost     bool // its database
+}
+
+const peerStaleness = 4 * time.Second
+
+func newPeer(t testing.TB, c store.Config, name string) *peer {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := new(peer)
+	var err error
+	p.DB, err = store.Open(t.Context(), c)
+	must(err)
+	t.Cleanup(func() { _ = p.Close() })
+	_, _, err = p.Migrate(t.Context())
+	must(err)
+	err = p.Create(t.Context(), store.Birth{Incarnation: "one", SealCheck: []byte("check"), MasterKey: "master"})
+	if auth.AsError(err).Kind != auth.Conflict {
+		must(err)
+	}
+	p.facts, err = facts.New(facts.Config{
+		Store: p.DB, Cache: 100, Keep: func() time.Duration { return time.Hour }, Now: p.Now, Fresh: func() error { return p.follower.Fresh() },
+	})
+	must(err)
+	p.follower, err = changes.New(changes.Config{
+		Log: p.DB, Root: p.facts, Replica: auth.Replica{ID: name, Started: p.Now()}, MaxStaleness: peerStaleness, Now: p.Now,
+	})
+	must(err)
+	p.replicas, err = changes.NewAcknowledger(changes.AcknowledgeConfig{Replicas: p.DB, MaxStaleness: peerStaleness})
+	must(err)
+	must(p.follower.Start(t.Context()))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.follower.Run(ctx) }()
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil && !p.lost {
+			t.Errorf("%s stopped with %v", name, err)
+		}
+	})
+	t.Cleanup(p.stop)
+	return p
+}
+
+// dead says whether a peer refuses a token of a session.
+func (p *peer) dead(s auth.Session) (bool, error) {
+	standing, err := p.facts.Standing(&verify.Claims{
+		Account: int64(s.Account), Credential: string(s.Credential), Session: string(s.ID), Type: verify.B2BAccess, Position: int64(s.Position),
+	})
+	return standing.Revoked, err
+}
+
+// onEachStore runs a story of several servers on the stores that they can share.
+func onEachStore(t *testing.T, story func(t *testing.T, c store.Config, rounds int)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		story(t, store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true}, rounds(t, 20)+5)
+	})
+}
+
+// Three servers share a database. What was revoked by one is dead at all when that is answered, and who logs in after it lives
+// at all.
+func TestThreeServersHoldWhatOneRevoked(t *testing.T) {
+	onEachStore(t, func(t *testing.T, c store.Config, rounds int) {
+		peers := []*peer{newPeer(t, c, "a"), newPeer(t, c, "b"), newPeer(t, c, "c")}
+		a, err := peers[0].CreateAccount(t.Context(), "Customer", "", auth.Act{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		digest := []byte("digest")
+		if err := peers[0].CreateCredential(t.Context(), auth.Credential{
+			ID: "c1", Account: a.ID, Kind: auth.Login, CreatedAt: peers[0].Now(),
+			Secrets: []auth.Secret{{Number: 1, Digest: digest, Pepper: "p", CreatedAt: peers[0].Now()}},
+		}, auth.Act{}); err != nil {
+			t.Fatal(err)
+		}
+		login := func(p *peer, round int) auth.Session {
+			t.Helper()
+			until := p.Now().Add(time.Hour)
+			s, err := p.StartSession(t.Context(), auth.NewSession{
+				ID: auth.SessionID(fmt.Sprint("s", round)), Credential: "c1", SecretDigest: digest, Expires: until, AccessExpires: until,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		}
+		stands := func(round int, s auth.Session, want bool) {
+			t.Helper()
+			for i, p := range peers {
+				if dead, err := p.dead(s); err != nil || dead != want {
+					t.Fatalf("round %d, server %d: dead is %v, want %v; %v", round, i, dead, want, err)
+				}
+			}
+		}
+		var took []time.Duration
+		before := login(peers[0], 0)
+		for round := 1; round <= rounds; round++ {
+			p := peers[round%3]
+			stands(round, before, false)
+			began := time.Now()
+			done, err := p.RevokeContract(t.Context(), a.ID, auth.B2B, auth.Act{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing, err := p.replicas.Acknowledge(t.Context(), done.Position, time.Minute, p.follower)
+			if err != nil || len(missing) > 0 {
+				t.Fatalf("round %d: not applied by %v, %v", round, missing, err)
+			}
+			took = append(took, time.Since(began))
+			stands(round, before, true)
+			before = login(peers[(round+1)%3], round)
+		}
+		slices.Sort(took)
+		t.Logf("%d revocations: half within %v, 99 of 100 within %v, all within %v", rounds, took[rounds/2], took[rounds*99/100], took[rounds-1])
+	})
+}
+
+// A server that reaches the database no more is waited for as long as it may decide, and decides no longer; one that stopped
+// orderly is waited for by nobody.
+func TestWhoIsCutOffIsWaitedForAndThenDoesNotDecide(t *testing.T) {
+	onEachStore(t, func(t *testing.T, c store.Config, _ int) {
+		here, cut, stopped := newPeer(t, c, "here"), newPeer(t, c, "cut off"), newPeer(t, c, "stopped")
+		a, err := here.CreateAccount(t.Context(), "Customer", "", auth.Act{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := auth.Session{Account: a.ID, ID: "s"}
+		revoke := func(wait time.Duration) []string {
+			t.Helper()
+			done, err := here.RevokeContract(t.Context(), a.ID, auth.B2B, auth.Act{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			missing, err := here.replicas.Acknowledge(t.Context(), done.Position, wait, here.follower)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return missing
+		}
+		stopped.stop()
+		missing := revoke(time.Minute)
+		if missing != nil || stopped.follower.Fresh() == nil {
+			t.Fatalf("missing %v; what stopped decides: %v", missing, stopped.follower.Fresh() == nil)
+		}
+		token.Position = here.follower.Applied()
+		cut.lost = true
+		if err := cut.Close(); err != nil {
+			t.Fatal(err)
+		}
+		lastHeard := time.Now()
+		if missing := revoke(time.Second); !slices.Equal(missing, []string{"cut off"}) {
+			t.Fatalf("missing %v, want the one that was cut off", missing)
+		}
+		if dead, err := cut.dead(token); dead || err != nil && time.Since(lastHeard) < peerStaleness {
+			t.Errorf("so early it decides on what it knows: %v, %v", dead, err)
+		}
+		if missing := revoke(time.Minute); missing != nil || time.Since(lastHeard) < peerStaleness {
+			t.Fatalf("missing %v after %v", missing, time.Since(lastHeard))
+		}
+		if _, err := cut.dead(token); !errors.Is(err, auth.ErrOverloaded) {
+			t.Errorf("a revocation was answered, and who was cut off decides: %v", err)
+		}
+		if dead, err := here.dead(token); !dead || err != nil {
+			t.Errorf("here: %v, %v", dead, err)
+		}
+	})
+}
