@@ -68,11 +68,11 @@ func (s *store) Holder(context.Context, auth.Kind, auth.CredentialID) (auth.Hold
 	return auth.Holder{}, auth.ErrNotFound
 }
 
-func (s *store) Keys(context.Context) ([]auth.KeyRow, error)                     { return s.keys, nil }
-func (s *store) AddKey(context.Context, auth.KeyRow, auth.KeyID, auth.Act) error { return nil }
-func (s *store) DeleteKeys(context.Context, []auth.KeyID) error                  { return nil }
-func (s *store) Lifetimes(context.Context) ([]auth.Lifetime, error)              { return nil, nil }
-func (s *store) SetLifetime(context.Context, auth.Lifetime) error                { return nil }
+func (s *store) Keys(context.Context) ([]auth.KeyRow, error)                       { return s.keys, nil }
+func (s *store) AddKey(context.Context, auth.KeyRow, auth.KeyID, auth.Act) error   { return nil }
+func (s *store) DeleteKeys(context.Context, []auth.KeyID) error                    { return nil }
+func (s *store) Lifetimes(context.Context) ([]auth.Lifetime, error)                { return nil, nil }
+func (s *store) SetLifetime(context.Context, auth.Lifetime) (auth.Position, error) { return 0, nil }
 
 // A world is a feed over facts and rings, with what a test bends.
 type world struct {

@@ -51,6 +51,7 @@ type Server struct {
 	current   atomic.Pointer[setup]
 	level     slog.LevelVar
 	reloading sync.Mutex // held while a setup is replaced, and for what follows
+	lifetimesTold auth.Position
 	// background is the context of what runs beside requests; nil before [Server.Run].
 	background context.Context
 
@@ -166,6 +167,7 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	if err := s.follower.Start(ctx); err != nil {
 		return err
 	}
+	s.tellLifetimes(ctx, c)
 	if s.usage, err = usage.New(usage.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
 		return err
 	}
@@ -211,17 +213,29 @@ func (s *Server) newGate(c *config.Config, former *gate.Gate) (*gate.Gate, error
 	})
 }
 
-// ringsHolder lets the rings follow the change log.
-type ringsHolder struct {
-	rings interface{ Load(context.Context) error }
+// tellLifetimes returns when every other server that may decide knows that tokens of this one will live longer. Before that none
+// may be minted: who thinks that they are dead forgets what was revoked.
+func (s *Server) tellLifetimes(ctx context.Context, c *config.Config) {
+	if to := s.opened.Rings.Raised(); to > s.lifetimesTold {
+		wait := c.Revocation.MaxStaleness + 2*time.Second // then nobody decides who does not know
+		if missing, err := s.opened.replicas.Acknowledge(ctx, to, wait, s.follower); len(missing) > 0 || err != nil {
+			s.log.Warn("tokens live longer from now on, and not every server has said that it knows", "position", to, "replicas", missing, "error", err)
+		}
+		s.lifetimesTold = to
+	}
 }
 
-func (h ringsHolder) Load(ctx context.Context) error { return h.rings.Load(ctx) }
+// ringsHolder lets the rings, and how long tokens live, follow the change log.
+type ringsHolder struct {
+	rings interface{ Consult(context.Context) error }
+}
+
+func (h ringsHolder) Load(ctx context.Context) error { return h.rings.Consult(ctx) }
 
 func (h ringsHolder) Apply(ctx context.Context, entries []auth.Change) error {
 	for _, e := range entries {
 		if e.Of == auth.ChangedKeys {
-			return h.rings.Load(ctx)
+			return h.rings.Consult(ctx)
 		}
 	}
 	return nil

@@ -136,6 +136,7 @@ func (s *Server) reload(ctx context.Context) (changed, waiting []string, err err
 		if err := s.opened.Rings.SetLifetimes(ctx, lifetimes(c)); err != nil {
 			return nil, nil, err
 		}
+		s.tellLifetimes(ctx, c)
 	}
 	former := s.install(u)
 	s.begin(u)

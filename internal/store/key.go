@@ -151,9 +151,16 @@ func (db *DB) Lifetimes(ctx context.Context) ([]auth.Lifetime, error) {
 }
 
 // SetLifetime writes down how long tokens of one type can live. Shorter than before it becomes only by what was written down as
-// lowered: if another has raised it since that is [auth.ErrConflict].
-func (db *DB) SetLifetime(ctx context.Context, l auth.Lifetime) error {
-	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+// lowered: if another has raised it since that is [auth.ErrConflict]. Longer than before it is told to all replicas, under the
+// position that is returned, else 0: what they remember of revocations is for as long as tokens live.
+func (db *DB) SetLifetime(ctx context.Context, l auth.Lifetime) (auth.Position, error) {
+	raised, err := update(ctx, db, func(t *tx) (auth.Position, error) {
+		var before int64
+		err := t.one(`SELECT longest FROM lifetimes WHERE type = $1`, in{l.Type}, out{&before})
+		first := isNoRow(err)
+		if err != nil && !first {
+			return 0, err
+		}
 		n, err := t.exec(`INSERT INTO lifetimes (type, longest, lowered_at, lowered_to) VALUES ($1, $2, $3, $4)
 			ON CONFLICT (type) DO UPDATE SET longest = excluded.longest, lowered_at = excluded.lowered_at, lowered_to = excluded.lowered_to
 			WHERE excluded.longest >= lifetimes.longest OR (lifetimes.lowered_at IS NOT NULL AND excluded.longest >= lifetimes.lowered_to)`,
@@ -161,7 +168,10 @@ func (db *DB) SetLifetime(ctx context.Context, l auth.Lifetime) error {
 		if err == nil && n == 0 {
 			err = auth.ErrConflict.Saying("The lifetime of " + l.Type + " has been raised by somebody else")
 		}
-		return none, err
+		if err != nil || first || l.Longest.Milliseconds() <= before {
+			return 0, err
+		}
+		return t.keysChanged(db.Now())
 	})
-	return wrap(err, "write a lifetime")
+	return raised, wrap(err, "write a lifetime")
 }

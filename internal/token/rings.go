@@ -32,7 +32,8 @@ type Store interface {
 	AddKey(ctx context.Context, row auth.KeyRow, after auth.KeyID, act auth.Act) error
 	DeleteKeys(ctx context.Context, ids []auth.KeyID) error
 	Lifetimes(ctx context.Context) ([]auth.Lifetime, error)
-	SetLifetime(ctx context.Context, l auth.Lifetime) error
+	// SetLifetime returns the position under which replicas hear of a longer one, 0 if there was nothing for them to hear.
+	SetLifetime(ctx context.Context, l auth.Lifetime) (auth.Position, error)
 }
 
 // Config says how the rings work.
@@ -60,6 +61,7 @@ type Rings struct {
 
 	keeping   sync.Mutex               // held while lifetimes are recorded; for what follows
 	lifetimes map[string]time.Duration // those of config, or what SetLifetimes put in their place
+	raised    auth.Position            // the last that replicas hear of a longer one under
 }
 
 // A state is what one reading of the store gave. It never changes.

@@ -195,13 +195,14 @@ func (r *Rings) keep(ctx context.Context, lifetimes map[string]time.Duration) er
 		}
 		next := keepLifetime(was, configured, now)
 		if next != was {
-			err := r.config.Store.SetLifetime(ctx, next)
+			raised, err := r.config.Store.SetLifetime(ctx, next)
 			if errors.Is(err, auth.ErrConflict) {
 				return r.keep(ctx, lifetimes) // another replica has raised it since
 			}
 			if err != nil {
 				return fmt.Errorf("record the lifetime of %s: %w", name, err)
 			}
+			r.raised = max(r.raised, raised)
 		}
 		longest[name] = next.Longest
 	}
@@ -223,16 +224,19 @@ func keepLifetime(l auth.Lifetime, configured time.Duration, now time.Time) auth
 	return l
 }
 
-// Consult is what a command does that signs nothing: the keys and the recorded lifetimes are read, and nothing is written.
+// Consult reads the keys and the recorded lifetimes, and writes nothing: what a command does that signs nothing, and a server
+// whenever another has changed one or the other.
 func (r *Rings) Consult(ctx context.Context) error {
 	if err := r.Load(ctx); err != nil {
 		return err
 	}
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
 	stored, err := r.config.Store.Lifetimes(ctx)
 	if err != nil {
 		return fmt.Errorf("read the lifetimes: %w", err)
 	}
-	longest := maps.Clone(r.config.Lifetimes)
+	longest := maps.Clone(r.lifetimes)
 	for _, l := range stored {
 		longest[l.Type] = max(longest[l.Type], l.Longest)
 	}
@@ -240,8 +244,16 @@ func (r *Rings) Consult(ctx context.Context) error {
 	return nil
 }
 
-// SetLifetimes puts other lifetimes in the place of the configured ones. When it returns nil, tokens that live so long may be
-// minted; those that live as long as before may be for another few moments.
+// Raised is the position under which others hear that tokens live longer than they thought, as far as that was said here; 0 if
+// it was not. No such token may be minted before they know: what they remember of revocations they would forget too soon.
+func (r *Rings) Raised() auth.Position {
+	r.keeping.Lock()
+	defer r.keeping.Unlock()
+	return r.raised
+}
+
+// SetLifetimes puts other lifetimes in the place of the configured ones. When it returns nil, and others have applied what
+// [Rings.Raised] says, tokens that live so long may be minted; those that live as long as before may be for another few moments.
 func (r *Rings) SetLifetimes(ctx context.Context, lifetimes map[string]time.Duration) error {
 	r.keeping.Lock()
 	defer r.keeping.Unlock()

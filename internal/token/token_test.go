@@ -24,6 +24,7 @@ type fakeStore struct {
 	rows      []auth.KeyRow
 	lifetimes map[string]auth.Lifetime
 	broken    error
+	head      auth.Position
 }
 
 func (s *fakeStore) Keys(context.Context) ([]auth.KeyRow, error) {
@@ -51,9 +52,13 @@ func (s *fakeStore) Lifetimes(context.Context) ([]auth.Lifetime, error) {
 	return all, s.broken
 }
 
-func (s *fakeStore) SetLifetime(_ context.Context, l auth.Lifetime) error {
+func (s *fakeStore) SetLifetime(_ context.Context, l auth.Lifetime) (raised auth.Position, err error) {
+	if before, there := s.lifetimes[l.Type]; there && l.Longest > before.Longest {
+		s.head++
+		raised = s.head
+	}
 	s.lifetimes[l.Type] = l
-	return s.broken
+	return raised, s.broken
 }
 
 // A world is one server's rings with a clock that the test moves.
@@ -407,6 +412,34 @@ func TestTheLongestLifetimeEverInForceIsRemembered(t *testing.T) {
 		if l.Longest != step.longest {
 			t.Errorf("step %d: longest %v, want %v", i, l.Longest, step.longest)
 		}
+	}
+}
+
+// Two servers, one of which lets tokens live longer: the other knows before it mints any.
+func TestALongerLifetimeIsHeardOfElsewhere(t *testing.T) {
+	here := newWorld(t, verify.EdDSA)
+	elsewhere, err := New(here.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.Prepare(t.Context()); err != nil || here.Raised() != 0 || elsewhere.Raised() != 0 {
+		t.Fatalf("two of the same mind tell each other of lifetimes: %d, %d, %v", here.Raised(), elsewhere.Raised(), err)
+	}
+	longer := map[string]time.Duration{string(verify.AccessToken): 72 * time.Hour, RefreshType: 7 * 24 * time.Hour}
+	if err := here.SetLifetimes(t.Context(), longer); err != nil {
+		t.Fatal(err)
+	}
+	if here.Raised() != 1 || elsewhere.Longest() != 24*time.Hour {
+		t.Errorf("raised under %d; elsewhere tokens live %v", here.Raised(), elsewhere.Longest())
+	}
+	if err := elsewhere.Consult(t.Context()); err != nil || elsewhere.Longest() != 72*time.Hour {
+		t.Errorf("when it has heard tokens live %v elsewhere, %v", elsewhere.Longest(), err)
+	}
+	if err := elsewhere.Upkeep(t.Context()); err != nil || elsewhere.Longest() != 72*time.Hour || elsewhere.Raised() != 0 {
+		t.Errorf("after its upkeep %v, raised under %d, %v", elsewhere.Longest(), elsewhere.Raised(), err)
+	}
+	if here.upkeep(); here.Raised() != 1 {
+		t.Errorf("it is told again, under %d", here.Raised())
 	}
 }
 

@@ -220,8 +220,18 @@ func lifetimes(t *testing.T, w *World) {
 		{Type: "ACCESS_TOKEN", Longest: 24 * time.Hour},
 		{Type: "B2B_ACCESS", Longest: time.Hour, LoweredAt: w.Now(), LoweredTo: time.Minute},
 	}
-	for _, l := range []auth.Lifetime{l[1], {Type: "ACCESS_TOKEN", Longest: time.Second, LoweredTo: 1}, l[0]} {
-		no(t, w.SetLifetime(ctx, l))
+	head := w.head(t)
+	for _, l := range []auth.Lifetime{l[1], {Type: "ACCESS_TOKEN", Longest: time.Second, LoweredTo: 1}} {
+		if raised, err := w.SetLifetime(ctx, l); err != nil || raised != 0 || w.head(t) != head {
+			t.Errorf("a first lifetime is told under %d, %v", raised, err)
+		}
+	}
+	for range 2 { // the second time it is no news
+		raised, err := w.SetLifetime(ctx, l[0])
+		no(t, err)
+		if raised != 0 && raised != head+1 || w.head(t) != head+1 || w.last(t).Of != auth.ChangedKeys {
+			t.Errorf("a longer one is told under %d, and the log ends with %+v", raised, w.last(t))
+		}
 	}
 	got, err := w.Lifetimes(ctx)
 	no(t, err)
