@@ -12,6 +12,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -46,6 +47,8 @@ const (
 	usualDeadline = 40 * time.Millisecond
 	// silence is for how long Redis has answered nobody when decisions stop to wait for it: longer than a busy machine stumbles.
 	silence = 100 * time.Millisecond
+	// stumbles are how many times within steady it may be late before that is what it does: a server of a cluster is frozen.
+	stumbles = 3
 	// firstPause and longestPause are how soon, and how seldom, Redis is tried again.
 	firstPause   = 100 * time.Millisecond
 	longestPause = 2 * time.Second
@@ -66,8 +69,8 @@ const (
 //
 // Redis is asked only as long as it answers: since [Limiter.Start] found that it does. When it says that it cannot, or has
 // said nothing for a while, a [Limiter] decides alone, at once and without waiting, until Redis answers a trial, which
-// [Limiter.Run] makes. What was lost meanwhile, or forgotten by a flush, only loosens limits:
-// nobody is refused for it, and each replica still counts for itself.
+// [Limiter.Run] makes. What was lost meanwhile, or forgotten by a flush, only loosens limits: nobody is refused for it, and each
+// replica still counts for itself.
 type Redis struct {
 	client   redis.UniversalClient
 	cluster  *redis.ClusterClient // the same as client; nil: it is one server
@@ -77,8 +80,7 @@ type Redis struct {
 	answered func(time.Duration)
 	log      *slog.Logger
 
-	text string // the script
-	sha  string // what Redis calls it
+	sha string // what Redis calls the script
 
 	// turns counts how often Redis came and was lost: while it is even, as in the beginning, Redis is away. Who finds it lost
 	// says of which turn he speaks, so that a step that took long says nothing of what came after it.
@@ -88,6 +90,11 @@ type Redis struct {
 	heard atomic.Int64 // when it last answered, in nanoseconds since it was made
 
 	failures atomic.Int64
+
+	mu        sync.Mutex
+	stumbled  int       // how often it was late
+	since     time.Time // that it is counted
+	stumbling time.Time // when it was last late
 }
 
 // NewRedis returns the shared buckets, for [Config.Redis], and connects to nothing yet. Call [Redis.Close].
@@ -101,7 +108,7 @@ func NewRedis(c RedisConfig) (*Redis, error) {
 	logging.Disable() // the client's own log, which is one for the whole process; what matters we log
 	r := &Redis{
 		name: c.Name, deadline: c.Deadline, answered: c.Answered, log: c.Log,
-		text: script, sha: redis.NewScript(script).Hash(), lost: make(chan error, 1), made: time.Now(),
+		sha: redis.NewScript(script).Hash(), lost: make(chan error, 1), made: time.Now(),
 	}
 	if r.deadline <= 0 {
 		r.deadline = usualDeadline
@@ -185,7 +192,9 @@ func (r *Redis) ask(what act, charges []Charge) ([]auth.Limit, bool) {
 	defer cancel()
 	if err := r.make(ctx, steps); err != nil {
 		r.failures.Add(1)
-		if late := ctx.Err() != nil; !late || time.Since(r.made)-time.Duration(r.heard.Load()) > silence {
+		var timeout interface{ Timeout() bool }
+		late := ctx.Err() != nil || errors.As(err, &timeout) && timeout.Timeout()
+		if !late || r.tooLate(begun) {
 			r.lose(turn, err)
 		}
 		return nil, false
@@ -195,6 +204,25 @@ func (r *Redis) ask(what act, charges []Charge) ([]auth.Limit, bool) {
 		found[s.at] = s.meter.limit(charges[s.at].Rule.Name, s.owed, 0, s.refused)
 	}
 	return found, true
+}
+
+// tooLate notes that a decision which began then had no answer in time, and says whether it is time to stop asking.
+func (r *Redis) tooLate(begun time.Time) bool {
+	now := time.Now()
+	if now.Sub(r.made)-time.Duration(r.heard.Load()) > silence {
+		return true
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if begun.Before(r.stumbling) {
+		return false // it waited together with the last one
+	}
+	if now.Sub(r.since) > steady {
+		r.since, r.stumbled = now, 0
+	}
+	r.stumbling = now
+	r.stumbled++
+	return r.stumbled >= stumbles
 }
 
 // lose notes that Redis is away, unless something else was noted since that turn.
@@ -238,7 +266,7 @@ func (r *Redis) make(ctx context.Context, steps []step) error {
 		again[i] = steps[at]
 	}
 	if _, err = r.send(ctx, again, func(p redis.Pipeliner, s *step) *redis.Cmd {
-		return p.Eval(ctx, r.text, []string{s.key}, s.arguments()...)
+		return p.Eval(ctx, script, []string{s.key}, s.arguments()...)
 	}); err != nil {
 		return err
 	}

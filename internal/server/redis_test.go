@@ -1,7 +1,9 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -70,5 +72,43 @@ func TestLimitsInRedis(t *testing.T) {
 	lasting, all, err := redis.Lasting()
 	if err != nil || len(lasting) > 0 || all == 0 {
 		t.Errorf("%d keys, and without an expiry %v, %v", all, lasting, err)
+	}
+}
+
+// With Redis frozen every exchange is right, and of a hundred no more than one is 50 ms later than usual.
+func TestAFrozenRedisHoldsNobodyUp(t *testing.T) {
+	redis := redistest.Start(t, redistest.Config{})
+	w := newWorld(t, "redis: "+redis.URL()+"\nlimits: {exchange_per_credential: {rate: 0}}\n")
+	_, key, _ := w.issue(auth.APIKey)
+	_, username, password := w.issue(auth.Login)
+	p99 := func() time.Duration {
+		t.Helper()
+		var took []time.Duration
+		for i := range 500 {
+			from := fmt.Sprintf("192.0.%d.%d:1", i/200, i%200+1)
+			begun := time.Now()
+			a := w.askFrom(from, "GET", "/authentication", "", "X-LIQUID-API-KEY", key)
+			took = append(took, time.Since(begun))
+			if a.Code != http.StatusCreated {
+				t.Fatalf("exchange %d: %d %s", i, a.Code, a.Body)
+			}
+		}
+		slices.Sort(took)
+		return took[len(took)*99/100]
+	}
+	usual := p99()
+	if err := redis.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	frozen := p99()
+	t.Logf("99 of 100 exchanges took %v at most, with Redis frozen %v", usual, frozen)
+	if frozen > usual+50*time.Millisecond {
+		t.Errorf("with Redis frozen 99 of 100 exchanges took %v at most, usually %v", frozen, usual)
+	}
+	if _, status := w.login(username, password); status != http.StatusOK {
+		t.Errorf("a login with Redis frozen: %d", status)
+	}
+	if _, status := w.login(username, password+"x"); status != http.StatusUnauthorized {
+		t.Errorf("a wrong password with Redis frozen: %d", status)
 	}
 }
