@@ -122,7 +122,7 @@ func (e *examination) all() {
 	if !ok {
 		return
 	}
-	if e.directory(c) {
+	if c.Database.Set() || e.directory(c) {
 		e.database(c)
 	}
 	e.redis(c)

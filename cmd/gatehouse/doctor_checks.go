@@ -56,7 +56,7 @@ func (e *examination) directory(c *config.Config) bool {
 
 // database opens the database with its keys, and looks through it.
 func (e *examination) database(c *config.Config) {
-	path := server.DatabasePath(c.DataDir)
+	path := server.DatabaseName(c)
 	have, want, err := server.Schema(e.sh.ctx, c)
 	switch {
 	case err != nil:
@@ -73,10 +73,22 @@ func (e *examination) database(c *config.Config) {
 		return
 	}
 	defer op.Close()
-	if err := op.DB.Check(e.sh.ctx); err != nil {
+	err = op.DB.Check(e.sh.ctx)
+	is, but, unsaid := op.DB.Durability(e.sh.ctx)
+	switch {
+	case err != nil:
 		e.note(wrong, "database", "stop the server, keep the file, and put a backup in its place", "%s: %s", path, message(err))
-	} else {
+	case !c.Database.Set():
 		e.well("database", "%s, every page and index is sound", path)
+	case unsaid != nil:
+		e.note(wrong, "database", "", "%s: %s", path, message(unsaid))
+	case but != "":
+		e.note(wrong, "database", "set it back, in postgresql.conf or by ALTER ROLE", "%s: %s", path, but)
+	default:
+		e.well("database", "%s; %s", path, is)
+	}
+	if c.Database.Set() {
+		e.replicas(op)
 	}
 	e.masterKey(c, op)
 	e.keys(c, op)
@@ -121,6 +133,10 @@ func (e *examination) keys(c *config.Config, op *server.Opened) {
 
 // clock compares the machine's clock with the latest time in the database, which it has shown already.
 func (e *examination) clock(op *server.Opened) {
+	if offset := op.DB.ClockOffset(); offset.Abs() > time.Second {
+		e.note(doubtful, "clock", "set both clocks, with NTP; tokens are told by the database's", "this machine's clock is %s from the database's", offset.Abs().Round(time.Millisecond))
+		return
+	}
 	now := time.Now()
 	latest := op.Meta.CreatedAt
 	for _, k := range op.Rings.Rows() {
@@ -139,8 +155,39 @@ func (e *examination) clock(op *server.Opened) {
 	e.well("clock", "%s, after everything in the database; whether it is right only NTP knows", stamp(now))
 }
 
+// replicas says which servers share the database.
+func (e *examination) replicas(op *server.Opened) {
+	all, now, err := op.DB.Replicas(e.sh.ctx)
+	if err != nil {
+		e.note(wrong, "servers", "", "%s", message(err))
+		return
+	}
+	var silent []string
+	for _, r := range all {
+		if now.Sub(r.HeardAt) > 5*time.Second {
+			silent = append(silent, r.ID)
+		}
+	}
+	if len(silent) > 0 {
+		e.note(doubtful, "servers", "look at these: they were killed, or do not reach the database", "%d are registered; not heard for five seconds: %s", len(all), strings.Join(silent, ", "))
+		return
+	}
+	e.well("servers", "%s running with this database", count(len(all), "server is", "servers are"))
+}
+
 // server looks for the running server, or whether one could start.
 func (e *examination) server(c *config.Config) {
+	if c.Database.Set() {
+		url := readyURL(c)
+		if status, err := ask(e.sh.ctx, url); err != nil {
+			e.well("server", "none answers on this machine at %s", url)
+		} else if status != http.StatusOK {
+			e.note(wrong, "server", "curl "+url+" and its log say why", "it is running on this machine, and not ready: %s answers %d", url, status)
+		} else {
+			e.well("server", "running on this machine, and ready by %s", url)
+		}
+		return
+	}
 	if !server.Running(c.DataDir) {
 		e.well("server", "none is running on this data directory")
 		e.canListen("listen", c.Listen)

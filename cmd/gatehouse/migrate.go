@@ -31,7 +31,7 @@ func (c *migrateStatus) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	path := server.DatabasePath(cfg.DataDir)
+	path := server.DatabaseName(cfg)
 	if c.JSON {
 		return sh.json(schemaJSON{path, have, want, have < want})
 	}
@@ -54,7 +54,7 @@ func (c *migrateUp) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	path := server.DatabasePath(cfg.DataDir)
+	path := server.DatabaseName(cfg)
 	sh.note("database: %s", path)
 	op, err := server.Open(sh.ctx, cfg, server.OpenOptions{Create: true})
 	if err != nil {

@@ -59,12 +59,13 @@ func first(ids []string, one string) []string {
 
 // refusals are those that fit the filter, of the running server's memory and of the database, the newest first, each once.
 func (sh *shell) refusals(op *server.Opened, f auth.RefusalFilter) ([]auth.Refusal, error) {
-	client := server.ControlClient(op.Config.DataDir)
 	var memory []auth.Refusal
 	var err error
-	if f.RequestID != "" {
+	switch client := server.ControlClient(op.Config.DataDir); {
+	case op.Config.Database.Set(): // the servers may be on other machines
+	case f.RequestID != "":
 		memory, err = client.Find(sh.ctx, f.RequestID)
-	} else {
+	default:
 		memory, err = client.Recent(sh.ctx, f)
 	}
 	if err != nil && !errors.Is(err, server.ErrNoServer) {

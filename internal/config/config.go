@@ -39,9 +39,12 @@ type Config struct {
 	KeyPrefix string `yaml:"key_prefix"`
 	// The folder of the embedded database and of its master key.
 	DataDir string `yaml:"data_dir"`
-	// postgres://… instead of the embedded database. It comes in a later release.
+	// postgres://user:password@host:5432/name: a PostgreSQL database, version 15 or later, instead of the embedded one, for any
+	// number of equal servers. Several hosts, a:5432,b:5432, are a primary and its standbys: the one that takes writes is used.
+	// What is special in the password is written %40 for @, %2F for /, and so on; sslmode=verify-full&sslrootcert=FILE asks for
+	// TLS that proves who answers.
 	Database Secret `yaml:"database"`
-	// For PostgreSQL. It comes in a later release.
+	// For PostgreSQL.
 	DatabasePool DatabasePool `yaml:"database_pool"`
 	// redis://user:password@host:6379/0, or rediss:// for TLS: a Redis or Valkey through which replicas share limits. Several
 	// addresses, a:6379,b:6379,c:6379, are of one cluster. Without it, and while it is away, each replica counts for itself.

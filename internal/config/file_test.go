@@ -281,8 +281,9 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"max_connections_per_address: -1\n", "gatehouse.yaml:1: max_connections_per_address: -1 is out of bounds: write 0 to 1000000"},
 
 		// What is not there yet.
-		{"database: postgres://db/\n", "gatehouse.yaml:1: database: comes in a later release; this one keeps everything in the embedded database in data_dir"},
-		{"database_pool:\n  max_connections: 5\n", "gatehouse.yaml:2: database_pool.max_connections: comes in a later release; this one keeps everything in the embedded database in data_dir"},
+		{"database: postgres://db/\n", "gatehouse.yaml:1: database: names no database: write postgres://user:password@host:5432/name"},
+		{"database_pool:\n  max_connections: 1\n", "gatehouse.yaml:2: database_pool.max_connections: is 1, and can be 2 to 1000; all servers together must stay below PostgreSQL's max_connections"},
+		{"database_pool:\n  statement_timeout: 1h\n", "gatehouse.yaml:2: database_pool.statement_timeout: is 1h, and can be 100ms to 1m"},
 		{"redis: http://r/\n", "gatehouse.yaml:1: redis: is not a URL of Redis: write redis://host:6379, or rediss:// for TLS"},
 		{"tls: {acme: {hosts: [a.example.com]}}\n", "default: public_url: \"http://127.0.0.1:8000\" is not how customers reach a server with certificates: write https://a.example.com"},
 		{"public_url: https://a.example.com\ntls: {acme: {hosts: [a.example.com, '*.example.com']}}\n", "gatehouse.yaml:2: tls.acme.hosts[1]: \"*.example.com\" is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern"},

@@ -15,8 +15,6 @@ type postponed struct {
 // later is all that comes in a later release, which deletes its row.
 func later() []postponed {
 	return []postponed{
-		{"database", "keeps everything in the embedded database in data_dir"},
-		{"database_pool", "keeps everything in the embedded database in data_dir"},
 		{"dashboard", "has none, and the command line for everything"},
 	}
 }

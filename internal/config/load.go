@@ -316,6 +316,7 @@ func (l *loader) complete() {
 		l.readAuthorities(routeKey(i)+".upstream_tls.ca_file", &c.Routes[i].UpstreamTLS)
 	}
 	l.readMasterKeys()
+	l.checkDatabase()
 	l.readRedis()
 }
 

@@ -203,6 +203,7 @@ func TestNothingOfTheCallersIsALabel(t *testing.T) {
 func TestSources(t *testing.T) {
 	m := New("1.2.3")
 	m.Watch(Sources{
+		ClockOffset:         func() time.Duration { return -1500 * time.Millisecond },
 		LogLag:              func() time.Duration { return 250 * time.Millisecond },
 		SigningKeyExpiry:    func() time.Time { return time.Unix(1795000000, 0) },
 		CredentialsExpiring: func() int64 { return 3 },
@@ -228,6 +229,7 @@ func TestSources(t *testing.T) {
 		`gatehouse_cache_entries{cache="tokens"} 5`,
 		`gatehouse_cache_hits_total{cache="credentials"} 90`,
 		`gatehouse_cache_misses_total{cache="credentials"} 9`,
+		`gatehouse_clock_offset_seconds -1.5`,
 		`gatehouse_credentials_expiring 3`,
 		`gatehouse_forwarded_untrusted_total 1`,
 		`gatehouse_log_lag_seconds 0.25`,
@@ -238,7 +240,7 @@ func TestSources(t *testing.T) {
 		`gatehouse_revocations_unconfirmed_total 1`,
 		`gatehouse_signing_key_expiry_timestamp_seconds 1.795e+09`,
 	}
-	got := scrape(t, m, "gatehouse_backup", "gatehouse_cache", "gatehouse_cred", "gatehouse_forw", "gatehouse_log", "gatehouse_queue", "gatehouse_refusals_unwritten",
+	got := scrape(t, m, "gatehouse_backup", "gatehouse_cache", "gatehouse_clock", "gatehouse_cred", "gatehouse_forw", "gatehouse_log", "gatehouse_queue", "gatehouse_refusals_unwritten",
 		"gatehouse_revocation_propagation_seconds_sum", "gatehouse_revocations", "gatehouse_signing")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

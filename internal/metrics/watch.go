@@ -10,6 +10,7 @@ import (
 // may be called from several goroutines.
 type Sources struct {
 	LogLag              func() time.Duration    // how old what this replica knows of the change log may be
+	ClockOffset         func() time.Duration    // of the database's clock from this machine's
 	SigningKeyExpiry    func() time.Time        // of the key in use: when the next takes over; zero: left out
 	CertificateExpiry   func() time.Time        // of the one that `listen` shows
 	Connections         func() int64            // that are open on `listen`
@@ -75,6 +76,10 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	s := w.sources
 	send := func(kind prometheus.ValueType, value float64, d *prometheus.Desc, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, kind, value, labels...)
+	}
+	if s.ClockOffset != nil {
+		send(prometheus.GaugeValue, s.ClockOffset().Seconds(), described("gatehouse_clock_offset_seconds",
+			"How far the database's clock is ahead of this machine's. The database's is the one that counts."))
 	}
 	if s.LogLag != nil {
 		send(prometheus.GaugeValue, s.LogLag().Seconds(), described("gatehouse_log_lag_seconds",

@@ -10,10 +10,14 @@ import (
 // Schema returns the version of the database's schema and the one that this program wants. It changes nothing, and wants
 // neither the one nor a master key to be right.
 func Schema(ctx context.Context, c *config.Config) (have, want int64, err error) {
-	if err := checkOwner(c.DataDir); err != nil {
-		return 0, 0, err
+	if !c.Database.Set() {
+		if err := checkOwner(c.DataDir); err != nil {
+			return 0, 0, err
+		}
 	}
-	db, err := store.Open(ctx, store.Config{Path: DatabasePath(c.DataDir), Pending: true})
+	named := databaseConfig(c)
+	named.Pending = true
+	db, err := store.Open(ctx, named)
 	if err != nil {
 		return 0, 0, err
 	}

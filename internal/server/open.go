@@ -27,6 +27,14 @@ import (
 	"github.com/gatehouse/gatehouse/verify"
 )
 
+// DatabaseName says which database a configuration names: the file of the embedded one, or a URL without user and password.
+func DatabaseName(c *config.Config) string {
+	if c.Database.Set() {
+		return store.URLName(c.Database.Reveal())
+	}
+	return DatabasePath(c.DataDir)
+}
+
 // DatabasePath is where the embedded database of a data directory lies.
 func DatabasePath(dataDir string) string { return filepath.Join(dataDir, "gatehouse.db") }
 
@@ -64,10 +72,12 @@ func Open(ctx context.Context, c *config.Config, o OpenOptions) (*Opened, error)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := checkOwner(c.DataDir); err != nil {
-		return nil, err
-	}
 	opened := &Opened{Config: c, unlock: func() {}}
+	if opened.alone() {
+		if err := checkOwner(c.DataDir); err != nil {
+			return nil, err
+		}
+	}
 	if err := opened.open(ctx, o); err != nil {
 		return nil, errors.Join(err, opened.Close())
 	}
@@ -76,21 +86,18 @@ func Open(ctx context.Context, c *config.Config, o OpenOptions) (*Opened, error)
 
 func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	c := op.Config
-	if o.Create {
-		if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
-			return fmt.Errorf("make the data directory: %w", err)
-		}
-	}
-	if o.Serving {
-		unlock, err := store.LockDir(c.DataDir)
-		if err != nil {
+	if op.alone() {
+		if err := op.takeDirectory(o); err != nil {
 			return err
 		}
-		op.unlock = unlock
 	}
 	var err error
-	if op.DB, err = openDatabase(ctx, c.DataDir, o); err != nil {
+	if op.DB, err = openDatabase(ctx, c, o); err != nil {
 		return err
+	}
+	if !op.alone() && o.Create && !c.MasterKey.Set() {
+		op.Meta, _ = op.DB.Meta(ctx) // without tables there is none
+		return noMasterKey(op.Meta.MasterKey)
 	}
 	if o.Create {
 		if op.From, op.To, err = op.DB.Migrate(ctx); err != nil {
@@ -115,7 +122,7 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	}
 	if o.Serving && !o.Sandbox {
 		if published, err := op.DB.HasPublished(ctx); err != nil || published {
-			return errors.Join(err, fmt.Errorf("%s was made by gatehouse demo --fixed: its keys stand in the manual for everybody to read, so it is never served to anybody else; begin with an empty data_dir", c.DataDir))
+			return errors.Join(err, fmt.Errorf("%s was made by gatehouse demo --fixed: its keys stand in the manual for everybody to read, so it is never served to anybody else; begin with an empty data_dir", DatabaseName(c)))
 		}
 	}
 	if op.Masters.Current.ID != op.Meta.MasterKey {
@@ -129,20 +136,49 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	return op.unseal(ctx, o)
 }
 
+// takeDirectory makes the data directory, if it may, and takes it for a server.
+func (op *Opened) takeDirectory(o OpenOptions) error {
+	dir := op.Config.DataDir
+	if o.Create {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	if o.Serving {
+		unlock, err := store.LockDir(dir)
+		if err != nil {
+			return err
+		}
+		op.unlock = unlock
+	}
+	return nil
+}
+
+// databaseConfig says which database the configuration names.
+func databaseConfig(c *config.Config) store.Config {
+	if !c.Database.Set() {
+		return store.Config{Path: DatabasePath(c.DataDir)}
+	}
+	return store.Config{URL: c.Database.Reveal(), Pool: store.Pool(c.DatabasePool)}
+}
+
 // startTime is how long a command waits for a server beside it that is just making or migrating the database.
 const startTime = 10 * time.Second
 
-func openDatabase(ctx context.Context, dataDir string, o OpenOptions) (*store.DB, error) {
+func openDatabase(ctx context.Context, c *config.Config, o OpenOptions) (*store.DB, error) {
 	until := time.Now().Add(startTime)
+	named := databaseConfig(c)
+	named.Create, named.Now = o.Create, o.Now
 	for {
-		db, err := store.Open(ctx, store.Config{Path: DatabasePath(dataDir), Create: o.Create, Now: o.Now})
+		db, err := store.Open(ctx, named)
 		if err == nil && !o.Create {
 			if _, err = db.Meta(ctx); err != nil {
 				err = errors.Join(fmt.Errorf("read what this database is: %w", err), db.Close())
 			}
 		}
 		notYet := errors.Is(err, store.ErrNoDatabase) || errors.Is(err, store.ErrPending) || errors.Is(err, auth.ErrNotFound)
-		if !notYet || o.Create || !store.Locked(dataDir) || time.Now().After(until) {
+		beside := !c.Database.Set() && store.Locked(c.DataDir)
+		if !notYet || o.Create || !beside || time.Now().After(until) {
 			if err != nil {
 				return nil, err
 			}
@@ -165,10 +201,10 @@ func (op *Opened) bear(ctx context.Context) error {
 	err = op.DB.Create(ctx, store.Birth{
 		Incarnation: secret.Mint(16), SealCheck: op.Masters.Current.Check(), MasterKey: op.Masters.Current.ID, Keys: keys,
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, auth.ErrConflict) { // of servers that start at once one is first, and its keys hold
 		return fmt.Errorf("write the first rows: %w", err)
 	}
-	op.Born = true
+	op.Born = err == nil
 	op.Meta, err = op.DB.Meta(ctx)
 	return err
 }
@@ -263,6 +299,9 @@ func masterKeys(c *config.Config, unborn bool, wanted string) (secret.Masters, e
 		}
 		return m, nil
 	}
+	if c.Database.Set() {
+		return m, noMasterKey(wanted)
+	}
 	path := MasterKeyPath(c.DataDir)
 	text, err := os.ReadFile(path)
 	switch {
@@ -282,6 +321,14 @@ func masterKeys(c *config.Config, unborn bool, wanted string) (secret.Masters, e
 		return m, fmt.Errorf("%s: %w", path, err)
 	}
 	return m, nil
+}
+
+// noMasterKey is the error where a database that several servers share has no master key at hand: each would make its own.
+func noMasterKey(wanted string) error {
+	if wanted != "" {
+		return fmt.Errorf("the master key %s is missing: give it as GATEHOUSE_MASTER_KEY, GATEHOUSE_MASTER_KEY_FILE or master_key_file, without it the working keys in the database cannot be read", wanted)
+	}
+	return errors.New("there is no master key: with PostgreSQL none is ever made by a server. Print one with `gatehouse master-key generate`, keep a copy elsewhere, and give it to every server as GATEHOUSE_MASTER_KEY, GATEHOUSE_MASTER_KEY_FILE or master_key_file")
 }
 
 func writeMasterKey(path string) ([]byte, error) {

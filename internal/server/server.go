@@ -72,9 +72,12 @@ type Server struct {
 	proofs   *proof.Used // of DPoP; they outlive a configuration: what was used up before a reload is used up after it
 	usage    *usage.Counter
 	refusals *audit.Refusals
-	control  *control
+	control  *control     // nil with PostgreSQL, where no data directory says which server is meant
 	replica  string       // among the replicas
 	backedUp atomic.Int64 // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
+
+	durability, doubt string // see [store.DB.Durability]
+
 	expiring atomic.Int64 // credentials that expire soon, when they were last counted
 
 	untrusted struct {
@@ -178,7 +181,12 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	s.watch(c)
-	s.control, err = newControl(c.DataDir, s.refusals)
+	if s.durability, s.doubt, err = db.Durability(ctx); err != nil {
+		return err
+	}
+	if s.opened.alone() {
+		s.control, err = newControl(c.DataDir, s.refusals)
+	}
 	return err
 }
 
@@ -272,12 +280,14 @@ func (s *Server) Run(ctx context.Context) error {
 		{"limits", s.limiter.Run},
 		{"usage", s.usage.Run},
 		{"refusals", s.refusals.Run},
-		{"control", s.control.Run},
 		{"housekeeping", s.keepHouse},
 		{"backups", s.keepBackups},
 		{"configuration", s.watchConfig},
 	} {
 		s.start(background, p)
+	}
+	if s.control != nil {
+		s.start(background, part{"control", s.control.Run})
 	}
 	if s.certificates != nil {
 		s.start(background, part{"certificates", s.certificates.Run})

@@ -35,10 +35,17 @@ func (s *Server) readiness() error {
 func (s *Server) announce() {
 	c, proxies := s.config(), s.current.Load().proxies
 	s.log.Info("serving", "listen", s.Addr(), "admin_listen", s.AdminAddr(), "issuer", c.Issuer, "environment", c.Environment,
-		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", durability,
+		"database", s.opened.DB.Path(), "schema", s.opened.To, "version", s.options.Version, "durability", s.durability,
 		"revocation", s.promise(), "replica", s.follower.ID())
-	if s.opened.From != 0 && s.opened.From != s.opened.To {
+	if s.doubt != "" {
+		s.log.Warn(s.doubt)
+	}
+	switch {
+	case s.opened.From == 0 || s.opened.From == s.opened.To:
+	case s.opened.alone():
 		s.log.Info("the database was migrated; a copy from before lies in the folder backups beside it", "from", s.opened.From, "to", s.opened.To)
+	default:
+		s.log.Info("the database was migrated", "from", s.opened.From, "to", s.opened.To)
 	}
 	if host, _, err := net.SplitHostPort(s.Addr()); err == nil && s.certificates == nil && !net.ParseIP(host).IsLoopback() && proxies.Len() == 0 {
 		s.log.Warn("this server is reachable from other machines without TLS, so credentials travel in clear text: set tls.cert_file and tls.key_file, or tls.acme, or put a proxy with TLS in front and name it in trusted_proxies")
@@ -69,9 +76,6 @@ func (s *Server) announce() {
 `, s.opened.DB.Path(), key, scheme(s.certificates), s.Addr(), scheme(s.adminCertificates), s.AdminAddr())
 }
 
-// durability is the promise of the embedded database.
-const durability = "what was acknowledged is on this machine's disk (one file, fsynced); the disk is the only copy, so make backups"
-
 // promise says in one sentence how long what was revoked can still be accepted.
 func (s *Server) promise() string {
 	r := s.config().Revocation
@@ -83,6 +87,9 @@ func (s *Server) promise() string {
 
 // cleanOnce removes what its time has passed.
 func (s *Server) cleanOnce(ctx context.Context) error {
+	if offset := s.opened.DB.ClockOffset(); offset.Abs() > farOff {
+		s.log.Warn("this machine's clock is not the database's, which is the one that counts: times in this log are off; set both with NTP", "offset", offset)
+	}
 	now := s.opened.DB.Now()
 	expiring, err := s.opened.DB.CountExpiring(ctx, now, now.Add(expiringWithin))
 	if err != nil {
@@ -100,6 +107,9 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 		Usage: now.Add(-c.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
 	})
 }
+
+// farOff is how far this machine's clock may be from the database's before somebody should know.
+const farOff = time.Second
 
 // replicaMemory is how long a replica that went without a word stays in the list: for longer than any may go on deciding
 // without being heard, which the configuration bounds by an hour. Should it come back it enters itself again.
@@ -125,6 +135,7 @@ func (s *Server) watch(c *config.Config) {
 		},
 		LogLag:              s.follower.Age,
 		SigningKeyExpiry:    s.opened.Rings.NextRotation,
+		ClockOffset:         s.opened.DB.ClockOffset,
 		CredentialsExpiring: s.expiring.Load,
 		BackupAge:           s.backupAge,
 		LogLinesDropped:     s.access.Dropped,

@@ -19,7 +19,10 @@ func TestContract(t *testing.T) {
 
 func TestContractPostgres(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
-		return open(t, store.Config{URL: pgtest.Database(t), Create: true, Now: now})
+		return open(t, store.Config{
+			URL: pgtest.Database(t), Create: true, Now: now,
+			Pool: store.Pool{MaxConnections: 12, StatementTimeout: 30 * time.Second}, // the machine may have much to do
+		})
 	})
 }
 

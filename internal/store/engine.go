@@ -68,6 +68,8 @@ type engine interface {
 	name() string
 	// product is what sort of database it is, for people.
 	product() string
+	// promise says in a sentence how safe what was committed is, and what is wrong with that.
+	promise(ctx context.Context) (is, but string, err error)
 	// version is that of the schema, 0 for an empty database.
 	version(ctx context.Context) (int64, error)
 	// migrate brings the schema, whose version is from, to the one wanted.

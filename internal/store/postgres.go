@@ -22,16 +22,10 @@ const (
 	oldestPostgres = 150000
 	// application is what our connections are called in pg_stat_activity, and listening the one that listens.
 	application, listening = "gatehouse", "gatehouse listens"
-	// connectWithin is how long one address may take to answer a new connection.
-	connectWithin = time.Second
-	// queueFor is how long a call waits for a connection, and queueEach how many wait at most for each that there can be. One
-	// more is refused at once.
-	queueFor, queueEach = time.Second, 4
+	// queueEach is how many calls wait at most for each connection that there can be. One more is refused at once.
+	queueEach = 4
 	// spare is what a call may take beyond the longest statement, before it is given up.
 	spare = 200 * time.Millisecond
-	// idleWithin is how long a transaction may stand idle before the server ends it: one of a replica that was stopped would
-	// keep its locks, and everybody else waiting. Ours never think between two statements.
-	idleWithin = time.Second
 	// mostTries is how often a transaction is begun for one call.
 	mostTries = 4
 )
@@ -50,6 +44,7 @@ type postgres struct {
 	kick       func()
 	closing    <-chan struct{}
 	patience   time.Duration // of a call
+	half       time.Duration // of the longest statement: what a call may wait for a connection, and one address for an answer
 	queue      atomic.Int64  // calls that wait for a connection
 	queueMost  int64
 	timeline   highest
@@ -81,7 +76,7 @@ func openPostgres(ctx context.Context, c Config, migrations fs.FS, clock *server
 	}
 	p := &postgres{
 		label: label(config.ConnConfig), migrations: migrations, config: config, kick: kick, closing: closing, clock: clock,
-		patience: c.Pool.StatementTimeout + spare, queueMost: queueEach * int64(c.Pool.MaxConnections),
+		patience: c.Pool.StatementTimeout + spare, half: c.Pool.StatementTimeout / 2, queueMost: queueEach * int64(c.Pool.MaxConnections),
 	}
 	p.prepare(config.ConnConfig, c.Pool.StatementTimeout)
 	config.MaxConns, config.MinConns, config.MinIdleConns = int32(c.Pool.MaxConnections), 0, 0
@@ -100,6 +95,15 @@ func openPostgres(ctx context.Context, c Config, migrations fs.FS, clock *server
 	return p, nil
 }
 
+// URLName names the database of a URL without the secret that opens it, "" if it is no URL of PostgreSQL.
+func URLName(url string) string {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return ""
+	}
+	return label(config)
+}
+
 // label names a database without the secret that opens it.
 func label(c *pgx.ConnConfig) string {
 	host := c.Host
@@ -111,12 +115,13 @@ func label(c *pgx.ConnConfig) string {
 
 // prepare says what every connection is to be like.
 func (p *postgres) prepare(c *pgx.ConnConfig, statement time.Duration) {
-	c.ConnectTimeout = connectWithin
+	c.ConnectTimeout = p.half
 	c.StatementCacheCapacity = 256
 	set := func(name string, d time.Duration) { c.RuntimeParams[name] = strconv.FormatInt(d.Milliseconds(), 10) }
 	set("statement_timeout", statement)
 	set("lock_timeout", statement*3/4)
-	set("idle_in_transaction_session_timeout", idleWithin)
+	// One of a replica that was stopped would keep its locks, and everybody else waiting. Ours never think between two statements.
+	set("idle_in_transaction_session_timeout", p.half)
 	c.RuntimeParams["application_name"] = application
 	c.RuntimeParams["default_transaction_isolation"] = "read committed"
 	c.RuntimeParams["client_encoding"] = "UTF8"
@@ -193,7 +198,7 @@ func (p *postgres) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	if p.queue.Add(1) > p.queueMost {
 		return nil, auth.ErrOverloaded.From(errors.New("too many wait for a connection to the database"))
 	}
-	ctx, cancel := context.WithTimeout(ctx, queueFor)
+	ctx, cancel := context.WithTimeout(ctx, p.half)
 	defer cancel()
 	c, err := p.pool.Acquire(ctx)
 	if err != nil {
@@ -318,6 +323,27 @@ func (p *postgres) broken() error              { return nil } // the server sees
 
 // check has nothing to do: PostgreSQL examines its pages when it reads them, if it has checksums.
 func (p *postgres) check(context.Context) error { return nil }
+
+func (p *postgres) promise(ctx context.Context) (is, but string, err error) {
+	var fsync, commit, standbys string
+	err = p.read(ctx, func(q querier) error {
+		return q.one(`SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('synchronous_standby_names')`, nil,
+			out{&fsync, &commit, &standbys})
+	})
+	switch {
+	case err != nil:
+		return "", "", err
+	case fsync != "on":
+		return "what was acknowledged is in the memory of the database's machine", "fsync is off in PostgreSQL: a crash of its machine can lose everything", nil
+	case commit == "off":
+		return "what was acknowledged is on the disk of the database's machine a moment later", "synchronous_commit is off in PostgreSQL: a crash loses what was acknowledged in the moments before, revocations too", nil
+	case commit == "local" || standbys == "":
+		return "what was acknowledged is on the disk of the database's machine; standbys, if there are any, are asynchronous: acknowledged writes may be lost in a failover", "", nil
+	case commit == "remote_write":
+		return "what was acknowledged is on the disk of the database's machine and in the memory of its synchronous standbys: " + standbys, "", nil
+	}
+	return "what was acknowledged is on the disks of the database's machine and of its synchronous standbys: " + standbys, "", nil
+}
 
 func (p *postgres) close() error {
 	p.pool.Close()

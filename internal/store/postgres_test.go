@@ -20,7 +20,7 @@ import (
 // newPostgres opens a new, migrated database that has been set up.
 func newPostgres(t testing.TB, url string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), Config{URL: url, Create: true})
+	db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: 20 * time.Second}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestManyStartAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range servers {
 		wg.Go(func() {
-			db, err := Open(t.Context(), Config{URL: url, Create: true})
+			db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: 20 * time.Second}})
 			if err != nil {
 				t.Error(err)
 				return

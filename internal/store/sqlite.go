@@ -209,6 +209,10 @@ func (l *lite) product() string            { return "SQLite" }
 func (l *lite) clockOffset() time.Duration { return 0 }
 func (l *lite) waiting() int64             { return int64(len(l.writer.queue)) }
 
+func (l *lite) promise(context.Context) (is, but string, err error) {
+	return "what was acknowledged is on this machine's disk (one file, fsynced); the disk is the only copy, so make backups", "", nil
+}
+
 func (l *lite) broken() error {
 	if err := l.writer.broken.Load(); err != nil {
 		return *err

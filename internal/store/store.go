@@ -128,3 +128,9 @@ func (db *DB) Check(ctx context.Context) error { return db.engine.check(ctx) }
 
 // ClockOffset is how far the database's clock is ahead of this machine's, as measured last; 0 where they are one.
 func (db *DB) ClockOffset() time.Duration { return db.engine.clockOffset() }
+
+// Durability says in one sentence where what was acknowledged is, and in another, if it is less than anybody should rely on, why.
+func (db *DB) Durability(ctx context.Context) (is, but string, err error) {
+	is, but, err = db.engine.promise(ctx)
+	return is, but, wrap(err, "ask how safe the database is")
+}

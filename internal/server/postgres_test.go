@@ -1,0 +1,161 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/pgtest"
+	"github.com/gatehouse/gatehouse/internal/secret"
+)
+
+// shared is the configuration of servers that share a database, but for the master key.
+func shared(url string) string { return unlimited + "database: " + url + "\n" }
+
+// withKey adds a master key to a configuration.
+func withKey(t *testing.T, yaml string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "master.key")
+	if err := os.WriteFile(path, []byte(secret.GenerateMasterKey()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return yaml + "master_key_file: " + path + "\n"
+}
+
+func loaded(t *testing.T, yaml, dir string) *config.Config {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "gatehouse.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Options{Path: file, Flags: map[string]string{"data_dir": dir}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// With PostgreSQL a server never makes a master key: each would make its own.
+func TestNoMasterKeyIsMadeForPostgres(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	url := pgtest.Database(t)
+	_, err := Open(t.Context(), loaded(t, shared(url), dir), OpenOptions{Create: true, Serving: true})
+	if err == nil || !strings.Contains(err.Error(), "gatehouse master-key generate") {
+		t.Errorf("got %v, want the command that prints one", err)
+	}
+	have, _, err := Schema(t.Context(), loaded(t, shared(url), dir))
+	if err != nil || have != 0 {
+		t.Errorf("the database got version %d, %v", have, err)
+	}
+	yaml := withKey(t, shared(url))
+	op, err := Open(t.Context(), loaded(t, yaml, dir), OpenOptions{Create: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted := op.Meta.MasterKey
+	if err := op.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, create := range []bool{false, true} {
+		_, err = Open(t.Context(), loaded(t, shared(url), dir), OpenOptions{Create: create})
+		if err == nil || !strings.Contains(err.Error(), wanted) {
+			t.Errorf("got %v, want the key's id, %s", err, wanted)
+		}
+	}
+	if _, err := Open(t.Context(), loaded(t, withKey(t, shared(url)), dir), OpenOptions{}); err == nil || !strings.Contains(err.Error(), wanted) {
+		t.Errorf("with another key: got %v, want the id of the right one", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a data directory was made: %v", err)
+	}
+}
+
+// Of servers that start at once on an empty database one sets it up, and all go on with its keys.
+func TestServersStartAtOnce(t *testing.T) {
+	yaml := withKey(t, shared(pgtest.Database(t)))
+	var mu sync.Mutex
+	var all []*Opened
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			op, err := Open(context.Background(), loaded(t, yaml, t.TempDir()), OpenOptions{Create: true, Serving: true})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, op)
+		})
+	}
+	wg.Wait()
+	born := 0
+	for _, op := range all {
+		if op.Born {
+			born++
+		}
+		if op.Meta.Incarnation != all[0].Meta.Incarnation || fmt.Sprint(op.Rings.Rows()) != fmt.Sprint(all[0].Rings.Rows()) {
+			t.Error("two servers have different keys")
+		}
+		if err := op.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if born != 1 {
+		t.Errorf("%d made the database", born)
+	}
+}
+
+// What one server does holds at another when it has been answered; a command beside them waits for both.
+func TestServersShareADatabase(t *testing.T) {
+	yaml := withKey(t, shared(pgtest.Database(t)))
+	one, two := newWorld(t, yaml), newWorld(t, yaml)
+	_, username, password := one.issue(auth.Login)
+	first, code := one.login(username, password)
+	if code != http.StatusOK || !one.works(first.Access) || !two.works(first.Access) {
+		t.Fatalf("logged in with %d, and it does not work everywhere", code)
+	}
+	second, code := two.refresh(first.Refresh, "one-key-for-both-servers")
+	again, code2 := one.refresh(first.Refresh, "one-key-for-both-servers")
+	if code != http.StatusOK || code2 != http.StatusOK || second != again {
+		t.Errorf("refreshed at two servers under one key: got %d and %d, equal %v", code, code2, second == again)
+	}
+	if code := two.logout(second.Access); code != http.StatusOK {
+		t.Errorf("logout: got %d", code)
+	}
+	for _, w := range []*world{one, two} {
+		if w.works(first.Access) || w.works(second.Access) {
+			t.Error("a token of before the logout works")
+		}
+	}
+	third, code := one.login(username, password)
+	if code != http.StatusOK || !one.works(third.Access) || !two.works(third.Access) {
+		t.Errorf("a login afterwards: got %d, or it does not work everywhere", code)
+	}
+
+	c := loaded(t, yaml, t.TempDir())
+	command, err := Open(t.Context(), c, OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer command.Close()
+	done, err := command.Registry.SuspendAccount(t.Context(), operator, one.account, false)
+	if err != nil || !done.Confirmed {
+		t.Errorf("suspend: got %+v and %v", done, err)
+	}
+	if one.works(third.Access) || two.works(third.Access) {
+		t.Error("a suspended account's token works")
+	}
+	if said := one.log.String(); !strings.Contains(said, "fsync is off in PostgreSQL") || strings.Contains(said, c.Database.Reveal()) {
+		t.Errorf("the log does not say how safe the database is, or says its password:\n%s", said)
+	}
+}
