@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,11 @@ func testClientInNode(t *testing.T) {
 	if !strings.Contains(said, "the programs of the README") || strings.Contains(said, "# SKIP") {
 		t.Errorf("the tests did not meet the server:\n%s", said)
 	}
+	size := regexp.MustCompile(`\d+ bytes minified`).FindString(said)
+	if size == "" {
+		t.Errorf("nobody measured the package:\n%s", said)
+	}
+	t.Log("the package is", size)
 }
 
 // echoCaller is an API that says who called, and with what body.

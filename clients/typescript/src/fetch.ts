@@ -111,7 +111,7 @@ async function call(source: TokenSource, pace: Pace, request: Request, once: boo
     return (
       /^(GET|HEAD|OPTIONS|PUT|DELETE)$/.test(method) || headers.has('Idempotency-Key') ||
       // whoever names a time has not done it
-      (/429|503/.test(String(response?.status)) && response?.headers.has('Retry-After') === true)
+      ([429, 503].includes(response?.status ?? 0) && response?.headers.has('Retry-After') === true)
     );
   }
 }
