@@ -100,8 +100,9 @@ func (sh *shell) progress() server.Progress {
 type restoreC struct {
 	File            string `arg:"" name:"file" help:"The backup, or - for standard input."`
 	ReplaceDatabase bool   `help:"Put it in the place of the database that is there, which is kept aside."`
-	Old             string `placeholder:"DATABASE" help:"The database that is replaced, a file: what was taken away in it since is taken away."`
+	Old             string `placeholder:"DATABASE" help:"The database that is replaced: \"current\" for the configured one, a file, or a postgres:// URL without a password. What was taken away in it since is taken away."`
 	Journal         string `placeholder:"FILE" type:"existingfile" help:"Its audit trail, as \"gatehouse audit export\" prints it, where the database itself is lost."`
+	UnderServers    bool   `name:"under-running-servers" help:"With PostgreSQL: put it under the servers that run. They go on with what is restored."`
 	AcceptRevived   bool   `name:"accept-revived-credentials" help:"Accept that what was revoked since the backup was taken is good again."`
 	printed
 }
@@ -111,7 +112,7 @@ func (restoreC) Help() string {
 
 Every token and every session from before is dead then: signing and refresh keys are drawn anew, and everybody presents his credential again. Credentials are as the backup has them, but what was revoked, rotated, narrowed, suspended, deleted or taken off a list since must not come back: --old or --journal takes it away once more. With neither, that has to be accepted.
 
-    gatehouse restore today.backup --replace-database --old /var/lib/gatehouse/gatehouse.db
+    gatehouse restore today.backup --replace-database --old current
     gatehouse restore today.backup --journal audit.jsonl
     gatehouse restore /var/backups/gatehouse/2026-11-22.backup --accept-revived-credentials
     age -d -i key.txt /mnt/elsewhere/gatehouse.backup.age | gatehouse restore - --replace-database --accept-revived-credentials`
@@ -161,10 +162,11 @@ func (c *restoreC) Run(sh *shell) error {
 		defer f.Close()
 		from = f
 	}
-	path := server.DatabasePath(cfg.DataDir)
+	path := server.DatabaseName(cfg)
 	sh.note("database: %s", path)
 	o := server.Restore{
-		From: from, Replace: c.ReplaceDatabase, Old: c.Old, AcceptRevived: c.AcceptRevived, Actor: actor(), Progress: sh.progress(),
+		From: from, Replace: c.ReplaceDatabase, Old: c.Old, AcceptRevived: c.AcceptRevived, UnderServers: c.UnderServers,
+		Actor: actor(), Version: thisVersion().Version, Progress: sh.progress(),
 	}
 	if c.Journal != "" {
 		f, err := os.Open(c.Journal)
@@ -175,14 +177,14 @@ func (c *restoreC) Run(sh *shell) error {
 		o.Journal = f
 	}
 	r, err := server.RestoreDatabase(sh.ctx, cfg, o)
-	if errors.Is(err, server.ErrInTheWay) || errors.Is(err, server.ErrRevived) {
+	if errors.Is(err, server.ErrInTheWay) || errors.Is(err, server.ErrRevived) || errors.Is(err, server.ErrServersRun) {
 		return fmt.Errorf("nothing was changed: %w", err)
 	}
 	if err != nil {
 		return err
 	}
 	if r.Aside != "" {
-		sh.note("the database that was there lies at %s: remove it once it is not needed any more", r.Aside)
+		sh.note("the database that was there is kept as %s: remove it once it is not needed any more", r.Aside)
 	}
 	told := c.Old != "" || c.Journal != ""
 	h, t := r.Header, r.Taken

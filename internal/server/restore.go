@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -25,15 +25,19 @@ type Restore struct {
 	From io.Reader // the backup; a file is read twice, anything else is kept in a file meanwhile
 	// Replace lets the database that is there be replaced.
 	Replace bool
-	// Old is the database that is replaced, a file: what is taken away in it is taken away in what is restored.
+	// Old is the database that is replaced: a file, a URL without a password, or [Current]. What is taken away in it is taken away
+	// in what is restored.
 	Old string
 	// Journal is an export of its audit trail, which tells most of the same. One of the two is enough; "", nil: none.
 	Journal io.Reader
 	// AcceptRevived accepts that what was taken away since the backup, as far as neither tells, comes back.
 	AcceptRevived bool
-	Actor         registry.Actor
-	Progress      Progress
-	Now           func() time.Time // nil means time.Now
+	// UnderServers lets it be put under servers that run on PostgreSQL. They go on with what is restored.
+	UnderServers bool
+	Version      string // of the program
+	Actor        registry.Actor
+	Progress     Progress
+	Now          func() time.Time // nil means time.Now
 }
 
 // A Restored is what was put back.
@@ -43,8 +47,14 @@ type Restored struct {
 	Census      store.Census
 	Taken       store.Taken // what was taken away since the backup, and is so again
 	Schema      int64       // after it was migrated
-	Aside       string      // where the database lies that was replaced; "": there was none
+	Aside       string      // where the database lies that was replaced, or a backup of it; "": there was none
 }
+
+// Current names, where the database that is replaced is asked for, the one that the configuration names.
+const Current = "current"
+
+// ErrServersRun says that servers run on the database.
+var ErrServersRun = errors.New("servers run on this database")
 
 // ErrInTheWay says that there is a database already.
 var ErrInTheWay = errors.New("there is a database already")
@@ -78,6 +88,7 @@ type restoring struct {
 	file    io.ReadSeeker
 	masters secret.Masters
 	staged  *store.Staging
+	place   place
 	done    Restored
 	undo    []func() error
 }
@@ -92,21 +103,10 @@ func (r *restoring) clear() error {
 }
 
 func (r *restoring) run(ctx context.Context) error {
-	dir := r.config.DataDir
-	if err := checkOwner(dir); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make the data directory: %w", err)
-	}
-	unlock, err := store.LockDir(dir)
-	if errors.Is(err, store.ErrLocked) {
-		return fmt.Errorf("%w: stop it first, for a restore takes the database away under it", err)
-	}
+	dir, err := r.workplace()
 	if err != nil {
 		return err
 	}
-	r.undo = append(r.undo, func() error { unlock(); return nil })
 	if err := r.readable(dir); err != nil {
 		return err
 	}
@@ -125,7 +125,39 @@ func (r *restoring) run(ctx context.Context) error {
 	if err := r.beginAnew(); err != nil {
 		return err
 	}
-	return r.takePlace()
+	r.done.Schema = r.staged.Version()
+	return r.place.put(ctx, r)
+}
+
+// workplace is the folder where the backup becomes a database. For the embedded one it is the data directory, taken for this
+// process alone, so that in the end a file need only be given another name.
+func (r *restoring) workplace() (string, error) {
+	if r.config.Database.Set() {
+		dir, err := os.MkdirTemp("", "gatehouse-restore-") // with mode 0700
+		if err != nil {
+			return "", fmt.Errorf("make a folder to restore in: %w", err)
+		}
+		r.undo = append(r.undo, func() error { return os.RemoveAll(dir) })
+		r.place = new(intoPostgres)
+		return dir, nil
+	}
+	dir := r.config.DataDir
+	if err := checkOwner(dir); err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", fmt.Errorf("make the data directory: %w", err)
+	}
+	unlock, err := store.LockDir(dir)
+	if errors.Is(err, store.ErrLocked) {
+		return "", fmt.Errorf("%w: stop it first, for a restore takes the database away under it", err)
+	}
+	if err != nil {
+		return "", err
+	}
+	r.undo = append(r.undo, func() error { unlock(); return nil })
+	r.place = new(intoFile)
+	return dir, nil
 }
 
 // readable makes a file of what is read, so that it can be read twice.
@@ -173,43 +205,14 @@ func (r *restoring) examine(ctx context.Context) error {
 
 // target looks what is there.
 func (r *restoring) target(ctx context.Context) error {
-	path := DatabasePath(r.config.DataDir)
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+	what, err := r.place.look(ctx, r)
+	if err != nil || what == "" {
+		return err
 	}
-	if err != nil {
-		return fmt.Errorf("look at the database: %w", err)
+	if !r.Replace {
+		return fmt.Errorf("%w, %s: to keep it aside and put the backup in its place, say --replace-database", ErrInTheWay, what)
 	}
-	what := fmt.Sprintf("%d bytes, last written %s", info.Size(), info.ModTime().UTC().Format(time.RFC3339))
-	db, err := store.Open(ctx, store.Config{Path: path, Pending: true, Now: r.Now})
-	if err == nil {
-		var m store.Meta
-		m, err = db.Meta(ctx)
-		if err = errors.Join(err, db.Close()); err == nil {
-			what += ", made " + m.CreatedAt.UTC().Format(time.RFC3339)
-		}
-	}
-	if err != nil && !errors.Is(err, store.ErrInterrupted) {
-		what += "; it cannot be read: " + err.Error()
-	}
-	if !r.Replace && !errors.Is(err, store.ErrInterrupted) {
-		return fmt.Errorf("%w, %s (%s): to keep it aside and put the backup in its place, say --replace-database", ErrInTheWay, path, what)
-	}
-	r.done.Aside = r.aside(path)
 	return nil
-}
-
-// aside is where the database at path is kept once it is replaced: nowhere that something lies already.
-func (r *restoring) aside(path string) string {
-	first := path + ".replaced-" + r.began.UTC().Format("20060102T150405Z")
-	aside := first
-	for n := 2; ; n++ {
-		if _, err := os.Lstat(aside); errors.Is(err, fs.ErrNotExist) {
-			return aside
-		}
-		aside = fmt.Sprintf("%s-%d", first, n)
-	}
 }
 
 // stage loads the backup into a database beside the one that it will replace.
@@ -255,13 +258,36 @@ func (r *restoring) takeAway(ctx context.Context) error {
 
 // holdAgainst has the stricter win of the backup and the database that it replaces.
 func (r *restoring) holdAgainst(ctx context.Context) error {
-	old, err := store.Open(ctx, store.Config{Path: r.Old, Now: r.Now})
+	named, err := r.old()
+	if err != nil {
+		return err
+	}
+	old, err := store.Open(ctx, named)
 	if err != nil {
 		return fmt.Errorf("read the database that is replaced: %w", err)
 	}
 	r.done.Taken, err = r.staged.Stricter(ctx, old)
 	return errors.Join(err, old.Close())
 }
+
+// old says which database is replaced.
+func (r *restoring) old() (store.Config, error) {
+	if r.Old == Current {
+		return databaseConfig(r.config), nil
+	}
+	if !strings.HasPrefix(r.Old, "postgres://") && !strings.HasPrefix(r.Old, "postgresql://") {
+		if info, err := os.Stat(r.Old); err == nil && info.IsDir() {
+			return store.Config{Path: DatabasePath(r.Old)}, nil
+		}
+		return store.Config{Path: r.Old}, nil
+	}
+	if u, err := url.Parse(r.Old); err != nil || u.User != nil && isSet(u.User.Password()) || u.Query().Has("password") {
+		return store.Config{}, auth.ErrInvalid.Saying("--old takes a URL without a password, which anybody on this machine could read: give that in PGPASSWORD, or in ~/.pgpass")
+	}
+	return store.Config{URL: r.Old}, nil
+}
+
+func isSet(_ string, set bool) bool { return set }
 
 // replay applies the journal.
 func (r *restoring) replay() (unclear []string, err error) {
@@ -310,13 +336,4 @@ func (r *restoring) beginAnew() error {
 		Actor: r.Actor.Name, Action: "database.restore",
 		Detail: fmt.Sprintf("backup of %s, incarnation %s, position %d; taken away since: %s", h.TakenAt.Format(time.RFC3339), h.Incarnation, h.Position, since),
 	})
-}
-
-func (r *restoring) takePlace() error {
-	path := DatabasePath(r.config.DataDir)
-	if err := r.staged.TakePlace(path, r.aside(path)); err != nil {
-		return err
-	}
-	r.done.Schema = r.staged.Version()
-	return nil
 }
