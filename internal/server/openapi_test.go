@@ -24,9 +24,8 @@ func TestMain(m *testing.M) {
 		"GET /readyz 400 400 Bad Request":                                 framing,
 		"GET /healthz 503":                                                "a server that fails so answers nothing any more in a test",
 
-		"GET /.well-known/gatehouse-revocations 429 temporarily_unavailable Too many requests":               "as at every address that knows a client: internal/contract/oauth",
-		"GET /.well-known/gatehouse-revocations 500 server_error Internal server error":                      "nothing fails so: as everywhere else",
-		"GET /.well-known/gatehouse-revocations 503 temporarily_unavailable Service temporarily unavailable": "internal/feed",
+		"GET /.well-known/gatehouse-revocations 429 temporarily_unavailable Too many requests": "as at every address that knows a client: internal/contract/oauth",
+		"GET /.well-known/gatehouse-revocations 500 server_error Internal server error":        "nothing fails so: as everywhere else",
 	}, "Published", "Revocations", "Health"))
 }
 
