@@ -118,7 +118,10 @@ func TestEveryStatementFails(t *testing.T) {
 			_, err := db.Reseal(ctx, "master 1", "master 2", []byte("c"), func(auth.KeyRow) ([]byte, error) { return []byte("anew"), nil }, act)
 			return err
 		}, nil},
-		{"lifetime", func(db *DB) error { _, err := db.SetLifetime(ctx, auth.Lifetime{Type: "x", Longest: time.Hour}); return err }, nil},
+		{"lifetime", func(db *DB) error {
+			_, err := db.SetLifetime(ctx, auth.Lifetime{Type: "x", Longest: time.Hour})
+			return err
+		}, nil},
 		{"register", func(db *DB) error { return db.Register(ctx, auth.Replica{ID: "r2"}) }, nil},
 		{"follow", func(db *DB) error { _, _, _, err := db.Follow(ctx, "r1", "test", 3); return err }, nil},
 		{"use once", func(db *DB) error { _, err := db.UseOnce(ctx, []byte("d"), until); return err }, nil},
