@@ -66,7 +66,11 @@ func (e *examination) database(c *config.Config) {
 		e.note(wrong, "schema", "gatehouse migrate up, or start gatehouse serve, which does it too", "version %d, this program wants %d", have, want)
 		return
 	}
-	e.well("schema", "version %d, as this program wants", have)
+	if have > want {
+		e.well("schema", "version %d, of a later program; this one, of version %d, can work with it", have, want)
+	} else {
+		e.well("schema", "version %d, as this program wants", have)
+	}
 	op, err := server.Open(e.sh.ctx, c, server.OpenOptions{})
 	if err != nil {
 		e.note(wrong, "master key", "", "%s", message(err))

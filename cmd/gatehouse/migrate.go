@@ -38,6 +38,9 @@ func (c *migrateStatus) Run(sh *shell) error {
 	if have < want {
 		return sh.printf("%s has version %d, this program wants %d: gatehouse migrate up, or the start of gatehouse serve, brings it there\n", path, have, want)
 	}
+	if have > want {
+		return sh.printf("%s has version %d, of a later program; this one, of version %d, can work with it\n", path, have, want)
+	}
 	return sh.printf("%s has version %d, as this program wants\n", path, have)
 }
 

@@ -53,8 +53,12 @@ func leftTables() map[string]string {
 		"refusals":         "they are kept for days, and hold addresses of strangers",
 		"refusal_requests": "as refusals",
 		versionTable:       "the header says it",
+		oldestTable:        "the migrations say it",
 	}
 }
+
+// aboutSchema says whether a table is about the schema that it lies in, and goes with that.
+func aboutSchema(table string) bool { return table == versionTable || table == oldestTable }
 
 // table makes a copied table of its columns, "name type, name type".
 func table(name, where, order, columns string) copied {

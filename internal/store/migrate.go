@@ -13,7 +13,10 @@ import (
 //go:embed migrations
 var embedded embed.FS
 
-const versionTable = "schema_versions"
+const (
+	versionTable = "schema_versions"
+	oldestTable  = "oldest_program"
+)
 
 // Version returns the version of the database's schema, 0 for an empty one, and the one that this program wants.
 func (db *DB) Version(ctx context.Context) (have, want int64, err error) {
@@ -43,7 +46,7 @@ func (db *DB) checkVersion(ctx context.Context, pendingIsFine bool) error {
 	switch {
 	case err != nil:
 		return err
-	case have > want:
+	case have > want && !db.suits(ctx):
 		return fmt.Errorf("%w: %s has version %d, this program knows %d; run the newer gatehouse, or restore a backup made before the upgrade",
 			ErrNewer, db.Path(), have, want)
 	case have < want && !pendingIsFine:
@@ -52,14 +55,22 @@ func (db *DB) checkVersion(ctx context.Context, pendingIsFine bool) error {
 	return nil
 }
 
+// suits says whether a database that a later program has migrated can be used by this one too: what has only been added to does
+// not disturb it.
+func (db *DB) suits(ctx context.Context) bool {
+	var oldest int64
+	err := db.read(ctx, func(q querier) error { return q.one(`SELECT version FROM `+oldestTable, nil, out{&oldest}) })
+	return err == nil && oldest <= db.wanted
+}
+
 // Migrate brings the database's schema to the version that this program wants, and returns the version before and after.
 // Each migration is a transaction. A SQLite database that is not empty is copied first to
 // backups/gatehouse-<version>-<time>.db beside it, and the copy examined; the last three of these copies are kept.
 // If the copy cannot be made, nothing is migrated.
 func (db *DB) Migrate(ctx context.Context) (from, to int64, err error) {
 	from, to, err = db.Version(ctx)
-	if err != nil || from == to {
-		return from, to, err
+	if err != nil || from >= to {
+		return from, from, err
 	}
 	if err := db.engine.migrate(ctx, from); err != nil {
 		have, _, _ := db.Version(ctx)

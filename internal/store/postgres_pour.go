@@ -42,7 +42,7 @@ func (p *postgres) take(ctx context.Context, s *Staging, replace bool, each func
 	}
 	for name := range leftTables() {
 		// Whoever runs enters himself again and again, and the version is that of the tables.
-		if name != versionTable && name != "replicas" {
+		if !aboutSchema(name) && name != "replicas" {
 			tables = append(tables, name)
 		}
 	}

@@ -217,7 +217,7 @@ func (s *Staging) BeginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error), a
 
 func (t *tx) beginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error)) error {
 	for name := range leftTables() {
-		if name == versionTable {
+		if aboutSchema(name) {
 			continue
 		}
 		if _, err := t.exec(`DELETE FROM ` + name); err != nil {

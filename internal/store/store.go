@@ -54,7 +54,7 @@ type DB struct {
 // Open opens the database. It migrates nothing, see [DB.Migrate].
 //
 // Without a file and without Create it is [ErrNoDatabase], with migrations pending and without Pending [ErrPending], and
-// with a database that a later version has migrated [ErrNewer]. PostgreSQL's databases are made by hand: an empty one is
+// with a database that a later version has migrated to what this one cannot use [ErrNewer]. PostgreSQL's databases are made by hand: an empty one is
 // without its migrations.
 func Open(ctx context.Context, c Config) (*DB, error) {
 	dialect := "migrations/sqlite"
