@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -168,7 +169,17 @@ func (r *restoring) readable(dir string) error {
 			return nil
 		}
 	}
-	f, err := os.CreateTemp(dir, "restoring-*.backup") // with mode 0600
+	const name = "restoring-*.backup"
+	left, err := matching(dir, name) // by a restore that was killed
+	if err != nil {
+		return fmt.Errorf("keep the backup while it is read: %w", err)
+	}
+	for _, f := range left {
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			return fmt.Errorf("keep the backup while it is read: %w", err)
+		}
+	}
+	f, err := os.CreateTemp(dir, name) // with mode 0600
 	if err != nil {
 		return fmt.Errorf("keep the backup while it is read: %w", err)
 	}

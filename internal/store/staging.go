@@ -71,12 +71,15 @@ func newStaging(ctx context.Context, dir string, version int64, clock *Clock) (*
 }
 
 func dropStagings(dir string) error {
-	left, err := filepath.Glob(filepath.Join(dir, stagingName+"*"))
+	left, err := os.ReadDir(dir)
 	if err != nil {
-		return err
+		return fmt.Errorf("look for what an interrupted restore left: %w", err)
 	}
-	for _, path := range left {
-		if err := os.Remove(path); err != nil {
+	for _, f := range left {
+		if ok, _ := filepath.Match(stagingName+"*", f.Name()); !ok { // the pattern is a good one
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
 			return fmt.Errorf("remove what an interrupted restore left: %w", err)
 		}
 	}
