@@ -192,6 +192,8 @@ var otherWords = []string{
 	"invalid_client", "invalid_grant", "token_type", "invalid_scope", "unsupported_grant_type", "grant_type", "client_credentials", "client_secret_basic",
 	"client_secret_post", "client_secret", "private_key_jwt", "invalid_dpop_proof", "use_dpop_nonce", "age_ms", "revoked_keys", "dead_below", "dead_below_of",
 	"file_get_contents", "default_socket_timeout", "revoke_session", "gk_live_", "gk_test_",
+	// of PostgreSQL
+	"oldest_program", "synchronous_standby_names", "synchronous_commit", "cluster_name", "primary_conninfo",
 	// of other proxies
 	"auth_request", "auth_request_set", "default_type", "ignore_invalid_headers", "proxy_pass", "proxy_set_header",
 	"underscores_in_headers", "copy_headers", "forward_auth", "handle_path", "reverse_proxy", "allowed_headers",

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
 
@@ -59,8 +60,13 @@ func TestCommandsThatAreShownRun(t *testing.T) {
 			t.Parallel()
 			needs(t, "curl")
 			m := newMachine(t, p)
-			if p.name == "README.md" { // which starts it itself
+			switch p.name {
+			case "README.md": // which starts it itself
 				m.run(t, p, m.endBackground)
+				return
+			case "docs/production.md": // which does so too, on PostgreSQL
+				m.onPostgres(t)
+				m.run(t, p, nil)
 				return
 			}
 			if err := m.start(); err != nil {
@@ -143,6 +149,22 @@ func newMachine(t *testing.T, p page) *machine {
 		m.env = append(m.env, "GATEHOUSE_CONFIG="+file)
 	}
 	return m
+}
+
+// onPostgres puts the URL of an empty database where the page has put it, and has the server look there and for the master
+// key, as its unit does.
+func (m *machine) onPostgres(t *testing.T) {
+	t.Helper()
+	database := pgtest.Start(t, pgtest.Config{Fsync: true}) // or doctor would find fault with it
+	name, err := database.CreateDatabase()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(m.dir, "etc", "database")
+	if err := os.WriteFile(file, []byte(database.URL(name)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.env = append(m.env, "GATEHOUSE_DATABASE_FILE="+file, "GATEHOUSE_MASTER_KEY_FILE="+filepath.Join(m.dir, "etc", "master.key"))
 }
 
 // freeAddress is an address that nobody listens on.
