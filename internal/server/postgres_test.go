@@ -6,15 +6,19 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
+	"unicode/utf8"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/pgtest"
+	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
 )
 
@@ -157,5 +161,66 @@ func TestServersShareADatabase(t *testing.T) {
 	}
 	if said := one.log.String(); !strings.Contains(said, "fsync is off in PostgreSQL") || strings.Contains(said, c.Database.Reveal()) {
 		t.Errorf("the log does not say how safe the database is, or says its password:\n%s", said)
+	}
+}
+
+// Text that PostgreSQL does not hold never comes as far: it is refused where it is parsed, or told in other signs.
+func TestTextThatPostgresDoesNotHold(t *testing.T) {
+	w := newWorld(t, withKey(t, shared(pgtest.Database(t))))
+	ctx := t.Context()
+	_, username, password := w.issue(auth.Login)
+	for _, odd := range []string{"\xff\xfe", "a\x00b", "\xc3", strings.Repeat("é", 5000)} {
+		a := w.ask("POST", "/auth/login", fmt.Sprintf(`{"username":%q,"password":%q}`, username, password), "User-Agent", odd)
+		if a.Code != http.StatusOK {
+			t.Errorf("a login by user agent %.10q: got %d", odd, a.Code)
+		}
+		for _, body := range []string{
+			fmt.Sprintf(`{"username":"%s","password":"x"}`, odd), fmt.Sprintf(`{"username":"%s","password":"%s"}`, username, odd),
+			`{"username":"u_\u0000","password":"x"}`, fmt.Sprintf(`{"refresh_token":"%s"}`, odd),
+		} {
+			for _, path := range []string{"/auth/login", "/auth/refresh"} {
+				if a := w.ask("POST", path, body, "User-Agent", odd, "Idempotency-Key", odd, "X-Forwarded-For", odd); a.Code >= 500 || a.Code < 400 {
+					t.Errorf("%s with %.40q: got %d", path, body, a.Code)
+				}
+			}
+		}
+		for _, header := range [][2]string{{"X-LIQUID-API-KEY", odd}, {"Authorization", "Basic " + odd}, {"Authorization", "Bearer " + odd}} {
+			for _, path := range []string{"/authentication", "/api/orders/authentication", "/auth/logout"} {
+				if a := w.ask("POST", path, "", header[0], header[1], "User-Agent", odd); a.Code >= 500 {
+					t.Errorf("%s with %.20q: got %d", path, header, a.Code)
+				}
+			}
+		}
+		if utf8.ValidString(odd) && !strings.Contains(odd, "\x00") {
+			continue
+		}
+		// What operators write is theirs to mend.
+		for what, do := range map[string]func() error{
+			"a name":      func() error { _, err := w.Registry().CreateAccount(ctx, operator, odd, ""); return err },
+			"a reference": func() error { _, err := w.Registry().CreateAccount(ctx, operator, "Acme", odd); return err },
+			"a credential": func() error {
+				_, err := w.Registry().CreateCredential(ctx, operator, registry.NewCredential{Account: w.account, Kind: auth.Login, Name: odd})
+				return err
+			},
+			"a scope": func() error {
+				_, err := w.Registry().CreateCredential(ctx, operator, registry.NewCredential{Account: w.account, Kind: auth.Login, Scopes: []string{odd}})
+				return err
+			},
+			"a note": func() error {
+				_, err := w.Registry().AllowIP(ctx, operator, w.account, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, odd, time.Time{})
+				return err
+			},
+			"an account to find": func() error { _, err := w.Registry().Account(ctx, "ref:"+odd); return err },
+		} {
+			if err := do(); err == nil || auth.AsError(err).Kind == auth.Internal || auth.AsError(err).Kind == auth.Unavailable {
+				t.Errorf("%s %q: got %v", what, odd, err)
+			}
+		}
+	}
+	w.stop() // which writes the refusals and the usage
+	for line := range strings.Lines(w.log.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			t.Errorf("the log has %s", line)
+		}
 	}
 }

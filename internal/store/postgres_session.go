@@ -12,6 +12,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
 // A session is a connection in one call of the store. Statements that nobody waits for travel with the next that somebody
@@ -254,11 +256,13 @@ func column(c pgconn.FieldDescription, raw []byte) (any, error) {
 	return nil, fmt.Errorf("its type, %d, is none of ours", c.DataTypeOID)
 }
 
+var errUnsound = auth.ErrInvalid.Saying("Text with a zero byte, or that is not UTF-8, cannot be stored, and nothing is named so")
+
 // sound refuses text that PostgreSQL does not hold. It should have been refused where it was parsed.
 func sound(args in) error {
-	for i, a := range args {
+	for _, a := range args {
 		if s, ok := a.(string); ok && (!utf8.ValidString(s) || strings.IndexByte(s, 0) >= 0) {
-			return fmt.Errorf("argument %d has a zero byte or is not UTF-8", i+1)
+			return errUnsound
 		}
 	}
 	return nil
