@@ -1,7 +1,7 @@
 // Command floor is what the server is measured against: the least that a program on net/http can do and still give the
 // same answer. It asks nobody who they are, limits nothing, logs nothing, counts nothing. Per request it mints the same
 // token with crypto/ed25519 under a header made ahead, and writes the same body; for a login or a refresh it also signs a
-// refresh token and commits one row, together with whatever other rows are waiting.
+// refresh token and commits one row: to SQLite together with whatever other rows are waiting, to PostgreSQL by itself.
 //
 // Before an API it is a plain httputil.ReverseProxy with the gateway's transport, and it is that API too.
 //
@@ -27,7 +27,7 @@ func main() {
 	mode := flag.String("mode", "exchange", "exchange, login, refresh, api, proxy, minting-proxy, introspect or bare")
 	listen := flag.String("listen", "127.0.0.1:0", "address to listen on")
 	upstream := flag.String("upstream", "", "the API behind proxy and minting-proxy")
-	data := flag.String("data", "", "directory of the database, for login and refresh")
+	data := flag.String("data", "", "directory of the embedded database, for login and refresh, unless FLOOR_DATABASE names one of PostgreSQL by its URL")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -47,11 +47,11 @@ func run(ctx context.Context, mode, listen, data, upstream string) error {
 	case "exchange":
 		handler = mint.exchange()
 	case "login", "refresh":
-		sessions, err := openSessions(ctx, data)
+		sessions, done, err := openSessions(ctx, data)
 		if err != nil {
 			return err
 		}
-		defer sessions.Close()
+		defer done()
 		handler = mint.pair(sessions)
 	case "api":
 		handler = api()
@@ -83,4 +83,20 @@ func run(ctx context.Context, mode, listen, data, upstream string) error {
 		return err
 	}
 	return nil
+}
+
+// openSessions opens the table that the floor was told of.
+func openSessions(ctx context.Context, dir string) (rows sessions, done func() error, err error) {
+	if url := os.Getenv("FLOOR_DATABASE"); url != "" {
+		r, err := openRemote(ctx, url)
+		if err != nil {
+			return nil, nil, err
+		}
+		return r, r.Close, nil
+	}
+	e, err := openEmbedded(ctx, dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, e.Close, nil
 }

@@ -135,7 +135,7 @@ func (m *mint) exchange() http.Handler {
 }
 
 // pair answers as POST /auth/login and POST /auth/refresh do, once its row is committed.
-func (m *mint) pair(s *sessions) http.Handler {
+func (m *mint) pair(s sessions) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		const life, refreshLife = time.Hour, 7 * 24 * time.Hour
 		now, id := time.Now(), newIDs()

@@ -22,9 +22,13 @@ type insertion struct {
 	done chan<- error
 }
 
-// sessions is a table to which rows are added, each on disk before its insert returns. One goroutine on one connection
-// takes whatever rows are waiting, and waits for no more.
-type sessions struct {
+// sessions is a table to which rows are added, each on disk before its insert returns.
+type sessions interface {
+	insert(row session) error
+}
+
+// embedded are sessions in SQLite. One goroutine on one connection takes whatever rows are waiting, and waits for no more.
+type embedded struct {
 	db      *sql.DB
 	conn    *sql.Conn
 	add     *sql.Stmt
@@ -32,13 +36,13 @@ type sessions struct {
 	stopped chan struct{}
 }
 
-func openSessions(ctx context.Context, dir string) (*sessions, error) {
+func openEmbedded(ctx context.Context, dir string) (*embedded, error) {
 	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "floor.db")+
 		"?_txlock=immediate&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=foreign_keys(1)&_pragma=busy_timeout(5000)")
 	if err != nil {
 		return nil, err
 	}
-	s := &sessions{db: db, waiting: make(chan insertion, batch), stopped: make(chan struct{})}
+	s := &embedded{db: db, waiting: make(chan insertion, batch), stopped: make(chan struct{})}
 	if s.conn, err = db.Conn(ctx); err != nil {
 		return nil, err
 	}
@@ -57,20 +61,20 @@ func openSessions(ctx context.Context, dir string) (*sessions, error) {
 }
 
 // insert returns when row is on disk.
-func (s *sessions) insert(row session) error {
+func (s *embedded) insert(row session) error {
 	done := make(chan error, 1)
 	s.waiting <- insertion{row, done}
 	return <-done
 }
 
 // Close must come after the last insert.
-func (s *sessions) Close() error {
+func (s *embedded) Close() error {
 	close(s.waiting)
 	<-s.stopped
 	return s.db.Close()
 }
 
-func (s *sessions) commit(ctx context.Context) {
+func (s *embedded) commit(ctx context.Context) {
 	defer close(s.stopped)
 	group := make([]insertion, 0, batch)
 	for first := range s.waiting {
@@ -94,7 +98,7 @@ func (s *sessions) commit(ctx context.Context) {
 	}
 }
 
-func (s *sessions) write(ctx context.Context, group []insertion) error {
+func (s *embedded) write(ctx context.Context, group []insertion) error {
 	if _, err := s.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}

@@ -120,14 +120,14 @@ type traffic interface {
 	took(status int, body []byte) error
 }
 
-// A crowd is the clients of one process.
+// A crowd is the clients of one side.
 type crowd struct {
-	address string
-	traffic []traffic // of each connection
+	addresses []string  // the connections take them in turn
+	traffic   []traffic // of each connection
 }
 
-func newCrowd(address string, each func(i int) (traffic, error)) (*crowd, error) {
-	c := &crowd{address: address}
+func newCrowd(addresses []string, each func(i int) (traffic, error)) (*crowd, error) {
+	c := &crowd{addresses: addresses}
 	for i := range connections {
 		t, err := each(i)
 		if err != nil {
@@ -143,7 +143,7 @@ func newCrowd(address string, each func(i int) (traffic, error)) (*crowd, error)
 func (c *crowd) turn(ctx context.Context, requests int) (time.Duration, error) {
 	conns := make([]*conn, connections)
 	for i := range conns {
-		conn, err := dial(ctx, c.address)
+		conn, err := dial(ctx, c.addresses[i%len(c.addresses)])
 		if err != nil {
 			return 0, err
 		}

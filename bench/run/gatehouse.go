@@ -16,6 +16,7 @@ import (
 // An installation is a data directory of the server with its configuration.
 type installation struct {
 	binary, dir string
+	database    string // the URL of PostgreSQL; "": embedded
 	at          addresses
 }
 
@@ -36,18 +37,56 @@ limits:
 
 // install makes an installation in the empty directory dir.
 func install(ctx context.Context, binary, dir string) (*installation, error) {
-	in := &installation{binary: binary, dir: dir}
+	return installOn(ctx, binary, dir, "")
+}
+
+// installOn makes one that keeps its rows in an empty database of PostgreSQL.
+func installOn(ctx context.Context, binary, dir, database string) (*installation, error) {
+	in := &installation{binary: binary, dir: dir, database: database}
+	if database != "" {
+		key, err := exec.CommandContext(ctx, binary, "master-key", "generate").Output()
+		if err != nil {
+			return nil, fmt.Errorf("generate a master key: %w", err)
+		}
+		if err := os.WriteFile(in.masterKey(), key, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if err := in.settle(); err != nil {
+		return nil, err
+	}
+	return in, in.command(ctx, nil, "migrate", "up")
+}
+
+// replica makes another server of an installation on PostgreSQL, in a directory of its own in dir.
+func (in *installation) replica(name string) (*installation, error) {
+	other := &installation{binary: in.binary, dir: filepath.Join(in.dir, name), database: in.database}
+	if err := os.Mkdir(other.dir, 0o700); err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(in.masterKey())
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(other.masterKey(), key, 0o600); err != nil {
+		return nil, err
+	}
+	return other, other.settle()
+}
+
+// settle finds addresses and writes the configuration.
+func (in *installation) settle() error {
 	var err1, err2 error
 	in.at.listen, err1 = freeAddress()
 	in.at.admin, err2 = freeAddress()
 	if err := errors.Join(err1, err2); err != nil {
-		return nil, err
+		return err
 	}
 	text := fmt.Sprintf(settings, in.at.listen, in.at.admin, in.data())
-	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {
-		return nil, err
+	if in.database != "" {
+		text += fmt.Sprintf("database: %s\nmaster_key_file: %s\n", in.database, in.masterKey())
 	}
-	return in, in.command(ctx, nil, "migrate", "up")
+	return os.WriteFile(in.config(), []byte(text), 0o600)
 }
 
 // configure adds to the configuration.
@@ -62,6 +101,8 @@ func (in *installation) configure(yaml string) error {
 
 func (in *installation) config() string { return filepath.Join(in.dir, "gatehouse.yaml") }
 func (in *installation) data() string   { return filepath.Join(in.dir, "data") }
+
+func (in *installation) masterKey() string { return filepath.Join(in.dir, "master.key") }
 
 func (in *installation) serve(ctx context.Context) (*process, error) {
 	return startServer(ctx, in.binary, in.config(), filepath.Join(in.dir, "server.log"), in.at)

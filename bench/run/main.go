@@ -28,6 +28,7 @@ type bench struct {
 	floor    string     // the program
 	server   string     // likewise
 	started  []*process // in the scenario that runs
+	ending   []func() error
 }
 
 func main() {
@@ -141,7 +142,10 @@ func (b *bench) scenario(ctx context.Context, s scenario, dir string) (r *result
 		for _, p := range b.started {
 			err = errors.Join(err, p.stop())
 		}
-		b.started = nil
+		for _, end := range b.ending {
+			err = errors.Join(err, end())
+		}
+		b.started, b.ending = nil, nil
 	}()
 	if b.self {
 		s = itself(s)
@@ -156,7 +160,7 @@ func (b *bench) scenario(ctx context.Context, s scenario, dir string) (r *result
 			return nil, err
 		}
 	}
-	r = &result{Scenario: s.name, Sides: s.sides, Target: s.target, Limit: s.memory}
+	r = &result{Scenario: s.name, Sides: s.sides, Target: s.target, ByRate: s.byRate, Limit: s.memory}
 	for i := range b.pairs {
 		var pair [2]turn
 		for j := range 2 {

@@ -83,7 +83,13 @@ func (p *process) stop() error {
 
 // startFloor starts the floor and waits until it can be asked.
 func startFloor(ctx context.Context, binary, mode string, args ...string) (*process, error) {
+	return startFloorOn(ctx, "", binary, mode, args...)
+}
+
+// startFloorOn has it keep its rows in PostgreSQL, at a URL; "" in SQLite.
+func startFloorOn(ctx context.Context, database, binary, mode string, args ...string) (*process, error) {
 	cmd := exec.CommandContext(ctx, binary, append([]string{"-mode", mode}, args...)...)
+	cmd.Env = append(os.Environ(), "FLOOR_DATABASE="+database)
 	cmd.Stderr = os.Stderr
 	// A pipe of our own: Wait would close that of StdoutPipe before all is read.
 	out, in, err := os.Pipe()

@@ -23,7 +23,7 @@ func TestTurnAsksEachRequestOnce(t *testing.T) {
 	}))
 	defer server.Close()
 	keys := newKeyring([]string{"key1", "key2"})
-	c, err := newCrowd(strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
+	c, err := newCrowd([]string{strings.TrimPrefix(server.URL, "http://")}, func(i int) (traffic, error) {
 		return newExchanges(keys, i), nil
 	})
 	if err != nil {
@@ -44,7 +44,7 @@ func TestTurnFailsWithTheAnswerThatWasNotWanted(t *testing.T) {
 		http.Error(w, "no such key", http.StatusBadRequest)
 	}))
 	defer server.Close()
-	c, err := newCrowd(strings.TrimPrefix(server.URL, "http://"), func(i int) (traffic, error) {
+	c, err := newCrowd([]string{strings.TrimPrefix(server.URL, "http://")}, func(i int) (traffic, error) {
 		return newExchanges(newKeyring([]string{"key"}), i), nil
 	})
 	if err != nil {
@@ -150,6 +150,9 @@ func TestResultHoldsTheMedianAgainstTheTarget(t *testing.T) {
 	r.Target, r.Memory[1][1] = 0.9, 100
 	if got := r.missed(); len(got) != 2 {
 		t.Errorf("got missed: %q, want two", got)
+	}
+	if r.ByRate, r.Target = true, 0.8; len(r.missed()) != 1 { // by rate it is 0.8
+		t.Errorf("got missed by rate: %q, want the memory alone", r.missed())
 	}
 	r.write(io.Discard)
 }

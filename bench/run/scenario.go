@@ -7,12 +7,38 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
 
-// A side is one of two processes that are compared, with its clients.
+// A side is one of two that are compared: a process, or several that share the load, with the clients.
 type side struct {
-	*process
+	processes []*process
 	*crowd
+}
+
+// cpu is the processor time of all its processes.
+func (s *side) cpu() (sum time.Duration, err error) {
+	for _, p := range s.processes {
+		took, err := p.cpu()
+		if err != nil {
+			return 0, err
+		}
+		sum += took
+	}
+	return sum, nil
+}
+
+// memory is what all its processes have resident now, and the sum of the most that each ever had.
+func (s *side) memory() (now, peak int64, err error) {
+	for _, p := range s.processes {
+		n, most, err := p.memory()
+		if err != nil {
+			return 0, 0, err
+		}
+		now, peak = now+n, peak+most
+	}
+	return now, peak, nil
 }
 
 // A scenario is one comparison.
@@ -21,6 +47,7 @@ type scenario struct {
 	// what the two sides are, in the order of their columns
 	sides  [2]string
 	target float64 // the least ratio of the first side's time per request to the second's
+	byRate bool    // of the second's requests per second to the first's instead: others do part of the work
 	memory int64   // the most memory that the second side may have had; 0: whatever it likes
 	warm   int     // requests to each side before anything is measured
 	alone  bool    // the floor needs nobody else to answer
@@ -29,6 +56,9 @@ type scenario struct {
 
 // An opening starts both sides on data of their own in dir.
 type opening func(ctx context.Context, b *bench, dir string) (first, second *side, err error)
+
+// A comparison starts both sides when there is an installation.
+type comparison func(ctx context.Context, b *bench, in *installation) (first, second *side, err error)
 
 // accounts is how many accounts share the load. What they are more than one for is caches and locks.
 const accounts = 32
@@ -100,6 +130,32 @@ var scenarios = []scenario{
 		start:  installed(introspecting),
 	},
 	{
+		name:   "login on PostgreSQL",
+		sides:  [2]string{"floor", "server"},
+		target: 0.50,
+		byRate: true,
+		warm:   2_000,
+		start:  onPostgres(loggingInTo("login", func(_ context.Context, _ string, l login) (traffic, error) { return newLogins(l), nil })),
+	},
+	{
+		name:   "refresh on PostgreSQL",
+		sides:  [2]string{"floor", "server"},
+		target: 0.50,
+		byRate: true,
+		warm:   2_000,
+		start: onPostgres(loggingInTo("refresh", func(ctx context.Context, address string, l login) (traffic, error) {
+			return newRefreshes(ctx, address, l)
+		})),
+	},
+	{
+		name:   "three replicas",
+		sides:  [2]string{"one server", "three servers"},
+		target: 0.90,
+		byRate: true,
+		warm:   10_000,
+		start:  onPostgres(threeTimes),
+	},
+	{
 		name:   "many keys",
 		sides:  [2]string{"1,000 keys", "1,000,000 keys"},
 		target: 0.70,
@@ -117,7 +173,7 @@ var scenarios = []scenario{
 }
 
 // installed is an opening that begins with an installation.
-func installed(then func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error)) opening {
+func installed(then comparison) opening {
 	return func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
 		in, err := install(ctx, b.server, dir)
 		if err != nil {
@@ -125,6 +181,55 @@ func installed(then func(ctx context.Context, b *bench, in *installation) (floor
 		}
 		return then(ctx, b, in)
 	}
+}
+
+// onPostgres is an opening that begins with a PostgreSQL server, whose commits reach the disk, and an installation on it.
+func onPostgres(then comparison) opening {
+	return func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
+		db, err := pgtest.New(pgtest.Config{Fsync: true})
+		if err != nil {
+			return nil, nil, err
+		}
+		b.ending = append(b.ending, db.Close)
+		name, err := db.CreateDatabase()
+		if err != nil {
+			return nil, nil, err
+		}
+		in, err := installOn(ctx, b.server, dir, db.URL(name))
+		if err != nil {
+			return nil, nil, err
+		}
+		return then(ctx, b, in)
+	}
+}
+
+// threeTimes compares one server with three that share its database and the load.
+func threeTimes(ctx context.Context, b *bench, in *installation) (one, three *side, err error) {
+	keys, err := in.keys(ctx, accounts)
+	if err != nil {
+		return nil, nil, err
+	}
+	ring := newKeyring(keys)
+	each := func(_ string, i int) (traffic, error) { return newExchanges(ring, i), nil }
+	var all []*process
+	for i := range 4 {
+		replica := in
+		if i > 0 {
+			if replica, err = in.replica(fmt.Sprint("replica", i)); err != nil {
+				return nil, nil, err
+			}
+		}
+		p, err := replica.serve(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		b.started, all = append(b.started, p), append(all, p)
+	}
+	if one, err = crowdFor(each, all[0]); err != nil {
+		return nil, nil, err
+	}
+	three, err = crowdFor(each, all[1:]...)
+	return one, three, err
 }
 
 func exchanging(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
@@ -140,7 +245,11 @@ func exchanging(ctx context.Context, b *bench, in *installation) (floor, server 
 
 // loggingIn compares with the floor in mode, for traffic that begins with a login.
 func loggingIn(mode string, each func(ctx context.Context, address string, l login) (traffic, error)) opening {
-	return installed(func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
+	return installed(loggingInTo(mode, each))
+}
+
+func loggingInTo(mode string, each func(ctx context.Context, address string, l login) (traffic, error)) comparison {
+	return func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
 		users, err := in.logins(ctx, accounts)
 		if err != nil {
 			return nil, nil, err
@@ -148,7 +257,7 @@ func loggingIn(mode string, each func(ctx context.Context, address string, l log
 		return b.againstFloor(ctx, in, mode, func(address string, i int) (traffic, error) {
 			return each(ctx, address, users[i%len(users)])
 		})
-	})
+	}
 }
 
 func introspecting(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
@@ -163,7 +272,7 @@ func introspecting(ctx context.Context, b *bench, in *installation) (floor, serv
 	each := func(_ string, i int) (traffic, error) {
 		return newIntrospections(clients[i%len(clients)], tokens[i%len(tokens)]), nil
 	}
-	if server, err = crowdFor(p, each); err != nil {
+	if server, err = crowdFor(each, p); err != nil {
 		return nil, nil, err
 	}
 	if p, err = startFloor(ctx, b.floor, "introspect"); err != nil {
@@ -190,7 +299,7 @@ func newExchanges(keys keyring, i int) *exchanges {
 
 // againstFloor starts the floor in mode and the installation's server, with the same traffic to both.
 func (b *bench) againstFloor(ctx context.Context, in *installation, mode string, each func(address string, i int) (traffic, error)) (floor, server *side, err error) {
-	p, err := startFloor(ctx, b.floor, mode, "-data", in.dir)
+	p, err := startFloorOn(ctx, in.database, b.floor, mode, "-data", in.dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -230,7 +339,7 @@ func (b *bench) beforeAPI(ctx context.Context, dir, mode string, each func(token
 	with := func(gateway bool) func(string, int) (traffic, error) {
 		return func(_ string, i int) (traffic, error) { return each(tokens[i%len(tokens)], gateway), nil }
 	}
-	if server, err = crowdFor(p, with(true)); err != nil {
+	if server, err = crowdFor(with(true), p); err != nil {
 		return nil, nil, err
 	}
 	if p, err = startFloor(ctx, b.floor, mode, "-upstream", "http://"+api.address); err != nil {
@@ -264,15 +373,19 @@ func (b *bench) seeded(ctx context.Context, dir string, n int) (*side, error) {
 // join finds clients for a process that was just started.
 func (b *bench) join(p *process, each func(address string, i int) (traffic, error)) (*side, error) {
 	b.started = append(b.started, p)
-	return crowdFor(p, each)
+	return crowdFor(each, p)
 }
 
-func crowdFor(p *process, each func(address string, i int) (traffic, error)) (*side, error) {
-	c, err := newCrowd(p.address, func(i int) (traffic, error) { return each(p.address, i) })
+func crowdFor(each func(address string, i int) (traffic, error), processes ...*process) (*side, error) {
+	var addresses []string
+	for _, p := range processes {
+		addresses = append(addresses, p.address)
+	}
+	c, err := newCrowd(addresses, func(i int) (traffic, error) { return each(addresses[i%len(addresses)], i) })
 	if err != nil {
 		return nil, err
 	}
-	return &side{p, c}, nil
+	return &side{processes, c}, nil
 }
 
 // A turn is what one side did with its requests.
