@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/changes"
@@ -201,4 +206,54 @@ func TestWhoIsCutOffIsWaitedForAndThenDoesNotDecide(t *testing.T) {
 			t.Errorf("here: %v, %v", dead, err)
 		}
 	})
+}
+
+// Two servers in full: what one of them has used up, revoked or made longer the other knows when it is answered.
+func TestTwoServersAreOfOneMind(t *testing.T) {
+	yaml := withKey(t, shared(pgtest.Database(t)))
+	here := newWorld(t, yaml)
+	there := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), moved: func() {}, account: here.account}
+	there.start(yaml + "tokens: {b2b: {access_lifetime: 100h}}\n")
+	if got := here.opened.Rings.Longest(); got != 100*time.Hour {
+		t.Errorf("one serves tokens of 100 hours, and the other thinks that they live %v", got)
+	}
+
+	c := here.signingClient(generate(t, jose.EdDSA))
+	assertion := c.assertion(map[string]any{"aud": here.config().Issuer})
+	if a := c.present("/oauth/token", "grant_type=client_credentials", assertion); a.Code != http.StatusOK {
+		t.Fatalf("an assertion: %d %s", a.Code, a.Body)
+	}
+	c.w = there
+	if a := c.present("/oauth/token", "grant_type=client_credentials", assertion); a.Code != http.StatusUnauthorized {
+		t.Errorf("the same assertion at the other: %d %s", a.Code, a.Body)
+	}
+
+	_, username, password := here.issue(auth.Login)
+	before, _ := there.login(username, password)
+	if !here.works(before.Access) || !there.works(before.Access) {
+		t.Fatal("a login of one does not work at both")
+	}
+	signs, _ := there.opened.Rings.Signers(there.opened.DB.Now())
+	if _, err := here.Registry().RevokeSigningKey(t.Context(), operator, signs); err != nil {
+		t.Fatal(err)
+	}
+	if here.works(before.Access) || there.works(before.Access) {
+		t.Error("a token of a key that was revoked at one is good")
+	}
+	after, code := there.login(username, password)
+	if code != http.StatusOK || !here.works(after.Access) {
+		t.Errorf("the key that took over is not known at both: %d", code)
+	}
+	if here.logout(after.Access); there.works(after.Access) {
+		t.Error("a logout at one holds not at the other")
+	}
+	if strings.Contains(here.log.String()+there.log.String(), "before every server had applied it") {
+		t.Error("somebody was not waited for")
+	}
+
+	there.stop()
+	rows, _, err := here.opened.DB.Replicas(t.Context())
+	if err != nil || len(rows) != 1 || rows[0].ID != here.follower.ID() || there.works(after.Access) || there.follower.Fresh() == nil {
+		t.Errorf("after one has stopped there are %v, %v, and it decides: %v", rows, err, there.follower.Fresh() == nil)
+	}
 }

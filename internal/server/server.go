@@ -48,9 +48,9 @@ type Options struct {
 
 // A Server is the whole, ready to [Server.Run].
 type Server struct {
-	current   atomic.Pointer[setup]
-	level     slog.LevelVar
-	reloading sync.Mutex // held while a setup is replaced, and for what follows
+	current       atomic.Pointer[setup]
+	level         slog.LevelVar
+	reloading     sync.Mutex // held while a setup is replaced, and for what follows
 	lifetimesTold auth.Position
 	// background is the context of what runs beside requests; nil before [Server.Run].
 	background context.Context
