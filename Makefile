@@ -42,6 +42,7 @@ fuzz-short: ## every fuzz target for some seconds
 campaign: ## what takes too long under the race detector, at full size and without it
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
+	$(GO) test -count=1 -v -run 'Hundred|Racing|OfMany|WhateverTheClockDoes' ./internal/server
 
 image: ## the container image, gatehouse:local
 	scripts/image gatehouse:local

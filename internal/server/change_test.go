@@ -84,6 +84,7 @@ func (w *world) alive(token, address string) (verify.Principal, bool) {
 
 // What an operator changes, and what then becomes of the tokens that are out, of sessions, and of the credential itself.
 func TestWhatAChangeDoesToWhatIsOut(t *testing.T) {
+	t.Parallel()
 	const home, abroad = "192.0.2.1", "198.51.100.9"
 	for _, c := range []struct {
 		name    string

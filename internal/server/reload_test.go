@@ -125,6 +125,7 @@ func TestWhatWaitsForARestart(t *testing.T) {
 
 // A file that is changed by hand, by a rename, or by turning a symbolic link as Kubernetes does, is read by itself.
 func TestTheConfigurationIsWatched(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, publicRoute(api(t, "first")))
 	seen := func(want string) {
 		t.Helper()

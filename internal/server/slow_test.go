@@ -134,6 +134,7 @@ var narrow = net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error
 // Thousands who connect and then take their time, each in another way, are all cut, and those who do not take it are served
 // meanwhile. Of those who read nothing the client can see no end before it reads: who is still there the server itself says.
 func TestSlowConnections(t *testing.T) {
+	t.Parallel()
 	needDescriptors(t, 16_000)
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)

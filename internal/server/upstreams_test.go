@@ -62,6 +62,7 @@ func wait(t *testing.T, what string, until func() bool) {
 
 // Upstreams are asked whether they are well by the configuration in force, and by no other, and metrics say how they stand.
 func TestUpstreamsAreWatched(t *testing.T) {
+	t.Parallel()
 	first, second := newAsked(t), newAsked(t)
 	routes := func(apis ...*asked) string {
 		var urls []string
