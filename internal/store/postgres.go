@@ -23,7 +23,7 @@ const (
 	// application is what our connections are called in pg_stat_activity, and listening the one that listens.
 	application, listening = "gatehouse", "gatehouse listens"
 	// queueEach is how many calls wait at most for each connection that there can be. One more is refused at once.
-	queueEach = 4
+	queueEach = 16
 	// spare is what a call may take beyond the longest statement, before it is given up.
 	spare = 200 * time.Millisecond
 	// mostTries is how often a transaction is begun for one call.
