@@ -5,8 +5,9 @@ GO       ?= go
 FUZZTIME ?= 60s
 KILLS    ?= 500
 TRIALS   ?= 10000
+SOAK     ?= 10m
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign image cross release-snapshot bench kill client-typescript golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign cluster soak image cross release-snapshot bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +44,14 @@ campaign: ## what takes too long under the race detector, at full size and witho
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
 	$(GO) test -count=1 -v -run 'Hundred|Racing|OfMany|WhateverTheClockDoes' ./internal/server
+
+cluster: ## three replicas, killed, frozen, cut off and failed over, at full length
+	@scripts/need '/usr/lib/postgresql/*/bin/postgres:postgresql' redis-server:redis-server /usr/sbin/nginx:nginx
+	GATEHOUSE_FULL=1 $(GO) test -count=1 -timeout 60m -v ./e2e/cluster
+
+soak: ## three replicas at half of what they can do, for SOAK (10m)
+	@scripts/need '/usr/lib/postgresql/*/bin/postgres:postgresql' redis-server:redis-server /usr/sbin/nginx:nginx
+	GATEHOUSE_SOAK=$(SOAK) $(GO) test -count=1 -timeout 120m -run TestSoak -v ./e2e/cluster
 
 image: ## the container image, gatehouse:local
 	scripts/image gatehouse:local

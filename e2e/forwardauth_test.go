@@ -4,18 +4,15 @@ import (
 	"bufio"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -415,6 +412,15 @@ type reply struct {
 	body string
 }
 
+// answers says whether it speaks TLS.
+func (e edge) answers() error {
+	conn, err := e.dial()
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
 // send sends one request with these lines in its head, as they are, and reads the answer.
 func (e edge) send(t *testing.T, method, target, body string, lines ...string) reply {
 	t.Helper()
@@ -499,7 +505,7 @@ func startNginx(t *testing.T, gatehouse, api string) edge {
 	if err := os.WriteFile(file, []byte(config+server+"}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startProgram(t, dir, addr, "nginx", "-p", dir, "-e", "stderr", "-c", file)
+	program.Other(t, dir, edge{addr}.answers, "nginx", "-p", dir, "-e", "stderr", "-c", file)
 	return edge{addr}
 }
 
@@ -512,63 +518,8 @@ func startCaddy(t *testing.T, gatehouse, api string) edge {
 	if err := os.WriteFile(file, []byte(global+site), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startProgram(t, dir, addr, "caddy", "run", "--adapter", "caddyfile", "--config", file)
+	program.Other(t, dir, edge{addr}.answers, "caddy", "run", "--adapter", "caddyfile", "--config", file)
 	return edge{addr}
-}
-
-// startProgram starts another's server in dir, waits until it speaks TLS, and stops it when the test is over.
-func startProgram(t *testing.T, dir, addr, name string, args ...string) {
-	t.Helper()
-	found, err := exec.LookPath(name)
-	if err != nil {
-		if found, err = exec.LookPath("/usr/sbin/" + name); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("no %s here; install it with: sudo apt-get install --no-install-recommends %[1]s", name)
-		}
-	}
-	cmd := exec.Command(found, args...)
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir}
-	said := new(program.Said)
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(10 * time.Second):
-			cmd.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			t.Logf("%s said:\n%s", name, said.Tail())
-		}
-	})
-	for late := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := edge{addr}.dial()
-		if err == nil {
-			conn.Close()
-			return
-		}
-		select {
-		case <-ended:
-			err = errors.New(cmd.ProcessState.String())
-		default:
-			if time.Now().Before(late) {
-				continue
-			}
-		}
-		t.Fatalf("%s does not answer: %v; it said:\n%s", name, err, said.Tail())
-	}
 }
 
 // The configurations of the two that are not in Debian can at least be read, and forget no header.

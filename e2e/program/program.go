@@ -132,8 +132,16 @@ type Server struct {
 
 // Serve starts a prepared command as a server and waits for nothing.
 func Serve(cmd *exec.Cmd, admin string) (*Server, error) {
-	s := &Server{Admin: admin, cmd: cmd, ended: make(chan struct{})}
+	s := &Server{Admin: admin, cmd: cmd}
 	cmd.Stdout, cmd.Stderr = &s.Said, &s.Said
+	var err error
+	s.ended, err = start(cmd)
+	return s, err
+}
+
+// start starts a command, which ends with us. The channel is closed when it has ended.
+func start(cmd *exec.Cmd) (ended chan struct{}, err error) {
+	ended = make(chan struct{})
 	began := make(chan error)
 	go func() {
 		// The kernel ends the child with the thread that began it, which therefore waits for it.
@@ -143,10 +151,10 @@ func Serve(cmd *exec.Cmd, admin string) (*Server, error) {
 		began <- err
 		if err == nil {
 			cmd.Wait()
-			close(s.ended)
+			close(ended)
 		}
 	}()
-	return s, <-began
+	return ended, <-began
 }
 
 // WaitReady returns when /readyz says yes.

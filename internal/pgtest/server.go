@@ -379,6 +379,18 @@ func (s *Server) Promote() error {
 	return nil
 }
 
+// Deafen has a standby follow nobody any more: from when it returns, the standby falls behind.
+func (s *Server) Deafen() error {
+	if err := errors.Join(s.Query(new(string), "", "ALTER SYSTEM SET primary_conninfo = ''"), s.Query(new(string), "", "SELECT pg_reload_conf()")); err != nil {
+		return err
+	}
+	return s.until("deaf", func() (bool, error) {
+		var receivers string
+		err := s.Query(&receivers, "", "SELECT count(*) FROM pg_stat_wal_receiver")
+		return receivers == "0", err
+	})
+}
+
 // processes are all that live in the server's folder.
 func (s *Server) processes() ([]int, error) {
 	links, err := filepath.Glob("/proc/[0-9]*/cwd")
