@@ -47,10 +47,14 @@ func (s *fakeStore) Holder(_ context.Context, _ auth.Kind, id auth.CredentialID)
 	return h, nil
 }
 
-func (s *fakeStore) Keys(context.Context) ([]auth.KeyRow, error)                       { return s.keys, nil }
-func (s *fakeStore) AddKey(context.Context, auth.KeyRow, auth.KeyID, auth.Act) error   { return nil }
-func (s *fakeStore) DeleteKeys(context.Context, []auth.KeyID) error                    { return nil }
-func (s *fakeStore) Lifetimes(context.Context) ([]auth.Lifetime, error)                { return nil, nil }
+func (s *fakeStore) Keys(context.Context) ([]auth.KeyRow, error) { return s.keys, nil }
+
+func (s *fakeStore) AddKey(context.Context, auth.KeyRow, auth.KeyID, auth.Act) error { return nil }
+
+func (s *fakeStore) DeleteKeys(context.Context, []auth.KeyID) error { return nil }
+
+func (s *fakeStore) Lifetimes(context.Context) ([]auth.Lifetime, error) { return nil, nil }
+
 func (s *fakeStore) SetLifetime(context.Context, auth.Lifetime) (auth.Position, error) { return 0, nil }
 
 // A fakeLog is always up to date, or never.
