@@ -90,7 +90,7 @@ func needs(t *testing.T, program string) {
 // A machine is what a page believes to be on.
 type machine struct {
 	dir  string
-	env  []string
+	env  []string          // complete before anything runs
 	here *strings.Replacer // what stands for what
 
 	mu     sync.Mutex    // for what follows
@@ -164,6 +164,8 @@ func (m *machine) onPostgres(t *testing.T) {
 	if err := os.WriteFile(file, []byte(database.URL(name)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	m.mu.Lock() // the server that starts with it does so on behalf of a program of the page
+	defer m.mu.Unlock()
 	m.env = append(m.env, "GATEHOUSE_DATABASE_FILE="+file, "GATEHOUSE_MASTER_KEY_FILE="+filepath.Join(m.dir, "etc", "master.key"))
 }
 
