@@ -20,7 +20,9 @@ const (
 )
 
 // collectGarbage sets how often garbage is collected, by what is alive, until ctx ends. Whoever sets GOGC himself is left to it.
+// What starting up has left behind is given back first: an idle server would keep it for good.
 func collectGarbage(ctx context.Context) {
+	debug.FreeOSMemory()
 	if os.Getenv("GOGC") != "" {
 		return
 	}
