@@ -23,6 +23,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 		YAML:     "revocation: {max_staleness: 3s, wait: 1s}\ntokens: {b2b: {reuse_leeway: 60s}}\n",
 		Postgres: []*pgtest.Server{pgtest.Start(t, pgtest.Config{})},
 	})
+	const pause = 100 * time.Millisecond // before a second try, as clients have it: a process that is killed takes a moment to be gone
 	front := c.balance()
 	key := c.newCredential(c.newAccount("Keys"), "api-key").Key
 	var w crowd
@@ -33,6 +34,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 		a := ask()
 		if a.Status == 0 || a.Status >= 500 {
 			again.Add(1)
+			time.Sleep(pause)
 			a = ask()
 		}
 		if a.Status != want {
@@ -76,6 +78,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 			// A second try finds the token dead if the first had been heard.
 			if a := c.logout(front, p.Access); a.Status != http.StatusOK {
 				again.Add(1)
+				time.Sleep(pause)
 				if a = c.logout(front, p.Access); a.Status != http.StatusOK && a.Status != http.StatusUnauthorized {
 					return fmt.Errorf("logout, after a second try: %s", a)
 				}
@@ -102,7 +105,8 @@ func TestReplicasComeAndGo(t *testing.T) {
 		if w.stop.Load() {
 			break // somebody saw a failure
 		}
-		time.Sleep(200 * time.Millisecond) // it serves
+		// It serves. And a logout that was cut off has time for its second try, which waits for the one that was killed.
+		time.Sleep(1500 * time.Millisecond)
 	}
 	must(t, w.end())
 	t.Logf("%d replicas ended; %d requests, %d of them tried a second time", turns, asked.Load(), again.Load())
