@@ -296,7 +296,7 @@ func TestPoolIsBounded(t *testing.T) {
 	var refused, served atomic.Int64
 	var wg sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
-	for range 10 * most {
+	for range 2 * queueEach * most {
 		wg.Go(func() {
 			for ctx.Err() == nil {
 				err := db.read(t.Context(), func(q querier) error {
