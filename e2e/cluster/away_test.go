@@ -94,12 +94,12 @@ func TestPostgreSQLIsAway(t *testing.T) {
 				t.Error(err)
 			}
 			t.Logf("%d logins were refused, %v", refused.Load(), &took)
-			if took.at(100) > 2500*time.Millisecond {
+			if took.at(100) > soon(2500*time.Millisecond) {
 				t.Errorf("a login was refused after %v, want 2.5 s at most", took.at(100))
 			}
 			must(t, fault.back())
 			for _, r := range c.replicas {
-				t.Logf("%s is whole again after %v", r.name, eventually(t, 3*time.Second, r.name+" is whole again", func() error {
+				t.Logf("%s is whole again after %v", r.name, eventually(t, soon(3*time.Second), r.name+" is whole again", func() error {
 					_, err := c.login(r.url, user).pair()
 					return err
 				}).Round(time.Millisecond))

@@ -61,7 +61,7 @@ func TestAReplicaThatHearsNothing(t *testing.T) {
 			must(t, f.cut(deaf))
 			cut := time.Now() // what it knows was asked for before
 			out := c.logout(others[1].url, dead.Access)
-			if out.Status != http.StatusOK || out.Took > 2500*time.Millisecond {
+			if out.Status != http.StatusOK || out.Took > soon(2500*time.Millisecond) {
 				t.Errorf("the logout at another took %v: %s", out.Took, out)
 			}
 			t.Logf("the logout at another took %v", out.Took.Round(time.Millisecond))
@@ -76,7 +76,7 @@ func TestAReplicaThatHearsNothing(t *testing.T) {
 				c.thaws(deaf, dead.Access, cut, f.mend)
 			}
 			must(t, f.mend(deaf))
-			again := eventually(t, 10*time.Second, "it decides again", func() error {
+			again := eventually(t, soon(10*time.Second), "it decides again", func() error {
 				if a := c.call(deaf.url, live); a.Status != http.StatusOK {
 					return fmt.Errorf("%s", a)
 				}
@@ -88,7 +88,7 @@ func TestAReplicaThatHearsNothing(t *testing.T) {
 			}
 			// Nobody waits for it any longer than before.
 			p := c.mustLogin(deaf.url, user)
-			if a := c.logout(others[0].url, p.Access); a.Status != http.StatusOK || a.Took > time.Second {
+			if a := c.logout(others[0].url, p.Access); a.Status != http.StatusOK || a.Took > soon(time.Second) {
 				t.Errorf("a logout when it hears again took %v: %s", a.Took, a)
 			}
 		})
@@ -113,7 +113,7 @@ func (c *cluster) hears(deaf *replica, live, dead string, cut time.Time) {
 			c.t.Errorf("%v after the cut it answers a live token with %s", sent, a)
 		case a.Status == http.StatusServiceUnavailable && a.Header.Get("Retry-After") == "":
 			c.t.Errorf("a 503 without Retry-After")
-		case a.Status == http.StatusServiceUnavailable && sent < stale/2:
+		case a.Status == http.StatusServiceUnavailable && sent < stale/2 && full():
 			c.t.Errorf("%v after the cut it decides no more", sent)
 		}
 		time.Sleep(5 * time.Millisecond)
@@ -166,7 +166,7 @@ func TestNothingDeadAtAll(t *testing.T) {
 			}
 			must(t, f.cut(deaf))
 			out := c.logout(c.replicas[1].url, p.Access)
-			if out.Status != http.StatusOK || out.Took > stale+1500*time.Millisecond {
+			if out.Status != http.StatusOK || out.Took > soon(stale+1500*time.Millisecond) {
 				t.Errorf("the logout took %v: %s", out.Took, out)
 			}
 			t.Logf("the logout took %v", out.Took.Round(time.Millisecond))
@@ -180,7 +180,7 @@ func TestNothingDeadAtAll(t *testing.T) {
 				c.thaws(deaf, p.Access, time.Now().Add(-stale), f.mend) // at once
 			}
 			must(t, f.mend(deaf))
-			eventually(t, 10*time.Second, "it decides again", func() error {
+			eventually(t, soon(10*time.Second), "it decides again", func() error {
 				_, err := c.login(deaf.url, user).pair()
 				return err
 			})

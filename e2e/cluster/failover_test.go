@@ -72,7 +72,7 @@ func TestFailoversLoseNothing(t *testing.T) {
 	}
 	l.tell(t)
 	t.Logf("from the death of the primary until each replica wrote again, %v", &refused)
-	if refused.at(100) > refusedAtMost {
+	if refused.at(100) > soon(refusedAtMost) {
 		t.Errorf("writes were refused for %v, want %v at most", refused.at(100), refusedAtMost)
 	}
 }

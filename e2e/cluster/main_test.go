@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
 )
@@ -34,3 +35,7 @@ func size[N any](short, most N) N {
 	}
 	return short
 }
+
+// soon is how long something may take that is promised within d. At full length, on a machine that does nothing else, it is just
+// that. Beside other tests the machine may be what is slow, and gets ten seconds more.
+func soon(d time.Duration) time.Duration { return size(d+10*time.Second, d) }

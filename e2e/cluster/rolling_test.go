@@ -111,7 +111,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 	must(t, w.end())
 	t.Logf("%d replicas ended; %d requests, %d of them tried a second time", turns, asked.Load(), again.Load())
 	t.Logf("orderly ends took, %v; starts, %v", &drained, &ready)
-	if drained.at(100) > 10*time.Second {
+	if drained.at(100) > soon(10*time.Second) {
 		t.Errorf("an orderly end took %v, want 10 s at most", drained.at(100))
 	}
 }
