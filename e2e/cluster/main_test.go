@@ -37,5 +37,5 @@ func size[N any](short, most N) N {
 }
 
 // soon is how long something may take that is promised within d. At full length, on a machine that does nothing else, it is just
-// that. Beside other tests the machine may be what is slow, and gets ten seconds more.
-func soon(d time.Duration) time.Duration { return size(d+10*time.Second, d) }
+// that. Beside other tests the machine may be what is slow, and gets five seconds more.
+func soon(d time.Duration) time.Duration { return size(d+5*time.Second, d) }
