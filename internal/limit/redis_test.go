@@ -581,11 +581,24 @@ func TestRedisGoesAway(t *testing.T) {
 				}
 				each(story.back)
 				soon(t, "Redis is back", func() bool { return away() == 0 })
-				shared := hourly(50)
-				shared.Name = "afterwards"
-				if n := sum(rush(replicas, shared, key, 80)); n != 50 && away() == 0 {
-					t.Errorf("afterwards they let in %d together, want 50", n)
+				failed := func() int64 {
+					return replicas[0].redis.Failures() + replicas[1].redis.Failures() + replicas[2].redis.Failures()
 				}
+				round := 0
+				soon(t, "all decide together again", func() bool {
+					round++
+					shared := hourly(50)
+					shared.Name = fmt.Sprint("afterwards ", round)
+					before := failed()
+					n := sum(rush(replicas, shared, key, 80))
+					if failed() != before || away() > 0 {
+						return false // on a busy machine an answer can be late: that replica then counts for itself
+					}
+					if n != 50 {
+						t.Errorf("afterwards they let in %d together, want 50", n)
+					}
+					return true
+				})
 				stop()
 				load.Wait()
 				for i := range in {
