@@ -51,7 +51,7 @@ type Server struct {
 }
 
 // operator is who does what the test does.
-var operator = registry.Actor{Name: "test", Operator: true}
+var operator = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 
 // Start starts a server and waits until it answers. Any error fails the test.
 func Start(t testing.TB, c Config) *Server {

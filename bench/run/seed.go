@@ -13,7 +13,6 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
-	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
@@ -32,7 +31,7 @@ func seedKeys(ctx context.Context, in *installation, n int) (keys []string, err 
 	defer func() { err = errors.Join(err, op.Close()) }()
 	var holders []auth.AccountID
 	for i := range accounts {
-		a, err := op.Registry.CreateAccount(ctx, registry.Actor{Name: "bench", Operator: true}, fmt.Sprintf("Bench %d", i), "")
+		a, err := op.Registry.CreateAccount(ctx, auth.Actor{Name: "bench", Role: auth.RoleOwner, Machine: true}, fmt.Sprintf("Bench %d", i), "")
 		if err != nil {
 			return nil, err
 		}

@@ -148,7 +148,7 @@ func (c *accountList) Run(sh *shell) error {
 		return err
 	}
 	defer op.Close()
-	all, err := op.Registry.Accounts(sh.ctx)
+	all, err := op.Registry.Accounts(sh.ctx, actor())
 	if err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (c *accountDelete) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	credentials, err := op.Registry.Credentials(sh.ctx, a.ID)
+	credentials, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
 	if err != nil {
 		return err
 	}

@@ -156,7 +156,7 @@ type seenAddress struct {
 // lately is where an account came from, as far as it is known: its live sessions, and the last use of each live secret.
 func (sh *shell) lately(op *server.Opened, a auth.Account) ([]seenAddress, error) {
 	var all []seenAddress
-	live, err := op.Registry.Sessions(sh.ctx, a.ID, true)
+	live, err := op.Registry.Sessions(sh.ctx, actor(), a.ID, true)
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (sh *shell) lately(op *server.Opened, a auth.Account) ([]seenAddress, error
 			all = append(all, seenAddress{Address: s.Address, Who: "session " + string(s.ID), At: utc(s.StartedAt)})
 		}
 	}
-	known, err := op.Registry.Credentials(sh.ctx, a.ID)
+	known, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
 	if err != nil {
 		return nil, err
 	}

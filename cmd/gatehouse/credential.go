@@ -206,12 +206,12 @@ func (c *credentialList) Run(sh *shell) error {
 			return err
 		}
 		of = append(of, a)
-	} else if of, err = op.Registry.Accounts(sh.ctx); err != nil {
+	} else if of, err = op.Registry.Accounts(sh.ctx, actor()); err != nil {
 		return err
 	}
 	var all []auth.Credential
 	for _, a := range of {
-		some, err := op.Registry.Credentials(sh.ctx, a.ID)
+		some, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
 		if err != nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (c *credentialShow) Run(sh *shell) error {
 		return err
 	}
 	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (c *credentialFind) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	found, err := op.Registry.Find(sh.ctx, text)
+	found, err := op.Registry.Find(sh.ctx, actor(), text)
 	if err != nil {
 		return errors.New(message(err)) // nothing is wrong with the command
 	}
@@ -371,7 +371,7 @@ func (c *credentialUpdate) Run(sh *shell) error {
 		at := c.Expires.after(op.DB.Now())
 		u.ExpiresAt = &at
 	}
-	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
 	if err != nil {
 		return err
 	}
@@ -380,7 +380,7 @@ func (c *credentialUpdate) Run(sh *shell) error {
 		return err
 	}
 	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
 		return err
 	}
 	return sh.showCredential(op, found, c.JSON)
@@ -403,7 +403,7 @@ func (c *credentialRevoke) Run(sh *shell) error {
 		return err
 	}
 	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
 	if err != nil {
 		return err
 	}
@@ -412,7 +412,7 @@ func (c *credentialRevoke) Run(sh *shell) error {
 		return err
 	}
 	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
 		return err
 	}
 	return sh.showCredential(op, found, c.JSON)

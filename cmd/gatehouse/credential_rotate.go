@@ -44,7 +44,7 @@ func (c *credentialRotate) Run(sh *shell) error {
 		return err
 	}
 	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, c.ID)
+	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func (c *credentialRotate) end(sh *shell, op *server.Opened, found auth.Credenti
 		return err
 	}
 	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, string(found.ID)); err != nil {
+	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
 		return err
 	}
 	return sh.showCredential(op, found, c.JSON)

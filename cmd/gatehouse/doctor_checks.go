@@ -115,7 +115,11 @@ func (e *examination) masterKey(c *config.Config, op *server.Opened) {
 // keys looks at the working keys.
 func (e *examination) keys(c *config.Config, op *server.Opened) {
 	now := op.DB.Now()
-	rows := op.Registry.SigningKeys()
+	rows, err := op.Registry.SigningKeys(e.sh.ctx, actor())
+	if err != nil {
+		e.note(wrong, "keys", "", "%s", message(err))
+		return
+	}
 	states := keyStates(rows, now)
 	for i, k := range rows {
 		if states[i] != "signing" {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type signingKeys struct {
@@ -48,8 +49,12 @@ func keyStates(rows []auth.KeyRow, now time.Time) []string {
 }
 
 // showKeys prints keys with what they are doing.
-func (sh *shell) showKeys(rows []auth.KeyRow, now time.Time, forProgram bool) error {
-	states := keyStates(rows, now)
+func (sh *shell) showKeys(op *server.Opened, forProgram bool) error {
+	rows, err := op.Registry.SigningKeys(sh.ctx, actor())
+	if err != nil {
+		return err
+	}
+	states := keyStates(rows, op.DB.Now())
 	if forProgram {
 		list := []keyJSON{}
 		for i, k := range rows {
@@ -89,7 +94,7 @@ func (c *signingKeyList) Run(sh *shell) error {
 		return err
 	}
 	defer op.Close()
-	return sh.showKeys(op.Registry.SigningKeys(), op.DB.Now(), c.JSON)
+	return sh.showKeys(op, c.JSON)
 }
 
 type signingKeyRotate struct{ printed }
@@ -113,7 +118,7 @@ func (c *signingKeyRotate) Run(sh *shell) error {
 	if !c.JSON {
 		sh.note("key %s signs from %s on", made.ID, stamp(made.ActiveAt))
 	}
-	return sh.showKeys(op.Registry.SigningKeys(), op.DB.Now(), c.JSON)
+	return sh.showKeys(op, c.JSON)
 }
 
 type signingKeyRevoke struct {
@@ -141,7 +146,7 @@ func (c *signingKeyRevoke) Run(sh *shell) error {
 	if err := op.Rings.Load(sh.ctx); err != nil {
 		return err
 	}
-	return sh.showKeys(op.Registry.SigningKeys(), op.DB.Now(), c.JSON)
+	return sh.showKeys(op, c.JSON)
 }
 
 type masterKeys struct {

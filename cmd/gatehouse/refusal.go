@@ -169,7 +169,7 @@ func (c *refusalList) Run(sh *shell) error {
 		f.Account = a.ID
 	}
 	if c.Credential != "" {
-		found, err := op.Registry.Credential(sh.ctx, c.Credential)
+		found, err := op.Registry.Credential(sh.ctx, actor(), c.Credential)
 		if err != nil {
 			return err
 		}

@@ -52,7 +52,7 @@ func (c *sessionList) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	live, err := op.Registry.Sessions(sh.ctx, a.ID, true)
+	live, err := op.Registry.Sessions(sh.ctx, actor(), a.ID, true)
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *sessionList) Run(sh *shell) error {
 	}
 	all := live
 	if c.All {
-		if all, err = op.Registry.Sessions(sh.ctx, a.ID, false); err != nil {
+		if all, err = op.Registry.Sessions(sh.ctx, actor(), a.ID, false); err != nil {
 			return err
 		}
 	}

@@ -89,7 +89,7 @@ func (sh *shell) confirmed(op *server.Opened, confirmed bool) {
 }
 
 // actor is who the audit trail names.
-func actor() registry.Actor {
+func actor() auth.Actor {
 	name := strconv.Itoa(os.Geteuid())
 	if u, err := user.Current(); err == nil {
 		name = u.Username
@@ -97,7 +97,7 @@ func actor() registry.Actor {
 	if by := os.Getenv("SUDO_USER"); by != "" && by != name {
 		name += ", sudo by " + strings.Map(printable, by)
 	}
-	return registry.Actor{Name: "command line (user " + name + ")", Operator: true}
+	return auth.Actor{Name: "command line (user " + name + ")", Role: auth.RoleOwner, Machine: true}
 }
 
 func printable(r rune) rune {
@@ -109,7 +109,7 @@ func printable(r rune) rune {
 
 // account finds the account that an argument names.
 func (sh *shell) account(op *server.Opened, id accountID) (auth.Account, error) {
-	return op.Registry.Account(sh.ctx, string(id))
+	return op.Registry.Account(sh.ctx, actor(), string(id))
 }
 
 // json prints v on one line.

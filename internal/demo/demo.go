@@ -245,7 +245,7 @@ func (s *sample) take(kind auth.Kind, identifier, secret string) {
 }
 
 // operator is who makes the sample account.
-var operator = registry.Actor{Name: "demo", Operator: true}
+var operator = auth.Actor{Name: "demo", Role: auth.RoleOwner, Machine: true}
 
 // seed makes the sample account, with a credential of each kind.
 func seed(ctx context.Context, r *registry.Registry) (sample, error) {

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -46,7 +47,7 @@ func (i Issued) String() string { return string(i.Credential.ID) }
 func (i Issued) GoString() string { return i.String() }
 
 // CreateCredential makes a credential with a first secret, or with keys.
-func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCredential) (Issued, error) {
+func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n NewCredential) (Issued, error) {
 	if n.Kind.Contract() == "" {
 		return Issued{}, auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(n.Kind)))
 	}
@@ -67,9 +68,9 @@ func (r *Registry) CreateCredential(ctx context.Context, actor Actor, n NewCrede
 	if !n.Expires.IsZero() && !n.Expires.After(now) {
 		return Issued{}, auth.ErrInvalid.Saying("the credential would have expired already")
 	}
-	act, err := permit(actor, "credential.create", string(n.Kind)+" "+n.Name)
+	act, err := r.permit(ctx, actor, CreateCredential, auth.Subject{Account: n.Account}, string(n.Kind)+" "+n.Name)
 	if err != nil {
-		return Issued{}, err
+		return Issued{}, named(err, "there is no account "+n.Account.String())
 	}
 	if g := n.Given; g != nil && (!g.ID.Published() || len(g.ID) != auth.IDLength || len(g.Secret) != auth.SecretLength || !auth.Alphanumeric(string(g.ID)+g.Secret)) {
 		return Issued{}, auth.ErrInvalid.Saying("only credentials of a sandbox have an id and a secret that were given")
@@ -125,14 +126,52 @@ func (r *Registry) Identifier(c auth.Credential) string {
 }
 
 // Credential finds a credential by its id, or by the identifier that its holder sends.
-func (r *Registry) Credential(ctx context.Context, id string) (auth.Credential, error) {
-	bare := strings.TrimPrefix(strings.TrimPrefix(id, "test_"), "u_")
-	c, err := r.store.Credential(ctx, auth.CredentialID(bare))
-	return c, named(err, "there is no credential "+strconv.QuoteToASCII(id)+": gatehouse credential list --account ID shows an account's")
+func (r *Registry) Credential(ctx context.Context, actor auth.Actor, id string) (auth.Credential, error) {
+	return r.credential(ctx, actor, bare(id), noCredential(id))
+}
+
+// bare is the id in an identifier that somebody sends.
+func bare(identifier string) auth.CredentialID {
+	return auth.CredentialID(strings.TrimPrefix(strings.TrimPrefix(identifier, "test_"), "u_"))
+}
+
+func noCredential(id string) string {
+	return "there is no credential " + strconv.QuoteToASCII(id) + ": gatehouse credential list --account ID shows an account's"
+}
+
+// credential reads a credential that the actor may see.
+func (r *Registry) credential(ctx context.Context, actor auth.Actor, id auth.CredentialID, unknown string) (auth.Credential, error) {
+	c, err := r.store.Credential(ctx, id)
+	if err == nil {
+		err = r.see(ctx, actor, ReadCredentials, auth.Subject{Account: c.Account, Credential: id})
+	} else if not := May(actor, ReadCredentials, actor.Account, r.now()); not != nil {
+		err = not
+	}
+	if err != nil {
+		return auth.Credential{}, named(err, unknown)
+	}
+	return c, nil
+}
+
+// permitOn is the permission to change a credential, with what it was before.
+func (r *Registry) permitOn(ctx context.Context, actor auth.Actor, action Action, id auth.CredentialID, detail string) (auth.Credential, auth.Act, error) {
+	c, err := r.store.Credential(ctx, id)
+	about := auth.Subject{Account: c.Account, Credential: id}
+	if err != nil {
+		about.Account = actor.Account // who may not do it learns no more than that
+	}
+	act, not := r.permit(ctx, actor, action, about, detail)
+	if err = cmp.Or(not, err); err != nil {
+		return auth.Credential{}, auth.Act{}, named(err, noCredential(string(id)))
+	}
+	return c, act, nil
 }
 
 // Credentials lists the account's credentials, the oldest first.
-func (r *Registry) Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error) {
+func (r *Registry) Credentials(ctx context.Context, actor auth.Actor, account auth.AccountID) ([]auth.Credential, error) {
+	if err := r.see(ctx, actor, ReadCredentials, auth.Subject{Account: account}); err != nil {
+		return nil, err
+	}
 	return r.store.Credentials(ctx, account)
 }
 
@@ -145,7 +184,7 @@ type Found struct {
 
 // Find tells whose credential a text is: an API key, "identifier:secret", or an identifier alone. It is for leaked ones and
 // for customers' questions, and does not repeat what it was given.
-func (r *Registry) Find(ctx context.Context, text string) (Found, error) {
+func (r *Registry) Find(ctx context.Context, actor auth.Actor, text string) (Found, error) {
 	id, given := strings.TrimSpace(text), ""
 	if p, err := auth.ParseKey(r.config.KeyPrefix, r.config.Environment, id); err == nil {
 		id, given = string(p.ID), p.Reveal()
@@ -154,9 +193,9 @@ func (r *Registry) Find(ctx context.Context, text string) (Found, error) {
 	} else if before, after, ok := strings.Cut(id, ":"); ok {
 		id, given = before, after
 	}
-	c, err := r.store.Credential(ctx, auth.CredentialID(strings.TrimPrefix(strings.TrimPrefix(id, "test_"), "u_")))
+	c, err := r.credential(ctx, actor, bare(id), "no credential here is this one")
 	if err != nil {
-		return Found{}, named(err, "no credential here is this one")
+		return Found{}, err
 	}
 	found := Found{Credential: c, Wrong: c.Dead(r.now())}
 	if given == "" {
@@ -182,7 +221,7 @@ func (r *Registry) Find(ctx context.Context, text string) (Found, error) {
 
 // UpdateCredential changes name, scopes or expiry. Narrowed scopes and an earlier expiry act on tokens out at once; wider ones
 // go into new tokens only. Keys are as [proof.ParseKeys] reads them, "" to take them away; what they bought lives on.
-func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.CredentialID, u auth.CredentialUpdate) (Done, error) {
+func (r *Registry) UpdateCredential(ctx context.Context, actor auth.Actor, id auth.CredentialID, u auth.CredentialUpdate) (Done, error) {
 	if u.Name != nil && *u.Name != "" {
 		if err := checkName(*u.Name); err != nil {
 			return Done{}, err
@@ -206,7 +245,7 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.Cr
 		}
 		u.Keys, names = &keys, proof.KeyNames(keys)
 	}
-	act, err := permit(actor, "credential.update", auth.UpdateDetail(u, names))
+	_, act, err := r.permitOn(ctx, actor, UpdateCredential, id, auth.UpdateDetail(u, names))
 	if err != nil {
 		return Done{}, err
 	}
@@ -215,8 +254,8 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor Actor, id auth.Cr
 }
 
 // RevokeCredential ends a credential, its tokens and sessions, for good.
-func (r *Registry) RevokeCredential(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
-	act, err := permit(actor, "credential.revoke", "")
+func (r *Registry) RevokeCredential(ctx context.Context, actor auth.Actor, id auth.CredentialID) (Done, error) {
+	_, act, err := r.permitOn(ctx, actor, RevokeCredential, id, "")
 	if err != nil {
 		return Done{}, err
 	}
@@ -226,12 +265,8 @@ func (r *Registry) RevokeCredential(ctx context.Context, actor Actor, id auth.Cr
 
 // RotateCredential gives a credential a new secret. The old one is good until oldExpires; tokens and sessions live on, unless
 // endSessions. While two secrets are live there can be no third.
-func (r *Registry) RotateCredential(ctx context.Context, actor Actor, id auth.CredentialID, oldExpires time.Time, endSessions bool) (Issued, error) {
-	act, err := permit(actor, "credential.rotate", auth.RotateDetail(oldExpires, endSessions))
-	if err != nil {
-		return Issued{}, err
-	}
-	c, err := r.store.Credential(ctx, id)
+func (r *Registry) RotateCredential(ctx context.Context, actor auth.Actor, id auth.CredentialID, oldExpires time.Time, endSessions bool) (Issued, error) {
+	c, act, err := r.permitOn(ctx, actor, Rotate, id, auth.RotateDetail(oldExpires, endSessions))
 	if err != nil {
 		return Issued{}, err
 	}
@@ -252,8 +287,8 @@ func (r *Registry) RotateCredential(ctx context.Context, actor Actor, id auth.Cr
 }
 
 // FinishRotation ends the old secret now.
-func (r *Registry) FinishRotation(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
-	act, err := permit(actor, "credential.rotate-finish", "")
+func (r *Registry) FinishRotation(ctx context.Context, actor auth.Actor, id auth.CredentialID) (Done, error) {
+	_, act, err := r.permitOn(ctx, actor, FinishRotation, id, "")
 	if err != nil {
 		return Done{}, err
 	}
@@ -262,8 +297,8 @@ func (r *Registry) FinishRotation(ctx context.Context, actor Actor, id auth.Cred
 }
 
 // UndoRotation takes the new secret back and keeps the old one.
-func (r *Registry) UndoRotation(ctx context.Context, actor Actor, id auth.CredentialID) (Done, error) {
-	act, err := permit(actor, "credential.rotate-undo", "")
+func (r *Registry) UndoRotation(ctx context.Context, actor auth.Actor, id auth.CredentialID) (Done, error) {
+	_, act, err := r.permitOn(ctx, actor, UndoRotation, id, "")
 	if err != nil {
 		return Done{}, err
 	}
@@ -272,7 +307,14 @@ func (r *Registry) UndoRotation(ctx context.Context, actor Actor, id auth.Creden
 }
 
 // SigningKeys lists the keys of the ring that signs access tokens, and of the one that signs refresh tokens, oldest first.
-func (r *Registry) SigningKeys() []auth.KeyRow {
+func (r *Registry) SigningKeys(ctx context.Context, actor auth.Actor) ([]auth.KeyRow, error) {
+	if err := r.see(ctx, actor, ReadKeys, auth.Subject{}); err != nil {
+		return nil, err
+	}
+	return r.signingKeys(), nil
+}
+
+func (r *Registry) signingKeys() []auth.KeyRow {
 	var rows []auth.KeyRow
 	for _, row := range r.config.Rings.Rows() {
 		if row.Ring == auth.SigningRing || row.Ring == auth.RefreshRing {
@@ -283,8 +325,8 @@ func (r *Registry) SigningKeys() []auth.KeyRow {
 }
 
 // RotateSigningKey adds a signing key: published now, used once every cache of the key set can have it.
-func (r *Registry) RotateSigningKey(ctx context.Context, actor Actor) (auth.KeyRow, error) {
-	act, err := permit(actor, "signing-key.rotate", "")
+func (r *Registry) RotateSigningKey(ctx context.Context, actor auth.Actor) (auth.KeyRow, error) {
+	act, err := r.permit(ctx, actor, RotateKey, auth.Subject{}, "")
 	if err != nil {
 		return auth.KeyRow{}, err
 	}
@@ -293,12 +335,12 @@ func (r *Registry) RotateSigningKey(ctx context.Context, actor Actor) (auth.KeyR
 
 // RevokeSigningKey ends a leaked key at once: every token that it signed is dead. If it was the one that signs, another takes
 // over at the same moment.
-func (r *Registry) RevokeSigningKey(ctx context.Context, actor Actor, id auth.KeyID) (Done, error) {
-	act, err := permit(actor, "signing-key.revoke", string(id))
+func (r *Registry) RevokeSigningKey(ctx context.Context, actor auth.Actor, id auth.KeyID) (Done, error) {
+	act, err := r.permit(ctx, actor, RevokeKey, auth.Subject{}, string(id))
 	if err != nil {
 		return Done{}, err
 	}
-	for _, row := range r.SigningKeys() {
+	for _, row := range r.signingKeys() {
 		if row.ID != id {
 			continue
 		}

@@ -1,8 +1,8 @@
-// Package registry does what operators do: accounts, allowlists, credentials, sessions, working keys. Each method is
-// permission, change and audit in one step, for the command line and every other way in alike. It leaves to gate what
+// Package registry does what operators do, and members for their own account: accounts, allowlists, credentials, sessions,
+// working keys. Each method is permission, change and audit in one step, for the command line and every other way in alike. It leaves to gate what
 // callers of the contracts do, and to the store what must be atomic.
 //
-// The invariants: nothing is changed by who may not, and nothing without an entry in the audit trail; a change that takes
+// The invariants: nothing is read or changed by who may not, and nothing changed without an entry in the audit trail; a change that takes
 // something away has been applied by every server that can reach the database before it is called done.
 package registry
 
@@ -49,12 +49,9 @@ type Store interface {
 	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
 
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
-}
 
-// An Actor is who asks for a change.
-type Actor struct {
-	Name     string // for the audit trail: "command line (user root)"
-	Operator bool   // may do everything; whoever is not an operator may do nothing here yet
+	// Note writes down an act that changed nothing.
+	Note(ctx context.Context, act auth.Act, about auth.Subject) error
 }
 
 // Config says what the registry works on.
@@ -93,14 +90,6 @@ type Done struct {
 	Confirmed bool // every server that can reach the database has applied it
 }
 
-// permit is the permission of every change, and its entry for the audit trail.
-func permit(actor Actor, action, detail string) (auth.Act, error) {
-	if !actor.Operator {
-		return auth.Act{}, &auth.Error{Kind: auth.Forbidden, Msg: "Only an operator may do this"}
-	}
-	return auth.Act{Actor: actor.Name, Action: action, Detail: detail}, nil
-}
-
 // done waits until a change is known everywhere.
 func (r *Registry) done(ctx context.Context, what auth.Revoked, err error) (Done, error) {
 	if err != nil {
@@ -110,14 +99,14 @@ func (r *Registry) done(ctx context.Context, what auth.Revoked, err error) (Done
 }
 
 // CreateAccount makes an active account. The reference is the operator's own and unique; "" for none.
-func (r *Registry) CreateAccount(ctx context.Context, actor Actor, name, ref string) (auth.Account, error) {
+func (r *Registry) CreateAccount(ctx context.Context, actor auth.Actor, name, ref string) (auth.Account, error) {
 	if err := checkName(name); err != nil {
 		return auth.Account{}, err
 	}
 	if err := checkRef(ref); err != nil {
 		return auth.Account{}, err
 	}
-	act, err := permit(actor, "account.create", name)
+	act, err := r.permit(ctx, actor, CreateAccount, auth.Subject{}, name)
 	if err != nil {
 		return auth.Account{}, err
 	}
@@ -145,23 +134,44 @@ func checkRef(ref string) error {
 	return nil
 }
 
-// Accounts lists all accounts by number.
-func (r *Registry) Accounts(ctx context.Context) ([]auth.Account, error) {
+// Accounts lists all accounts by number; for a member there is one.
+func (r *Registry) Accounts(ctx context.Context, actor auth.Actor) ([]auth.Account, error) {
+	if err := r.see(ctx, actor, ReadAccounts, auth.Subject{Account: actor.Account}); err != nil {
+		return nil, err
+	}
+	if !actor.Operator() {
+		own, err := r.store.Account(ctx, actor.Account)
+		return []auth.Account{own}, err
+	}
 	return r.store.Accounts(ctx)
 }
 
 // Account finds an account by its number or, as "ref:…", by the operator's reference.
-func (r *Registry) Account(ctx context.Context, id string) (auth.Account, error) {
+func (r *Registry) Account(ctx context.Context, actor auth.Actor, id string) (auth.Account, error) {
+	found, unknown, err := r.account(ctx, id)
+	if err == nil {
+		err = r.see(ctx, actor, ReadAccounts, auth.Subject{Account: found.ID})
+	} else if not := May(actor, ReadAccounts, actor.Account, r.now()); not != nil {
+		err = not
+	}
+	if err != nil {
+		return auth.Account{}, named(err, unknown)
+	}
+	return found, nil
+}
+
+// account finds an account, or says what to tell of one that is not there.
+func (r *Registry) account(ctx context.Context, id string) (found auth.Account, unknown string, err error) {
 	if ref, ok := strings.CutPrefix(id, "ref:"); ok {
-		a, err := r.store.AccountByRef(ctx, ref)
-		return a, named(err, "there is no account with the reference "+strconv.QuoteToASCII(ref))
+		found, err = r.store.AccountByRef(ctx, ref)
+		return found, "there is no account with the reference " + strconv.QuoteToASCII(ref), err
 	}
 	n, err := strconv.ParseInt(id, 10, 64)
 	if err != nil || n <= 0 {
-		return auth.Account{}, auth.ErrInvalid.Saying("an account is named by its number, as 100001, or by your reference, as ref:C-4711; not " + strconv.QuoteToASCII(id))
+		return auth.Account{}, "", auth.ErrInvalid.Saying("an account is named by its number, as 100001, or by your reference, as ref:C-4711; not " + strconv.QuoteToASCII(id))
 	}
-	a, err := r.store.Account(ctx, auth.AccountID(n))
-	return a, named(err, "there is no account "+strconv.FormatInt(n, 10)+": gatehouse account list shows them all")
+	found, err = r.store.Account(ctx, auth.AccountID(n))
+	return found, "there is no account " + strconv.FormatInt(n, 10) + ": gatehouse account list shows them all", err
 }
 
 // named says what was not found.
@@ -173,7 +183,7 @@ func named(err error, msg string) error {
 }
 
 // RenameAccount changes the name and, unless ref is nil, the operator's reference.
-func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.AccountID, name string, ref *string) (Done, error) {
+func (r *Registry) RenameAccount(ctx context.Context, actor auth.Actor, id auth.AccountID, name string, ref *string) (Done, error) {
 	if err := checkName(name); err != nil {
 		return Done{}, err
 	}
@@ -182,7 +192,7 @@ func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.Accou
 			return Done{}, err
 		}
 	}
-	act, err := permit(actor, "account.rename", name)
+	act, err := r.permit(ctx, actor, RenameAccount, auth.Subject{Account: id}, name)
 	if err != nil {
 		return Done{}, err
 	}
@@ -192,12 +202,12 @@ func (r *Registry) RenameAccount(ctx context.Context, actor Actor, id auth.Accou
 
 // SuspendAccount refuses everything of the account at once: credentials, tokens out, sessions. [Registry.ResumeAccount] gives
 // back what has not expired, unless revokeTokens kills it for good.
-func (r *Registry) SuspendAccount(ctx context.Context, actor Actor, id auth.AccountID, revokeTokens bool) (Done, error) {
+func (r *Registry) SuspendAccount(ctx context.Context, actor auth.Actor, id auth.AccountID, revokeTokens bool) (Done, error) {
 	detail := ""
 	if revokeTokens {
 		detail = "tokens and sessions revoked"
 	}
-	act, err := permit(actor, "account.suspend", detail)
+	act, err := r.permit(ctx, actor, Suspend, auth.Subject{Account: id}, detail)
 	if err != nil {
 		return Done{}, err
 	}
@@ -206,8 +216,8 @@ func (r *Registry) SuspendAccount(ctx context.Context, actor Actor, id auth.Acco
 }
 
 // ResumeAccount ends a suspension.
-func (r *Registry) ResumeAccount(ctx context.Context, actor Actor, id auth.AccountID) (Done, error) {
-	act, err := permit(actor, "account.resume", "")
+func (r *Registry) ResumeAccount(ctx context.Context, actor auth.Actor, id auth.AccountID) (Done, error) {
+	act, err := r.permit(ctx, actor, Resume, auth.Subject{Account: id}, "")
 	if err != nil {
 		return Done{}, err
 	}
@@ -216,8 +226,8 @@ func (r *Registry) ResumeAccount(ctx context.Context, actor Actor, id auth.Accou
 }
 
 // DeleteAccount ends everything of the account for good. Its number is never used again.
-func (r *Registry) DeleteAccount(ctx context.Context, actor Actor, id auth.AccountID) (Done, error) {
-	act, err := permit(actor, "account.delete", "")
+func (r *Registry) DeleteAccount(ctx context.Context, actor auth.Actor, id auth.AccountID) (Done, error) {
+	act, err := r.permit(ctx, actor, DeleteAccount, auth.Subject{Account: id}, "")
 	if err != nil {
 		return Done{}, err
 	}
@@ -226,8 +236,8 @@ func (r *Registry) DeleteAccount(ctx context.Context, actor Actor, id auth.Accou
 }
 
 // LimitAccount gives the account its own limit on calls through routes; the zero rate takes it back to the configured one.
-func (r *Registry) LimitAccount(ctx context.Context, actor Actor, id auth.AccountID, rate auth.Rate) (Done, error) {
-	act, err := permit(actor, "account.limit", auth.LimitDetail(rate))
+func (r *Registry) LimitAccount(ctx context.Context, actor auth.Actor, id auth.AccountID, rate auth.Rate) (Done, error) {
+	act, err := r.permit(ctx, actor, LimitAccount, auth.Subject{Account: id}, auth.LimitDetail(rate))
 	if err != nil {
 		return Done{}, err
 	}
@@ -237,7 +247,7 @@ func (r *Registry) LimitAccount(ctx context.Context, actor Actor, id auth.Accoun
 
 // AllowIP adds entries to the account's allowlist; one that is there already gets the new note and expiry. With the first
 // entry every other address is shut out, tokens already out included.
-func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, prefixes []netip.Prefix, note string, expires time.Time) (Done, error) {
+func (r *Registry) AllowIP(ctx context.Context, actor auth.Actor, id auth.AccountID, prefixes []netip.Prefix, note string, expires time.Time) (Done, error) {
 	if note != "" {
 		if err := checkName(note); err != nil {
 			return Done{}, auth.ErrInvalid.Saying("a note is up to 200 bytes of text without control characters")
@@ -246,7 +256,7 @@ func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, 
 	if !expires.IsZero() && !expires.After(r.now()) {
 		return Done{}, auth.ErrInvalid.Saying("the entry would have expired already")
 	}
-	act, err := permit(actor, "account.allow-ip", auth.AllowDetail(prefixes, expires))
+	act, err := r.permit(ctx, actor, AllowIP, auth.Subject{Account: id}, auth.AllowDetail(prefixes, expires))
 	if err != nil {
 		return Done{}, err
 	}
@@ -260,8 +270,8 @@ func (r *Registry) AllowIP(ctx context.Context, actor Actor, id auth.AccountID, 
 
 // RemoveIP takes entries off the account's allowlist. Without the last one every address may come in, so that wants
 // allowEveryone.
-func (r *Registry) RemoveIP(ctx context.Context, actor Actor, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool) (Done, error) {
-	act, err := permit(actor, "account.remove-ip", auth.RemoveDetail(prefixes))
+func (r *Registry) RemoveIP(ctx context.Context, actor auth.Actor, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool) (Done, error) {
+	act, err := r.permit(ctx, actor, RemoveIP, auth.Subject{Account: id}, auth.RemoveDetail(prefixes))
 	if err != nil {
 		return Done{}, err
 	}
@@ -270,25 +280,35 @@ func (r *Registry) RemoveIP(ctx context.Context, actor Actor, id auth.AccountID,
 }
 
 // Sessions lists the account's sessions, live ones or all that are still known, the youngest first.
-func (r *Registry) Sessions(ctx context.Context, account auth.AccountID, liveOnly bool) ([]auth.Session, error) {
+func (r *Registry) Sessions(ctx context.Context, actor auth.Actor, account auth.AccountID, liveOnly bool) ([]auth.Session, error) {
+	if err := r.see(ctx, actor, ReadSessions, auth.Subject{Account: account}); err != nil {
+		return nil, err
+	}
 	return r.store.Sessions(ctx, account, liveOnly)
 }
 
 // RevokeSession ends a session and every token that came of it. For the session of an exchange, which has no row, the account
-// must be known; 0 looks the session up.
-func (r *Registry) RevokeSession(ctx context.Context, actor Actor, id auth.SessionID, account auth.AccountID) (Done, error) {
-	act, err := permit(actor, "session.revoke", "")
-	if err != nil {
-		return Done{}, err
+// must be known; 0 looks the session up. A member ends those that have a row: which account another one is of, nobody can say.
+func (r *Registry) RevokeSession(ctx context.Context, actor auth.Actor, id auth.SessionID, account auth.AccountID) (Done, error) {
+	if actor.Role == "" {
+		return Done{}, May(actor, RevokeSession, account, r.now())
 	}
-	if account == 0 {
+	if account == 0 || !actor.Operator() {
 		s, err := r.store.Session(ctx, id)
 		if err != nil {
-			return Done{}, named(err, "there is no session "+strconv.QuoteToASCII(string(id))+": gatehouse session list --account ID shows an account's; gatehouse token revoke - revokes by a token")
+			return Done{}, named(err, noSession(id))
 		}
 		account = s.Account
+	}
+	act, err := r.permit(ctx, actor, RevokeSession, auth.Subject{Account: account, Session: id}, "")
+	if err != nil {
+		return Done{}, named(err, noSession(id))
 	}
 	end := r.now().Add(r.config.Rings.Longest() + 2*verify.Leeway)
 	what, err := r.store.RevokeSession(ctx, id, account, end, act.Action, act)
 	return r.done(ctx, what, err)
+}
+
+func noSession(id auth.SessionID) string {
+	return "there is no session " + strconv.QuoteToASCII(string(id)) + ": gatehouse session list --account ID shows an account's; gatehouse token revoke - revokes by a token"
 }

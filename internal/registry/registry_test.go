@@ -22,6 +22,9 @@ type fakeStore struct {
 	keys    []auth.KeyRow
 	created []auth.Credential
 	held    map[auth.CredentialID]auth.Credential
+	session auth.Session
+	noted   []note
+	noteErr error
 }
 
 type tokenStore interface{ token.Store }
@@ -43,7 +46,7 @@ func (s *fakeStore) Credential(_ context.Context, id auth.CredentialID) (auth.Cr
 
 var (
 	start    = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
-	operator = Actor{Name: "test", Operator: true}
+	operator = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 )
 
 func newRegistry(t *testing.T) (*Registry, *fakeStore) {
@@ -78,7 +81,7 @@ func newRegistry(t *testing.T) (*Registry, *fakeStore) {
 func TestOnlyAnOperatorChangesAnything(t *testing.T) {
 	r, _ := newRegistry(t)
 	ctx := t.Context()
-	somebody := Actor{Name: "somebody"}
+	somebody := auth.Actor{Name: "somebody"}
 	prefix := []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	for name, change := range map[string]func() error{
 		"create account":    func() error { _, err := r.CreateAccount(ctx, somebody, "n", ""); return err },
@@ -137,13 +140,13 @@ func TestACredentialIsMadeAsItIsPresented(t *testing.T) {
 			whole:              {Secret: 1},
 			" " + whole + "\n": {Secret: 1},
 		} {
-			got, err := r.Find(t.Context(), given)
+			got, err := r.Find(t.Context(), operator, given)
 			if err != nil || got.Credential.ID != p.ID || got.Secret != want.Secret || got.Wrong != "" {
 				t.Errorf("%s: found %+v, %v", kind, got, err)
 			}
 		}
 	}
-	if _, err := r.Find(t.Context(), "u_AAAAAAAAAAAA:secret"); !errors.Is(err, auth.ErrNotFound) || strings.Contains(err.Error(), "secret") {
+	if _, err := r.Find(t.Context(), operator, "u_AAAAAAAAAAAA:secret"); !errors.Is(err, auth.ErrNotFound) || strings.Contains(err.Error(), "secret") {
 		t.Errorf("one that is not here: %v", err)
 	}
 }
@@ -170,7 +173,7 @@ func TestWhatCannotBeMeantIsRefusedBeforeAnythingIsWritten(t *testing.T) {
 			_, err := r.AllowIP(ctx, operator, 100001, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, "", past)
 			return err
 		},
-		"no account": func() error { _, err := r.Account(ctx, "one hundred"); return err },
+		"no account": func() error { _, err := r.Account(ctx, operator, "one hundred"); return err },
 	} {
 		if err := change(); !errors.Is(err, auth.ErrInvalid) {
 			t.Errorf("%s: %v, want it invalid", name, err)

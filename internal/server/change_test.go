@@ -142,7 +142,7 @@ func TestWhatAChangeDoesToWhatIsOut(t *testing.T) {
 			return err
 		}, true, true, true},
 		{"signing key revoked", func(w *world, _ *holder) error {
-			for _, key := range w.Registry().SigningKeys() {
+			for _, key := range w.signingKeys() {
 				if key.Ring == auth.SigningRing && key.RevokedAt.IsZero() {
 					_, err := w.Registry().RevokeSigningKey(w.t.Context(), operator, key.ID)
 					return err

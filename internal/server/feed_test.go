@@ -167,7 +167,7 @@ func TestAVerifierElsewhereDecidesAsTheServer(t *testing.T) {
 		},
 		func() error { w.logout(tokens[draw.IntN(len(tokens))]); return nil },
 		func() error {
-			sessions, err := r.Sessions(t.Context(), whose(), true)
+			sessions, err := r.Sessions(t.Context(), operator, whose(), true)
 			if err != nil || len(sessions) == 0 {
 				return err
 			}
@@ -191,7 +191,7 @@ func TestAVerifierElsewhereDecidesAsTheServer(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%10 == 0 {
-			if a, err := r.Account(t.Context(), w.account.String()); err == nil && !a.Suspended() {
+			if a, err := r.Account(t.Context(), operator, w.account.String()); err == nil && !a.Suspended() {
 				more, of := w.exchanged("orders:read", "orders:write")
 				tokens, credentials = append(tokens, more...), append(credentials, of...)
 			}

@@ -71,7 +71,7 @@ func TestAnInspectionSaysWhatTheServerDoes(t *testing.T) {
 			return nil
 		}},
 		{"signing keys revoked", func(w *world, _ *holder) error {
-			for _, k := range w.Registry().SigningKeys() {
+			for _, k := range w.signingKeys() {
 				if _, err := w.Registry().RevokeSigningKey(w.t.Context(), operator, k.ID); err != nil {
 					return err
 				}

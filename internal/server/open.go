@@ -237,12 +237,15 @@ func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
 }
 
 // RotateMasterKey seals every working key anew under the current master key. Both keys must be at hand.
-func (op *Opened) RotateMasterKey(ctx context.Context, actor registry.Actor) (int, error) {
+func (op *Opened) RotateMasterKey(ctx context.Context, actor auth.Actor) (int, error) {
+	if err := registry.May(actor, registry.RotateMasterKey, 0, op.DB.Now()); err != nil {
+		return 0, err
+	}
 	current := op.Masters.Current
 	if current.ID == op.Meta.MasterKey {
 		return 0, auth.ErrConflict.Saying("everything is sealed under " + current.ID + " already: to change it, print a new key with gatehouse master-key generate, give it as the master key, and the old one as GATEHOUSE_MASTER_KEY_PREVIOUS")
 	}
-	act := auth.Act{Actor: actor.Name, Action: "master-key.rotate", Detail: op.Meta.MasterKey + " to " + current.ID}
+	act := actor.Act(string(registry.RotateMasterKey), op.Meta.MasterKey+" to "+current.ID)
 	return op.DB.Reseal(ctx, op.Meta.MasterKey, current.ID, current.Check(), func(row auth.KeyRow) ([]byte, error) {
 		return token.Reseal(op.Masters, row)
 	}, act)

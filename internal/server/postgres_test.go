@@ -210,7 +210,7 @@ func TestTextThatPostgresDoesNotHold(t *testing.T) {
 				_, err := w.Registry().AllowIP(ctx, operator, w.account, []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, odd, time.Time{})
 				return err
 			},
-			"an account to find": func() error { _, err := w.Registry().Account(ctx, "ref:"+odd); return err },
+			"an account to find": func() error { _, err := w.Registry().Account(ctx, operator, "ref:"+odd); return err },
 		} {
 			if err := do(); err == nil || auth.AsError(err).Kind == auth.Internal || auth.AsError(err).Kind == auth.Unavailable {
 				t.Errorf("%s %q: got %v", what, odd, err)

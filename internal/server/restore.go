@@ -36,7 +36,7 @@ type Restore struct {
 	// UnderServers lets it be put under servers that run on PostgreSQL. They go on with what is restored.
 	UnderServers bool
 	Version      string // of the program
-	Actor        registry.Actor
+	Actor        auth.Actor
 	Progress     Progress
 	Now          func() time.Time // nil means time.Now
 }
@@ -74,8 +74,8 @@ func RestoreDatabase(ctx context.Context, c *config.Config, o Restore) (Restored
 		r.Now = time.Now
 	}
 	r.began = r.Now()
-	if !o.Actor.Operator {
-		return Restored{}, &auth.Error{Kind: auth.Forbidden, Msg: "Only an operator may do this"}
+	if err := registry.May(o.Actor, registry.Restore, 0, r.began); err != nil {
+		return Restored{}, err
 	}
 	err := r.run(ctx)
 	return r.done, errors.Join(err, r.clear())

@@ -114,7 +114,7 @@ func TestFromOneDatabaseToTheOther(t *testing.T) {
 	if got, gone := opens(w, key), opens(w, dead); got != http.StatusCreated || gone != http.StatusBadRequest {
 		t.Errorf("back in the file the key is answered %d, the revoked one %d", got, gone)
 	}
-	if found, err := w.Registry().Credential(t.Context(), string(kept.ID)); err != nil || found.Account != w.account {
+	if found, err := w.Registry().Credential(t.Context(), operator, string(kept.ID)); err != nil || found.Account != w.account {
 		t.Errorf("the credential is %+v, %v", found, err)
 	}
 }

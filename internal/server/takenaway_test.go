@@ -134,14 +134,14 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 			}
 			is := func(id auth.AccountID) auth.Account {
 				t.Helper()
-				a, err := r.Account(t.Context(), id.String())
+				a, err := r.Account(t.Context(), operator, id.String())
 				must(a, err)
 				return a
 			}
 			if !is(suspended).Suspended() || !is(resumed).Suspended() || is(both).Suspended() {
 				t.Errorf("suspended are %v, %v and %v", is(suspended).Suspended(), is(resumed).Suspended(), is(both).Suspended())
 			}
-			if _, err := r.Account(t.Context(), deleted.String()); err == nil {
+			if _, err := r.Account(t.Context(), operator, deleted.String()); err == nil {
 				t.Error("a deleted account is back")
 			}
 			if got := is(limited).Requests; got != (auth.Rate{Count: 5, Per: time.Minute, Burst: 2}) {
@@ -157,14 +157,14 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 				}
 			}
 			for c, want := range map[auth.CredentialID]string{narrowed.ID: "a c", widened.ID: "a b c", untouched.ID: "a b c"} {
-				if found, err := r.Credential(t.Context(), string(c)); err != nil || found.Scope != want {
+				if found, err := r.Credential(t.Context(), operator, string(c)); err != nil || found.Scope != want {
 					t.Errorf("the scopes are %q, %v; want %q", found.Scope, err, want)
 				}
 			}
-			if found, err := r.Credential(t.Context(), string(expiring.ID)); err != nil || found.ExpiresAt.Sub(hour).Abs() > time.Millisecond {
+			if found, err := r.Credential(t.Context(), operator, string(expiring.ID)); err != nil || found.ExpiresAt.Sub(hour).Abs() > time.Millisecond {
 				t.Errorf("it expires at %v, %v; want %v", found.ExpiresAt, err, hour)
 			}
-			if found, err := r.Credential(t.Context(), string(client.ID)); err != nil || found.Dead(time.Now()) != auth.ReasonNone {
+			if found, err := r.Credential(t.Context(), operator, string(client.ID)); err != nil || found.Dead(time.Now()) != auth.ReasonNone {
 				t.Errorf("the client %s is %v, %v", clientID, found.Dead(time.Now()), err)
 			}
 			// A secret that nobody has can be replaced at once.

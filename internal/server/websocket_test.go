@@ -182,7 +182,7 @@ func TestAWebSocketEndsWithItsToken(t *testing.T) {
 			return err
 		}, auth.ReasonAddressNotAllowed},
 		{"signing key revoked", func(w *world, _ *holder) error {
-			key := w.Registry().SigningKeys()[0]
+			key := w.signingKeys()[0]
 			if _, err := w.Registry().RotateSigningKey(w.t.Context(), operator); err != nil {
 				return err
 			}

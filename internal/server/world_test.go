@@ -60,7 +60,7 @@ func (b *lockedBuffer) String() string {
 
 var began = time.Now()
 
-var operator = registry.Actor{Name: "test", Operator: true}
+var operator = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 
 // unlimited takes every limit away.
 const unlimited = `
@@ -270,4 +270,14 @@ func (w *world) logout(access string) int {
 func (w *world) works(access string) bool {
 	_, _, err := w.Gate().Verify(context.Background(), access, auth.Caller{}, auth.Want{Types: []verifyType{b2bAccess}})
 	return err == nil
+}
+
+// signingKeys are the keys that sign tokens.
+func (w *world) signingKeys() []auth.KeyRow {
+	w.t.Helper()
+	keys, err := w.Registry().SigningKeys(w.t.Context(), operator)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return keys
 }

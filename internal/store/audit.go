@@ -23,6 +23,12 @@ func (t *tx) audit(act auth.Act, about auth.Subject, now time.Time) error {
 		act.RequestID, address(act.Address), act.Detail)
 }
 
+// Note writes down an act that changed nothing, such as one that was refused.
+func (db *DB) Note(ctx context.Context, act auth.Act, about auth.Subject) error {
+	_, err := update(ctx, db, func(t *tx) (struct{}, error) { return struct{}{}, t.audit(act, about, db.Now()) })
+	return wrap(err, "write down an act")
+}
+
 // AuditTrail returns the last acts, the newest first, at most so many.
 func (db *DB) AuditTrail(ctx context.Context, most int) ([]AuditEntry, error) {
 	var entries []AuditEntry

@@ -519,8 +519,15 @@ func auditTrail(t *testing.T, w *World) {
 	is(t, "nobody", err, auth.ErrNotFound)
 	_, err = w.ResumeAccount(ctx, a.ID, auth.Act{Action: "account.resume"}) // nothing was done: no act
 	no(t, err)
+	refused := auth.Act{Actor: "member", Action: "denied", Detail: "account.suspend", RequestID: "reqid_1", Address: netip.MustParseAddr("2001:db8::1")}
+	head := w.head(t)
+	no(t, w.Note(ctx, refused, auth.Subject{Account: a.ID})) // nothing changed, and somebody tried
+	if now := w.head(t); now != head {
+		t.Errorf("a note moved the change log from %d to %d", head, now)
+	}
 	got := w.trail(t)
 	want := []store.AuditEntry{
+		{At: w.Now(), Act: refused, About: auth.Subject{Account: a.ID}},
 		{At: w.Now(), Act: auth.Act{Actor: "credential u_1", Action: "credential.rotate"}, About: auth.Subject{Account: a.ID, Credential: c.ID, Secret: 2}},
 		{At: w.Now().Add(-time.Second), Act: act, About: auth.Subject{Account: a.ID, Credential: c.ID, Secret: 1}},
 		{At: w.Now().Add(-time.Second), Act: act, About: auth.Subject{Account: a.ID}},
