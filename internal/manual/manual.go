@@ -100,7 +100,7 @@ type Manual struct {
 	pages  []page
 	shell  *template.Template
 	ready  map[string]document // by path
-	assets map[string]asset    // by path
+	assets map[string]web.Asset // by path
 }
 
 // New renders the pages. What is wrong with one is an error.
@@ -122,7 +122,7 @@ func New(c Config) (*Manual, error) {
 	if len(c.Environments) > mostEnvironments {
 		return nil, fmt.Errorf("manual: more than %d environments", mostEnvironments)
 	}
-	m := &Manual{config: c, ready: make(map[string]document), assets: make(map[string]asset)}
+	m := &Manual{config: c, ready: make(map[string]document), assets: make(map[string]web.Asset)}
 	for _, p := range pages {
 		if p.spoken(c.Spoken) && (p.Name != referencePage || c.OpenAPI != "") {
 			m.pages = append(m.pages, p)
@@ -184,7 +184,7 @@ func (m *Manual) Addresses() []web.Address {
 		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: d.serve}})
 	}
 	for path, a := range m.assets {
-		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: a.serve}})
+		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: a.Serve}})
 	}
 	return all
 }

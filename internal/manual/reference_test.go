@@ -100,13 +100,3 @@ func TestNoReference(t *testing.T) {
 		}
 	}
 }
-
-func TestTakesGzip(t *testing.T) {
-	for values, want := range map[string]bool{
-		"": false, "gzip": true, "br, GZIP": true, "gzip;q=0": false, "br;q=1, gzip; q=0.5": true, "gzip;q=0.0": false, "identity": false, "xgzip": false,
-	} {
-		if got := takesGzip([]string{values}); got != want {
-			t.Errorf("%q: %v", values, got)
-		}
-	}
-}

@@ -27,6 +27,15 @@ func (f Form) Get(name string) string {
 	return ""
 }
 
+// All are the parameters by their names, those without a value too.
+func (f Form) All() map[string]string {
+	all := make(map[string]string, len(f.parameters))
+	for _, p := range f.parameters {
+		all[p.name] = p.value
+	}
+	return all
+}
+
 func (f Form) has(name string) bool {
 	return slices.ContainsFunc(f.parameters, func(p parameter) bool { return p.name == name })
 }
