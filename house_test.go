@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "e2e/cluster", "docs", "deploy", "deploy/sbom"},
 	{"internal/demo", "e2e/ledger"},
 	{"internal/server"},
-	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway"},
+	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway", "internal/dashboard"},
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},

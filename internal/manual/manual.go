@@ -99,7 +99,7 @@ type Manual struct {
 	config Config
 	pages  []page
 	shell  *template.Template
-	ready  map[string]document // by path
+	ready  map[string]document  // by path
 	assets map[string]web.Asset // by path
 }
 

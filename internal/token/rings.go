@@ -265,6 +265,11 @@ func (r *Rings) BucketDigest(incarnation string, parts ...string) [sha256.Size]b
 	return r.state.Load().derived.Sum(append([]string{"bucket", incarnation}, parts...)...)
 }
 
+// HandedOut is the digest of what is handed out to come back, as a list's next page does. All replicas make the same one.
+func (r *Rings) HandedOut(parts ...string) [sha256.Size]byte {
+	return r.state.Load().derived.Sum(append([]string{"handed out"}, parts...)...)
+}
+
 // Signers names the keys that sign a pair at now: of the access and of the refresh token.
 func (r *Rings) Signers(now time.Time) (access, refresh auth.KeyID) {
 	s := r.state.Load()

@@ -1,0 +1,194 @@
+// Package dashboard is the pages that people look after things with: operators everything, members their own account. It
+// leaves to registry what may be seen and changed, to people who somebody is, and to the pages at /docs what programs need.
+//
+// The invariants: no page needs a script, neither for reading nor for acting; every page is one line of one table, which
+// says whose it is and what one must be allowed to, and is asked before its handler runs; a form is taken from our own pages
+// alone; a secret is on one page, once, and in no address.
+package dashboard
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// Root is where the pages are, on both listeners.
+const Root = "/dashboard"
+
+// A Side is whose pages they are.
+type Side int
+
+// The sides.
+const (
+	Operators Side = 1 << iota // on the admin listener: everything
+	Members                    // on the public one: their own account
+
+	both = Operators | Members
+)
+
+func (s Side) String() string {
+	if s == Members {
+		return "member"
+	}
+	return "operator"
+}
+
+// Config is what the pages of one side are made of.
+type Config struct {
+	Side Side
+	// Base is where people reach the server, without a slash at its end: cookies and links follow from it.
+	Base *url.URL
+	// Title is what the pages are called; "" stands for Gatehouse.
+	Title    string
+	Registry *registry.Registry
+	Visitors Visitors
+	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
+	Digest func(parts ...string) [sha256.Size]byte
+	Log    *slog.Logger     // nil: nobody reads it
+	Now    func() time.Time // nil means time.Now
+}
+
+// Visitors tell who comes.
+type Visitors interface {
+	// Visitor finds who holds the session of this token, a cookie's value. The error is [auth.Unauthenticated] if nobody does.
+	Visitor(ctx context.Context, token string, caller auth.Caller) (Visitor, error)
+}
+
+// A Visitor is somebody who has signed in.
+type Visitor struct {
+	Actor   auth.Actor
+	Name    string // for people: an e-mail address
+	Session string // the id of the session, which is no secret
+}
+
+// A Dashboard serves the pages of one side. It is safe for concurrent use.
+type Dashboard struct {
+	Config
+	mux       *http.ServeMux
+	routes    []route
+	templates map[string]*template.Template
+	assets    assets
+	forms     *http.CrossOriginProtection
+	now       func() time.Time
+}
+
+// New returns the pages of one side.
+func New(c Config) (*Dashboard, error) {
+	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.Visitors == nil || c.Digest == nil {
+		return nil, errors.New("dashboard: a side, its base, the registry, who visitors are and a digest are all needed")
+	}
+	d := &Dashboard{Config: c, now: c.Now, forms: http.NewCrossOriginProtection()}
+	if d.Title == "" {
+		d.Title = "Gatehouse"
+	}
+	if d.Log == nil {
+		d.Log = slog.New(slog.DiscardHandler)
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	// What a browser says of the page that a form is on, behind a proxy that sends another Host too.
+	if err := d.forms.AddTrustedOrigin(c.Base.Scheme + "://" + c.Base.Host); err != nil {
+		return nil, err
+	}
+	var err error
+	if d.assets, err = newAssets(); err != nil {
+		return nil, err
+	}
+	if d.templates, err = newTemplates(); err != nil {
+		return nil, err
+	}
+	d.build()
+	return d, nil
+}
+
+// build makes the mux of this side's part of the table.
+func (d *Dashboard) build() {
+	d.mux = http.NewServeMux()
+	for _, r := range allRoutes() {
+		if r.side&d.Side == 0 {
+			continue
+		}
+		r.path = r.pathOn(d.Side)
+		d.routes = append(d.routes, r)
+		d.mux.HandleFunc(r.method+" "+r.path, func(w http.ResponseWriter, hr *http.Request) {
+			v := w.(*visit)
+			v.r.Request = hr // with the values of its path
+			v.route = &r
+			v.err = v.serve()
+		})
+	}
+}
+
+// Addresses are those of all pages and of what they are made of.
+func (d *Dashboard) Addresses() []web.Address {
+	all := []web.Address{{Path: Root, Prefix: true, Any: d.serve, Refuse: d.refuse}}
+	for _, a := range d.assets.byName {
+		all = append(all, web.Address{Path: a.Path, Methods: map[string]web.Handler{http.MethodGet: a.Serve}, Refuse: d.refuse})
+	}
+	return all
+}
+
+// policy allows our own style sheets and scripts, forms to ourselves, and nothing else.
+var policy = []string{"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}
+
+// dress writes what every answer of the dashboard's wears.
+func dress(h http.Header) {
+	h["Content-Security-Policy"] = policy
+	h["Referrer-Policy"] = []string{"no-referrer"}
+	h["X-Content-Type-Options"] = []string{"nosniff"}
+	h["Cross-Origin-Opener-Policy"] = []string{"same-origin"}
+	h["Cross-Origin-Resource-Policy"] = []string{"same-origin"}
+	h["Permissions-Policy"] = []string{"camera=(), geolocation=(), microphone=(), payment=(), usb=()"}
+	h["Cache-Control"] = []string{"no-store"}
+}
+
+// serve finds the page and has it served.
+func (d *Dashboard) serve(w http.ResponseWriter, r *web.Request) error {
+	dress(w.Header())
+	v := &visit{ResponseWriter: w, d: d, r: r, status: http.StatusOK}
+	r.Refuse = v.refuse
+	if _, pattern := d.mux.Handler(r.Request); pattern == "" {
+		return v.nowhere()
+	}
+	d.mux.ServeHTTP(v, r.Request)
+	return v.err
+}
+
+// nowhere says why no page is at the address of a visit.
+func (v *visit) nowhere() error {
+	if v.r.URL.Path == Root { // the one spelling is with a slash
+		return v.redirect("/")
+	}
+	var allowed []string
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		asked := v.r.Request.Clone(v.r.Context())
+		asked.Method = method
+		if _, pattern := v.d.mux.Handler(asked); pattern != "" && method != v.r.Method {
+			allowed = append(allowed, method)
+		}
+	}
+	if err := v.meet(); err != nil {
+		return err
+	}
+	if len(allowed) > 0 {
+		return &web.StatusError{Status: http.StatusMethodNotAllowed, Allow: strings.Join(allowed, ", ")}
+	}
+	return auth.ErrNotFound
+}
+
+// refuse answers where there was no visit yet.
+func (d *Dashboard) refuse(w http.ResponseWriter, r *web.Request, err error) {
+	dress(w.Header())
+	(&visit{ResponseWriter: w, d: d, r: r}).refuse(w, r, err)
+}

@@ -1,0 +1,510 @@
+package dashboard_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/dashboard"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/server"
+	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/internal/web/webtest"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// begin is when every test does.
+var begin = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
+
+// A house is both dashboards over one database, and people who have signed in.
+type house struct {
+	t         *testing.T
+	opened    *server.Opened
+	now       time.Time
+	visitors  visitors
+	operators *webtest.Server
+	members   *webtest.Server
+	pages     map[*webtest.Server]*dashboard.Dashboard
+
+	account, other      auth.AccountID
+	credential, foreign auth.CredentialID // of account, of other
+}
+
+// visitors are those who hold a session, by its token.
+type visitors map[string]dashboard.Visitor
+
+func (m visitors) Visitor(_ context.Context, token string, _ auth.Caller) (dashboard.Visitor, error) {
+	if who, ok := m[token]; ok {
+		return who, nil
+	}
+	return dashboard.Visitor{}, &auth.Error{Kind: auth.Unauthenticated, Msg: "There is no such session"}
+}
+
+var machine = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	c := config.Default()
+	c.DataDir = filepath.Join(t.TempDir(), "data")
+	c.Issuer, c.Audience = "https://api.example.org", "https://api.example.org"
+	h := &house{t: t, now: begin, visitors: visitors{}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
+	now := func() time.Time { return h.now }
+	var err error
+	if h.opened, err = server.Open(t.Context(), c, server.OpenOptions{Create: true, Now: now}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.opened.Close() })
+	for _, side := range []dashboard.Side{dashboard.Operators, dashboard.Members} {
+		base, err := url.Parse("http://api.example.org")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := dashboard.New(dashboard.Config{
+			Side: side, Base: base, Registry: h.opened.Registry, Visitors: h.visitors, Digest: h.opened.Rings.HandedOut, Now: now,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := webtest.Serve(t, web.Config{Own: d.Addresses(), Now: now, Fallbacks: []web.Fallback{{Refuse: func(w http.ResponseWriter, r *web.Request, err error) {
+			w.WriteHeader(web.Fail(w.Header(), r, err).Status)
+		}}}})
+		h.pages[s] = d
+		if side == dashboard.Operators {
+			h.operators = s
+		} else {
+			h.members = s
+		}
+	}
+	h.furnish()
+	return h
+}
+
+// furnish makes two accounts with a credential each.
+func (h *house) furnish() {
+	h.t.Helper()
+	for _, one := range []struct {
+		name       string
+		account    *auth.AccountID
+		credential *auth.CredentialID
+	}{{"Acme", &h.account, &h.credential}, {"Other", &h.other, &h.foreign}} {
+		a, err := h.opened.Registry.CreateAccount(h.t.Context(), machine, one.name, "")
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		made, err := h.opened.Registry.CreateCredential(h.t.Context(), machine, registry.NewCredential{Account: a.ID, Kind: auth.Login, Name: "Shop"})
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		*one.account, *one.credential = a.ID, made.Credential.ID
+	}
+}
+
+// signedIn is the token of an operator, or of a member of an account, who has signed in just now.
+func (h *house) signedIn(role auth.Role, account auth.AccountID) string {
+	token := fmt.Sprintf("%s-of-%d", role, account)
+	h.visitors[token] = dashboard.Visitor{
+		Actor: auth.Actor{Name: "person " + token, Role: role, Account: account, Person: auth.PersonID("p_" + token), ProvedAt: h.now},
+		Name:  "jane@example.com", Session: "s_" + token,
+	}
+	return token
+}
+
+// cookie is the line of a request's head that a token comes in.
+func (h *house) cookie(s *webtest.Server, token string) string {
+	if token == "" {
+		return ""
+	}
+	if s == h.operators {
+		return "\nCookie: gatehouse-operator=" + token
+	}
+	return "\nCookie: gatehouse-member=" + token
+}
+
+// get asks for a page.
+func (h *house) get(s *webtest.Server, token, path string) webtest.Answer {
+	h.t.Helper()
+	return s.Send(h.t, "GET "+path+h.cookie(s, token))
+}
+
+// post sends a form from a page of ours.
+func (h *house) post(s *webtest.Server, token, path string, form url.Values) webtest.Answer {
+	h.t.Helper()
+	return h.postFrom(s, token, path, form, "http://api.example.org")
+}
+
+func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values, origin string) webtest.Answer {
+	h.t.Helper()
+	body := form.Encode()
+	return s.Send(h.t, fmt.Sprintf("POST %s%s\nOrigin: %s\nContent-Type: application/x-www-form-urlencoded\nContent-Length: %d\n\n%s", path, h.cookie(s, token), origin, len(body), body))
+}
+
+// filled is a line's path with what there is in place of its wildcards.
+func (h *house) filled(path string) string {
+	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{$}", "").Replace(path)
+}
+
+// sides are both dashboards with the roles that their people can have.
+func (h *house) sides() []struct {
+	name  string
+	of    *webtest.Server
+	roles []auth.Role
+	at    auth.AccountID
+} {
+	return []struct {
+		name  string
+		of    *webtest.Server
+		roles []auth.Role
+		at    auth.AccountID
+	}{{"operators", h.operators, auth.OperatorRoles, 0}, {"members", h.members, auth.MemberRoles, h.account}}
+}
+
+// golden compares what was made with a file, or writes it there.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; if it is meant so: go test ./internal/dashboard -update):\n%s", name, diff)
+	}
+}
+
+// The whole table, page by page: who gets which status. Whoever adds a page sees here to whom it is open.
+func TestWhoSeesWhat(t *testing.T) {
+	h := newHouse(t)
+	var b strings.Builder
+	for _, side := range h.sides() {
+		for _, line := range h.pages[side.of].Lines() {
+			fmt.Fprintf(&b, "%-9s %-4s %-50s", side.name, line.Method, line.Path)
+			for _, role := range append(slices.Clone(side.roles), "nobody") {
+				token := ""
+				if role != "nobody" {
+					token = h.signedIn(role, side.at)
+				}
+				var a webtest.Answer
+				if line.Method == "GET" {
+					a = h.get(side.of, token, h.filled(line.Path))
+				} else {
+					// A form with nothing in it changes nothing, where it may be sent at all: what is asked here is whether it may.
+					a = h.post(side.of, token, strings.ReplaceAll(h.filled(line.Path), string(h.credential), "unknown"), nil)
+				}
+				if to := a.Header.Get("Location"); role == "nobody" && !line.Open && !strings.HasPrefix(to, "/dashboard/sign-in") {
+					t.Errorf("%s %s leads nobody to %q", line.Method, line.Path, to)
+				}
+				fmt.Fprintf(&b, " %s %d", role, a.Status)
+			}
+			b.WriteString("\n")
+		}
+	}
+	golden(t, "pages.txt", b.String())
+}
+
+// wears is what every answer of the dashboards wears.
+var wears = map[string]string{
+	"Content-Security-Policy":      "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+	"Referrer-Policy":              "no-referrer",
+	"X-Content-Type-Options":       "nosniff",
+	"Cross-Origin-Opener-Policy":   "same-origin",
+	"Cross-Origin-Resource-Policy": "same-origin",
+	"Permissions-Policy":           "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+	"Cache-Control":                "no-store",
+}
+
+var (
+	formTag  = regexp.MustCompile(`<form method="post" action="([^"]*)"`)
+	linkTo   = regexp.MustCompile(`(?:href|hx-get)="(/[^"#?]*)[^"]*"`)
+	inline   = regexp.MustCompile(`<script>|<style|\sstyle=|\son[a-z]+="|javascript:|hx-on`)
+	idOf     = regexp.MustCompile(`\sid="([^"]*)"`)
+	heading  = regexp.MustCompile(`<h([1-6])`)
+	labelFor = regexp.MustCompile(`<label for="([^"]*)"`)
+	control  = regexp.MustCompile(`<(?:input type="(?:text|email|password|date|number|checkbox|radio|search)"|textarea|select)[^>]*\sid="([^"]*)"`)
+)
+
+// Every page that an owner sees wears the headers; its forms and links lead to pages that there are; nothing in it is inline;
+// ids are there once, headings in order, and every question has a label.
+func TestEveryPage(t *testing.T) {
+	h := newHouse(t)
+	for _, side := range h.sides() {
+		token := h.signedIn(auth.RoleOwner, side.at)
+		mux := http.NewServeMux()
+		shown := map[string]bool{}
+		for _, line := range h.pages[side.of].Lines() {
+			mux.Handle(line.Method+" "+line.Path, http.NotFoundHandler())
+		}
+		known := func(method, path string) bool {
+			r, err := http.NewRequestWithContext(t.Context(), method, path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, pattern := mux.Handler(r)
+			return pattern != ""
+		}
+		for _, line := range h.pages[side.of].Lines() {
+			if line.Method != "GET" {
+				if !known("GET", h.filled(line.Path)) && !strings.HasSuffix(line.Path, "/sign-out") {
+					t.Errorf("%s: the form of %s is on no page of that address", side.name, line.Path)
+				}
+				continue
+			}
+			name := side.name + " " + line.Path
+			a := h.get(side.of, token, h.filled(line.Path))
+			if a.Status != http.StatusOK && a.Status != http.StatusSeeOther && !strings.Contains(line.Path, "{key}") {
+				t.Errorf("%s: %d %s", name, a.Status, a.Body)
+			}
+			for header, want := range wears {
+				if got := a.Header.Get(header); got != want {
+					t.Errorf("%s: %s is %q, want %q", name, header, got, want)
+				}
+			}
+			if a.Status == http.StatusSeeOther || strings.HasPrefix(a.Header.Get("Content-Type"), "text/csv") {
+				continue
+			}
+			if found := inline.FindString(a.Body); found != "" {
+				t.Errorf("%s has %q, which the policy stops", name, found)
+			}
+			for _, to := range formTag.FindAllStringSubmatch(a.Body, -1) {
+				if shown[to[1]] = true; !known("POST", to[1]) {
+					t.Errorf("%s: a form for %s, which takes none", name, to[1])
+				}
+			}
+			for _, to := range linkTo.FindAllStringSubmatch(a.Body, -1) {
+				if !known("GET", to[1]) && !strings.HasPrefix(to[1], dashboard.Root+"/static/") && !strings.HasPrefix(to[1], "/docs") {
+					t.Errorf("%s leads to %s, which is nowhere", name, to[1])
+				}
+			}
+			checkMarkup(t, name, a.Body)
+		}
+	}
+}
+
+func checkMarkup(t *testing.T, name, body string) {
+	t.Helper()
+	ids := map[string]bool{}
+	for _, id := range idOf.FindAllStringSubmatch(body, -1) {
+		if ids[id[1]] {
+			t.Errorf("%s has the id %q twice", name, id[1])
+		}
+		ids[id[1]] = true
+	}
+	level := 0
+	for _, at := range heading.FindAllStringSubmatch(body[:strings.Index(body, "<dialog")], -1) {
+		if now := int(at[1][0] - '0'); now > level+1 {
+			t.Errorf("%s: a heading of level %d follows one of level %d", name, now, level)
+		} else {
+			level = now
+		}
+	}
+	if n := strings.Count(body, "<h1"); n != 1 {
+		t.Errorf("%s has %d headings of the first level", name, n)
+	}
+	labelled := map[string]bool{}
+	for _, l := range labelFor.FindAllStringSubmatch(body, -1) {
+		labelled[l[1]] = true
+	}
+	for _, c := range control.FindAllStringSubmatch(body, -1) {
+		if !labelled[c[1]] {
+			t.Errorf("%s: the question %q has no label", name, c[1])
+		}
+	}
+	if strings.Count(body, "<table") != strings.Count(body, "<caption") {
+		t.Errorf("%s has a table without a caption", name)
+	}
+}
+
+// A form that a page of another site sends changes nothing, whoever's browser it comes from, and is noted.
+func TestFormsOfOtherSites(t *testing.T) {
+	h := newHouse(t)
+	for _, side := range h.sides() {
+		token := h.signedIn(auth.RoleOwner, side.at)
+		for _, line := range h.pages[side.of].Lines() {
+			if line.Method != "POST" {
+				continue
+			}
+			for _, from := range []string{"https://evil.example", "null", "http://api.example.org:8000", "http://api.example.org.evil.example", "https://api.example.org\nSec-Fetch-Site: same-site", "http://api.example.org\nSec-Fetch-Site: cross-site"} {
+				if strings.HasSuffix(from, "cross-site") {
+					continue // with an origin that is ours, that is a proxy's doing
+				}
+				a := h.postFrom(side.of, token, h.filled(line.Path), nil, from)
+				if a.Status != http.StatusForbidden || !strings.Contains(a.Body, "another site") {
+					t.Errorf("%s %s from %s: %d", side.name, line.Path, from, a.Status)
+				}
+			}
+		}
+	}
+	if c, err := h.opened.Registry.Credential(t.Context(), machine, string(h.credential)); err != nil || !c.RevokedAt.IsZero() {
+		t.Errorf("the credential was revoked at %v (%v)", c.RevokedAt, err)
+	}
+}
+
+// What is another account's is answered as what does not exist is, by every page that has an id in its address.
+func TestAnotherAccountsIDs(t *testing.T) {
+	h := newHouse(t)
+	for _, side := range h.sides() {
+		token := h.signedIn(auth.RoleOwner, side.at)
+		asked := 0
+		for _, line := range h.pages[side.of].Lines() {
+			if !strings.Contains(line.Path, "{credential}") {
+				continue
+			}
+			asked++
+			at := func(id auth.CredentialID) string {
+				path := strings.ReplaceAll(h.filled(line.Path), string(h.credential), string(id))
+				var a webtest.Answer
+				if line.Method == "GET" {
+					a = h.get(side.of, token, path)
+				} else {
+					a = h.post(side.of, token, path, url.Values{"overlap": {"24h"}, "name": {"taken"}})
+				}
+				return fmt.Sprint(a.Status, " ", strings.ReplaceAll(strings.ReplaceAll(a.Body, a.RequestID, "ID"), string(id), "CREDENTIAL"))
+			}
+			if foreign, unknown := at(h.foreign), at("0123456789ab"); foreign != unknown || !strings.HasPrefix(foreign, "404 ") {
+				t.Errorf("%s %s %s: another account's is answered with\n%s\nand an unknown one with\n%s", side.name, line.Method, line.Path, foreign, unknown)
+			}
+		}
+		if asked < 10 {
+			t.Errorf("%s: only %d pages of a credential", side.name, asked)
+		}
+	}
+	if c, err := h.opened.Registry.Credential(t.Context(), machine, string(h.foreign)); err != nil || c.Name != "Shop" || !c.RevokedAt.IsZero() || len(c.Secrets) != 1 {
+		t.Errorf("it was changed: %+v (%v)", c, err)
+	}
+}
+
+// A whole first visit, with everything that its pages ask for, is under 150 kB.
+func TestFirstVisitIsSmall(t *testing.T) {
+	h := newHouse(t)
+	for _, side := range h.sides() {
+		page := h.get(side.of, h.signedIn(auth.RoleOwner, side.at), dashboard.Root+"/")
+		size, asked := len(page.Body), 0
+		for path := range everyAsset(h.pages[side.of]) {
+			a := side.of.Send(t, "GET "+path+"\nAccept-Encoding: gzip")
+			if a.Status != http.StatusOK || a.Header.Get("Cache-Control") != "public, max-age=31536000, immutable" || a.Header.Get("Content-Encoding") != "gzip" {
+				t.Errorf("%s: %d %v", path, a.Status, a.Header)
+			}
+			size += len(a.Body)
+			asked++
+		}
+		if t.Logf("%s: %d bytes with %d files", side.name, size, asked); size > 150_000 || asked < 6 {
+			t.Errorf("%s: a first visit has %d bytes with %d files", side.name, size, asked)
+		}
+	}
+}
+
+func everyAsset(d *dashboard.Dashboard) map[string]bool {
+	all := map[string]bool{}
+	for _, a := range d.Addresses() {
+		if !a.Prefix {
+			all[a.Path] = true
+		}
+	}
+	return all
+}
+
+// What comes from npm is byte for byte what was published under the version that is named beside it.
+func TestVendoredFiles(t *testing.T) {
+	const dir = "static/vendor/"
+	source, err := os.ReadFile(dir + "SOURCE")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums := regexp.MustCompile(`(?m)^([0-9a-f]{64})  (\S+)$`).FindAllStringSubmatch(string(source), -1)
+	files, err := filepath.Glob(dir + "*.gz")
+	if err != nil || len(files) != len(sums) || len(sums) == 0 {
+		t.Fatalf("%d sums for %d files (%v)", len(sums), len(files), err)
+	}
+	for _, s := range sums {
+		compressed, err := os.ReadFile(dir + s[2] + ".gz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := gzip.NewReader(bytes.NewReader(compressed))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := sha256.Sum256(b); hex.EncodeToString(got[:]) != s[1] {
+			t.Errorf("%s has the sum %x, want %s", s[2], got, s[1])
+		}
+	}
+}
+
+// Nobody is led away from here, however the address is spelled.
+func TestOnlyOurOwnAddressesAreFollowed(t *testing.T) {
+	for next, want := range map[string]string{
+		"/dashboard/accounts":           "/dashboard/accounts",
+		"/dashboard/accounts?q=a%20b":   "/dashboard/accounts?q=a%20b",
+		"/dashboard/":                   "/dashboard/",
+		"/dashboard":                    "",
+		"/docs":                         "",
+		"/":                             "",
+		"":                              "",
+		"https://evil.example/":         "",
+		"//evil.example/dashboard/":     "",
+		"/\\evil.example":               "",
+		"/dashboard/../auth/login":      "",
+		"/dashboard/%2e%2e/x":           "",
+		"/dashboard//evil.example":      "",
+		"/dashboard/\r\nSet-Cookie: a":  "",
+		"javascript:alert(1)":           "",
+		"/dashboard/x\x00":              "",
+		" /dashboard/":                  "",
+		"/dashboard/@evil.example/#a":   "",
+		"http:/dashboard/":              "",
+		"/dashboard/a?next=//evil.test": "/dashboard/a?next=//evil.test",
+	} {
+		if got, ok := dashboard.Own(next); got != want || ok != (want != "") {
+			t.Errorf("%q: %q %v, want %q", next, got, ok, want)
+		}
+	}
+}
+
+// What a list hands out comes back only where it was handed out, and as it was.
+func FuzzUnseal(f *testing.F) {
+	d := &dashboard.Dashboard{Config: dashboard.Config{Side: dashboard.Operators, Digest: func(parts ...string) [sha256.Size]byte {
+		return sha256.Sum256([]byte(fmt.Sprintf("key %q", parts)))
+	}}}
+	f.Add("cursor accounts", "100001", "")
+	f.Add("cursor", "", "AAAAAAAAAAAAAAAAAAAAAA")
+	f.Fuzz(func(t *testing.T, purpose, text, forged string) {
+		sealed := d.Seal(purpose, text)
+		if got, ok := d.Unseal(purpose, sealed); !ok || got != text {
+			t.Errorf("%q came back as %q (%v)", text, got, ok)
+		}
+		if _, ok := d.Unseal(purpose+"x", sealed); ok {
+			t.Error("it is taken for another purpose")
+		}
+		if _, ok := d.Unseal(purpose, forged); ok && forged != sealed {
+			t.Errorf("%q was not handed out", forged)
+		}
+	})
+}
