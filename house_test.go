@@ -21,6 +21,7 @@ var floors = [][]string{
 	{"internal/demo", "e2e/ledger"},
 	{"internal/server"},
 	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway", "internal/dashboard"},
+	{"internal/desk"},
 	{"internal/gate", "internal/registry"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},

@@ -4,9 +4,8 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/registry"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type accounts struct {
@@ -22,74 +21,24 @@ type accounts struct {
 	RemoveIP accountRemoveIP `cmd:"" name:"remove-ip" help:"Take addresses off an account's allowlist."`
 }
 
-// accountJSON is an account as it is printed for programs.
-type accountJSON struct {
-	ID          auth.AccountID `json:"id"`
-	Name        string         `json:"name"`
-	Ref         string         `json:"ref"`
-	Status      string         `json:"status"`
-	Allowlist   []entryJSON    `json:"allowlist"`
-	CreatedAt   utc            `json:"created_at"`
-	SuspendedAt utc            `json:"suspended_at,omitzero"`
-	Requests    string         `json:"requests,omitempty"`
-	Burst       int64          `json:"burst,omitempty"`
-}
-
-type entryJSON struct {
-	CIDR      string `json:"cidr"`
-	Note      string `json:"note"`
-	CreatedAt utc    `json:"created_at"`
-	ExpiresAt utc    `json:"expires_at,omitzero"`
-}
-
-func forPrograms(a auth.Account) accountJSON {
-	j := accountJSON{
-		ID: a.ID, Name: a.Name, Ref: a.Ref, Status: a.Status(), Allowlist: entriesJSON(a.Allowlist),
-		CreatedAt: utc(a.CreatedAt), SuspendedAt: utc(a.SuspendedAt),
-	}
-	if !a.Requests.None() {
-		j.Requests, j.Burst = a.Requests.String(), a.Requests.Burst
-	}
-	return j
-}
-
-func entriesJSON(entries []auth.AllowEntry) []entryJSON {
-	all := []entryJSON{}
-	for _, e := range entries {
-		all = append(all, entryJSON{CIDR: shown(e), Note: e.Note, CreatedAt: utc(e.CreatedAt), ExpiresAt: utc(e.ExpiresAt)})
-	}
-	return all
-}
-
-// shown is an entry as people write it: a single address without its mask.
-func shown(e auth.AllowEntry) string {
-	if e.Prefix.IsSingleIP() {
-		return e.Prefix.Addr().String()
-	}
-	return e.Prefix.String()
-}
-
 // showAccount prints an account.
-func (sh *shell) showAccount(a auth.Account, forProgram bool) error {
+func (sh *shell) showAccount(a api.Account, forProgram bool) error {
 	if forProgram {
-		return sh.json(forPrograms(a))
+		return sh.json(a)
 	}
-	limit := ""
-	if !a.Requests.None() {
-		limit = a.Requests.String()
-		if a.Requests.Burst > 0 {
-			limit += ", " + strconv.FormatInt(a.Requests.Burst, 10) + " at once"
-		}
+	limit := a.Requests
+	if a.Burst > 0 {
+		limit += ", " + strconv.FormatInt(a.Burst, 10) + " at once"
 	}
-	status := a.Status()
-	if a.Suspended() {
+	status := a.Status
+	if !a.SuspendedAt.IsZero() {
 		status += " since " + stamp(a.SuspendedAt)
 	}
 	from := "every address"
 	if len(a.Allowlist) > 0 {
 		from = "the allowlist below, and nowhere else"
 	}
-	if err := sh.facts("account", a.ID.String(), "name", a.Name, "ref", a.Ref, "status", status, "created", stamp(a.CreatedAt),
+	if err := sh.facts("account", strconv.FormatInt(a.ID, 10), "name", a.Name, "ref", a.Ref, "status", status, "created", stamp(a.CreatedAt),
 		"limit", limit, "comes from", from); err != nil || len(a.Allowlist) == 0 {
 		return err
 	}
@@ -99,10 +48,10 @@ func (sh *shell) showAccount(a auth.Account, forProgram bool) error {
 	return sh.showEntries(a.Allowlist)
 }
 
-func (sh *shell) showEntries(entries []auth.AllowEntry) error {
+func (sh *shell) showEntries(entries []api.AllowEntry) error {
 	rows := [][]string{{"ALLOWED", "UNTIL", "NOTE"}}
 	for _, e := range entries {
-		rows = append(rows, []string{shown(e), or(stamp(e.ExpiresAt), "always"), e.Note})
+		rows = append(rows, []string{e.CIDR, or(stamp(e.ExpiresAt), "always"), e.Note})
 	}
 	return sh.table(rows)
 }
@@ -120,15 +69,16 @@ func (accountCreate) Help() string {
 }
 
 func (c *accountCreate) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := op.Registry.CreateAccount(sh.ctx, actor(), c.Name, c.Ref)
+	defer o.close()
+	a, err := o.CreateAccount(sh.ctx, api.NewAccount{Name: c.Name, Ref: c.Ref})
 	if err != nil {
 		return err
 	}
+	sh.settle(o, &a.Confirmed)
 	if !c.JSON {
 		sh.note("next: gatehouse credential create --account %d --kind api-key", a.ID)
 	}
@@ -143,21 +93,19 @@ func (accountList) Help() string {
 }
 
 func (c *accountList) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	all, err := op.Registry.Accounts(sh.ctx, actor())
+	defer o.close()
+	all, err := whole(func(r api.Range) (api.Page[api.Account], error) {
+		return o.Accounts(sh.ctx, api.AccountQuery{Range: r})
+	})
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		list := []accountJSON{}
-		for _, a := range all {
-			list = append(list, forPrograms(a))
-		}
-		return sh.json(list)
+		return sh.json(all)
 	}
 	if len(all) == 0 {
 		sh.note("there are no accounts yet: gatehouse account create --name NAME")
@@ -169,7 +117,7 @@ func (c *accountList) Run(sh *shell) error {
 		if n := len(a.Allowlist); n > 0 {
 			from = count(n, "entry", "entries")
 		}
-		rows = append(rows, []string{a.ID.String(), a.Name, a.Ref, a.Status(), from, stamp(a.CreatedAt)})
+		rows = append(rows, []string{strconv.FormatInt(a.ID, 10), a.Name, a.Ref, a.Status, from, stamp(a.CreatedAt)})
 	}
 	return sh.table(rows)
 }
@@ -185,12 +133,12 @@ func (accountShow) Help() string {
 }
 
 func (c *accountShow) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.ID)
+	defer o.close()
+	a, err := o.Account(sh.ctx, string(c.ID))
 	if err != nil {
 		return err
 	}
@@ -198,24 +146,21 @@ func (c *accountShow) Run(sh *shell) error {
 }
 
 // alter is how the commands that change an account go: find it, change it, say how far the change has come, show it.
-func (sh *shell) alter(id accountID, forProgram bool, change func(*server.Opened, auth.Account) (registry.Done, error)) error {
-	op, err := sh.change()
+func (sh *shell) alter(id accountID, forProgram bool, change func(*visit, auth.AccountID) (api.Account, error)) error {
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, id)
+	defer o.close()
+	found, err := sh.account(o, id)
 	if err != nil {
 		return err
 	}
-	d, err := change(op, a)
+	a, err := change(o, found)
 	if err != nil {
 		return err
 	}
-	sh.done(op, d)
-	if a, err = sh.account(op, accountID(a.ID.String())); err != nil {
-		return err
-	}
+	sh.settle(o, &a.Confirmed)
 	return sh.showAccount(a, forProgram)
 }
 
@@ -235,8 +180,12 @@ func (c *accountRename) Run(sh *shell) error {
 	if c.Name == "" && c.Ref == nil {
 		return usage("nothing to change: give --name or --ref")
 	}
-	return sh.alter(c.ID, c.JSON, func(op *server.Opened, a auth.Account) (registry.Done, error) {
-		return op.Registry.RenameAccount(sh.ctx, actor(), a.ID, or(c.Name, a.Name), c.Ref)
+	return sh.alter(c.ID, c.JSON, func(o *visit, id auth.AccountID) (api.Account, error) {
+		u := api.AccountUpdate{Ref: c.Ref}
+		if c.Name != "" {
+			u.Name = &c.Name
+		}
+		return o.UpdateAccount(sh.ctx, id, u)
 	})
 }
 
@@ -254,8 +203,8 @@ func (accountSuspend) Help() string {
 }
 
 func (c *accountSuspend) Run(sh *shell) error {
-	return sh.alter(c.ID, c.JSON, func(op *server.Opened, a auth.Account) (registry.Done, error) {
-		return op.Registry.SuspendAccount(sh.ctx, actor(), a.ID, c.RevokeTokens)
+	return sh.alter(c.ID, c.JSON, func(o *visit, id auth.AccountID) (api.Account, error) {
+		return o.SuspendAccount(sh.ctx, id, api.Suspension{RevokeTokens: c.RevokeTokens})
 	})
 }
 
@@ -271,8 +220,8 @@ func (accountResume) Help() string {
 }
 
 func (c *accountResume) Run(sh *shell) error {
-	return sh.alter(c.ID, c.JSON, func(op *server.Opened, a auth.Account) (registry.Done, error) {
-		return op.Registry.ResumeAccount(sh.ctx, actor(), a.ID)
+	return sh.alter(c.ID, c.JSON, func(o *visit, id auth.AccountID) (api.Account, error) {
+		return o.ResumeAccount(sh.ctx, id)
 	})
 }
 
@@ -290,32 +239,34 @@ func (accountDelete) Help() string {
 }
 
 func (c *accountDelete) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.ID)
-	if err != nil {
-		return err
-	}
-	credentials, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
+	defer o.close()
+	a, err := o.Account(sh.ctx, string(c.ID))
 	if err != nil {
 		return err
 	}
 	if !c.Yes {
+		credentials, err := whole(func(r api.Range) (api.Page[api.Credential], error) {
+			return o.Credentials(sh.ctx, api.CredentialQuery{Account: a.ID, Range: r})
+		})
+		if err != nil {
+			return err
+		}
 		question := fmt.Sprintf("Account %d (%s) will be gone for good, with its %s and every token.", a.ID, a.Name, count(len(credentials), "credential", "credentials"))
 		if err := sh.confirm(question, "--yes"); err != nil {
 			return err
 		}
 	}
-	d, err := op.Registry.DeleteAccount(sh.ctx, actor(), a.ID)
+	gone, err := o.DeleteAccount(sh.ctx, auth.AccountID(a.ID))
 	if err != nil {
 		return err
 	}
-	sh.done(op, d)
+	sh.settle(o, &gone.Confirmed)
 	if c.JSON {
-		return sh.json(map[string]any{"id": a.ID, "status": "deleted"})
+		return sh.json(gone)
 	}
 	return sh.printf("account %d is deleted\n", a.ID)
 }
@@ -337,8 +288,7 @@ func (c *accountLimit) Run(sh *shell) error {
 	if c.Burst < 0 || c.Burst > 0 && limit.None() {
 		return usage("--burst %d: a burst is a number above 0, beside a rate", c.Burst)
 	}
-	limit.Burst = c.Burst
-	return sh.alter(c.ID, c.JSON, func(op *server.Opened, a auth.Account) (registry.Done, error) {
-		return op.Registry.LimitAccount(sh.ctx, actor(), a.ID, limit)
+	return sh.alter(c.ID, c.JSON, func(o *visit, id auth.AccountID) (api.Account, error) {
+		return o.LimitAccount(sh.ctx, id, api.RateLimit{Requests: limit.String(), Burst: c.Burst})
 	})
 }

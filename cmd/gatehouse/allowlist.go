@@ -1,14 +1,10 @@
 package main
 
 import (
-	"net/netip"
-	"slices"
 	"strconv"
-	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/limit"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type accountAllowIP struct {
@@ -29,98 +25,82 @@ func (accountAllowIP) Help() string {
 }
 
 func (c *accountAllowIP) Run(sh *shell) error {
+	enter := sh.enterToChange
 	if c.DryRun {
-		return c.tryOut(sh)
+		enter = sh.enter
 	}
-	op, err := sh.change()
+	o, err := enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.ID)
+	defer o.close()
+	a, err := o.Account(sh.ctx, string(c.ID))
 	if err != nil {
 		return err
 	}
-	d, err := op.Registry.AllowIP(sh.ctx, actor(), a.ID, plain(c.CIDR), c.Note, c.Expires.after(op.DB.Now()))
-	if err != nil {
-		return err
-	}
-	sh.done(op, d)
-	if a, err = sh.account(op, accountID(a.ID.String())); err != nil {
-		return err
-	}
-	lately, err := sh.lately(op, a)
-	if err != nil {
-		return err
-	}
-	for _, seen := range judged(lately, a.Allowlist, op.DB.Now()) {
-		if !seen.Allowed {
-			sh.note("note: %s is shut out now: %s came from there at %s", seen.Address, seen.Who, time.Time(seen.At).Format(time.RFC3339))
-		}
-	}
-	return sh.showAccount(a, c.JSON)
-}
-
-func plain(all []prefix) []netip.Prefix {
-	var prefixes []netip.Prefix
-	for _, p := range all {
-		prefixes = append(prefixes, p.Prefix)
-	}
-	return prefixes
-}
-
-// tryOut says what would be.
-func (c *accountAllowIP) tryOut(sh *shell) error {
-	op, err := sh.open()
-	if err != nil {
-		return err
-	}
-	defer op.Close()
-	a, err := sh.account(op, c.ID)
-	if err != nil {
-		return err
-	}
-	now := op.DB.Now()
-	expires := c.Expires.after(now)
-	if !expires.IsZero() && !expires.After(now) {
+	expires := c.Expires.after(o.Now())
+	if c.DryRun && !expires.IsZero() && !expires.After(o.Now()) {
 		return usage("--expires: the entry would have expired already")
 	}
-	would := withEntries(a.Allowlist, plain(c.CIDR), c.Note, expires, now)
-	lately, err := sh.lately(op, a)
+	id := auth.AccountID(a.ID)
+	list, err := o.Allow(sh.ctx, id, api.Allowing{CIDRs: texts(c.CIDR), Note: c.Note, ExpiresAt: expires, DryRun: c.DryRun})
 	if err != nil {
 		return err
 	}
-	addresses := judged(lately, would, now)
-	out := 0
-	for _, seen := range addresses {
+	if c.DryRun {
+		return sh.showDryRun(list, len(a.Allowlist) == 0, c.JSON)
+	}
+	sh.settle(o, &list.Confirmed)
+	for _, seen := range list.Addresses {
 		if !seen.Allowed {
-			out++
+			sh.note("note: %s is shut out now: %s came from there at %s", seen.Address, seen.Who, stamp(seen.At))
 		}
 	}
-	if c.JSON {
-		return sh.json(map[string]any{"account": a.ID, "dry_run": true, "allowlist": entriesJSON(would), "addresses": addresses, "shut_out": out})
-	}
-	if err := sh.printf("This would be the allowlist of account %d; nothing was changed.\n\n", a.ID); err != nil {
+	return sh.showAccountAgain(o, id, c.JSON)
+}
+
+func (sh *shell) showAccountAgain(o *visit, id auth.AccountID, forProgram bool) error {
+	a, err := o.Account(sh.ctx, id.String())
+	if err != nil {
 		return err
 	}
-	if err := sh.showEntries(would); err != nil {
+	return sh.showAccount(a, forProgram)
+}
+
+func texts(all []prefix) []string {
+	var texts []string
+	for _, p := range all {
+		texts = append(texts, p.String())
+	}
+	return texts
+}
+
+// showDryRun says what would be.
+func (sh *shell) showDryRun(list api.Allowlist, first, forProgram bool) error {
+	if forProgram {
+		return sh.json(list)
+	}
+	if err := sh.printf("This would be the allowlist of account %d; nothing was changed.\n\n", list.Account); err != nil {
 		return err
 	}
-	if len(a.Allowlist) == 0 {
+	if err := sh.showEntries(list.Allowlist); err != nil {
+		return err
+	}
+	if first {
 		if err := sh.printf("\nIts first entry shuts out every other address.\n"); err != nil {
 			return err
 		}
 	}
-	if len(addresses) == 0 {
+	if len(list.Addresses) == 0 {
 		return sh.printf("\nNo address is known that the account came from: it has no live session, and no secret of it was used.\n")
 	}
 	rows := [][]string{{"CAME FROM", "AT", "WHO", "THEN"}}
-	for _, seen := range addresses {
+	for _, seen := range list.Addresses {
 		then := "comes in"
 		if !seen.Allowed {
 			then = "is SHUT OUT"
 		}
-		rows = append(rows, []string{seen.Address.String(), stamp(time.Time(seen.At)), seen.Who, then})
+		rows = append(rows, []string{seen.Address.String(), stamp(seen.At), seen.Who, then})
 	}
 	if err := sh.printf("\n"); err != nil {
 		return err
@@ -128,68 +108,7 @@ func (c *accountAllowIP) tryOut(sh *shell) error {
 	if err := sh.table(rows); err != nil {
 		return err
 	}
-	return sh.printf("\n%s of %d would be shut out.\n", strconv.Itoa(out), len(addresses))
-}
-
-// withEntries is the list with these entries added, as the store would have it.
-func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expires, now time.Time) []auth.AllowEntry {
-	list := slices.Clone(before)
-	for _, p := range add {
-		i := slices.IndexFunc(list, func(e auth.AllowEntry) bool { return e.Prefix == p })
-		if i < 0 {
-			list = append(list, auth.AllowEntry{Prefix: p, CreatedAt: now})
-			i = len(list) - 1
-		}
-		list[i].Note, list[i].ExpiresAt = note, expires
-	}
-	return list
-}
-
-// seenAddress is where somebody of an account came from.
-type seenAddress struct {
-	Address netip.Addr `json:"address"`
-	Who     string     `json:"who"`
-	At      utc        `json:"at"`
-	Allowed bool       `json:"allowed"`
-}
-
-// lately is where an account came from, as far as it is known: its live sessions, and the last use of each live secret.
-func (sh *shell) lately(op *server.Opened, a auth.Account) ([]seenAddress, error) {
-	var all []seenAddress
-	live, err := op.Registry.Sessions(sh.ctx, actor(), a.ID, true)
-	if err != nil {
-		return nil, err
-	}
-	for _, s := range live {
-		if s.Address.IsValid() {
-			all = append(all, seenAddress{Address: s.Address, Who: "session " + string(s.ID), At: utc(s.StartedAt)})
-		}
-	}
-	known, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
-	if err != nil {
-		return nil, err
-	}
-	now := op.DB.Now()
-	for _, c := range known {
-		for _, s := range c.Secrets {
-			if c.Dead(now) == auth.ReasonNone && s.Live(now) && s.LastUse.Address.IsValid() {
-				who := string(c.Kind) + " credential " + string(c.ID)
-				all = append(all, seenAddress{Address: s.LastUse.Address, Who: who, At: utc(s.LastUse.At)})
-			}
-		}
-	}
-	return all, nil
-}
-
-// judged says of each address whether a list lets it in.
-func judged(all []seenAddress, list []auth.AllowEntry, now time.Time) []seenAddress {
-	compiled := limit.NewAllowlist(list)
-	judged := []seenAddress{}
-	for _, seen := range all {
-		seen.Allowed = compiled.Allows(seen.Address, now)
-		judged = append(judged, seen)
-	}
-	return judged
+	return sh.printf("\n%s of %d would be shut out.\n", strconv.Itoa(list.ShutOut), len(list.Addresses))
 }
 
 type accountRemoveIP struct {
@@ -207,22 +126,19 @@ func (accountRemoveIP) Help() string {
 }
 
 func (c *accountRemoveIP) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.ID)
+	defer o.close()
+	id, err := sh.account(o, c.ID)
 	if err != nil {
 		return err
 	}
-	d, err := op.Registry.RemoveIP(sh.ctx, actor(), a.ID, plain(c.CIDR), c.AllowEveryone)
+	list, err := o.Disallow(sh.ctx, id, api.Disallowing{CIDRs: texts(c.CIDR), AllowEveryone: c.AllowEveryone})
 	if err != nil {
 		return err
 	}
-	sh.done(op, d)
-	if a, err = sh.account(op, accountID(a.ID.String())); err != nil {
-		return err
-	}
-	return sh.showAccount(a, c.JSON)
+	sh.settle(o, &list.Confirmed)
+	return sh.showAccountAgain(o, id, c.JSON)
 }

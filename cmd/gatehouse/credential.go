@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -9,10 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/proof"
-	"github.com/gatehouse/gatehouse/internal/registry"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type credentials struct {
@@ -25,62 +24,12 @@ type credentials struct {
 	Revoke credentialRevoke `cmd:"" help:"End a credential with its tokens and sessions, for good."`
 }
 
-// credentialJSON is a credential as it is printed for programs.
-type credentialJSON struct {
-	ID         auth.CredentialID `json:"id"`
-	Kind       auth.Kind         `json:"kind"`
-	Account    auth.AccountID    `json:"account"`
-	Name       string            `json:"name"`
-	Identifier string            `json:"identifier"`
-	Status     string            `json:"status"`
-	Scopes     []string          `json:"scopes"`
-	CreatedAt  utc               `json:"created_at"`
-	ExpiresAt  utc               `json:"expires_at,omitzero"`
-	RevokedAt  utc               `json:"revoked_at,omitzero"`
-	Keys       []string          `json:"keys,omitempty"` // of a client that signs: kid, or thumbprint
-	Secrets    []secretJSON      `json:"secrets"`
-}
-
-type secretJSON struct {
-	Number    int    `json:"number"`
-	Live      bool   `json:"live"`
-	CreatedAt utc    `json:"created_at"`
-	ExpiresAt utc    `json:"expires_at,omitzero"`
-	LastUsed  utc    `json:"last_used_at,omitzero"`
-	From      string `json:"last_used_from,omitempty"`
-	UserAgent string `json:"last_used_by,omitempty"`
-	Uses      int64  `json:"uses"`
-}
-
-func credentialForPrograms(op *server.Opened, c auth.Credential) credentialJSON {
-	now := op.DB.Now()
-	j := credentialJSON{
-		ID: c.ID, Kind: c.Kind, Account: c.Account, Name: c.Name, Identifier: op.Registry.Identifier(c), Status: status(c, now),
-		Scopes: append([]string{}, strings.Fields(c.Scope)...), CreatedAt: utc(c.CreatedAt), ExpiresAt: utc(c.ExpiresAt),
-		RevokedAt: utc(c.RevokedAt), Keys: proof.KeyNames(c.Keys), Secrets: []secretJSON{},
-	}
-	for _, s := range c.Secrets {
-		one := secretJSON{
-			Number: s.Number, Live: s.Live(now), CreatedAt: utc(s.CreatedAt), ExpiresAt: utc(s.ExpiresAt),
-			LastUsed: utc(s.LastUse.At), UserAgent: s.LastUse.UserAgent, Uses: s.LastUse.Count,
-		}
-		if s.LastUse.Address.IsValid() {
-			one.From = s.LastUse.Address.String()
-		}
-		j.Secrets = append(j.Secrets, one)
-	}
-	return j
-}
-
-func status(c auth.Credential, now time.Time) string { return or(string(c.Dead(now)), "active") }
-
-func (sh *shell) showCredential(op *server.Opened, c auth.Credential, forProgram bool) error {
+func (sh *shell) showCredential(c api.Credential, forProgram bool) error {
 	if forProgram {
-		return sh.json(credentialForPrograms(op, c))
+		return sh.json(c)
 	}
-	now := op.DB.Now()
-	if err := sh.facts("credential", string(c.ID), "kind", string(c.Kind), "account", c.Account.String(), "name", c.Name,
-		"identifier", op.Registry.Identifier(c), "status", status(c, now), "scopes", c.Scope, "keys", strings.Join(proof.KeyNames(c.Keys), " "), "created", stamp(c.CreatedAt),
+	if err := sh.facts("credential", c.ID, "kind", c.Kind, "account", strconv.FormatInt(c.Account, 10), "name", c.Name,
+		"identifier", c.Identifier, "status", c.Status, "scopes", strings.Join(c.Scopes, " "), "keys", strings.Join(c.Keys, " "), "created", stamp(c.CreatedAt),
 		"expires", stamp(c.ExpiresAt), "revoked", stamp(c.RevokedAt)); err != nil {
 		return err
 	}
@@ -93,16 +42,11 @@ func (sh *shell) showCredential(op *server.Opened, c auth.Credential, forProgram
 	rows := [][]string{{"SECRET", "CREATED", "GOOD UNTIL", "LAST USED", "FROM", "BY", "USES"}}
 	for _, s := range c.Secrets {
 		until := or(stamp(s.ExpiresAt), "always")
-		if c.Dead(now) != auth.ReasonNone || !s.Live(now) {
+		if c.Status != "active" || !s.Live {
 			until = "dead"
 		}
-		from := ""
-		if s.LastUse.Address.IsValid() {
-			from = s.LastUse.Address.String()
-		}
 		rows = append(rows, []string{
-			strconv.Itoa(s.Number), stamp(s.CreatedAt), until, or(stamp(s.LastUse.At), "never"), from, s.LastUse.UserAgent,
-			strconv.FormatInt(s.LastUse.Count, 10),
+			strconv.Itoa(s.Number), stamp(s.CreatedAt), until, or(stamp(s.LastUsed), "never"), s.From, s.UserAgent, strconv.FormatInt(s.Uses, 10),
 		})
 	}
 	return sh.table(rows)
@@ -139,12 +83,12 @@ func (c *credentialCreate) Run(sh *shell) error {
 			return err
 		}
 	}
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.Account)
+	defer o.close()
+	account, err := sh.account(o, c.Account)
 	if err != nil {
 		return err
 	}
@@ -152,18 +96,19 @@ func (c *credentialCreate) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	issued, err := op.Registry.CreateCredential(sh.ctx, actor(), registry.NewCredential{
-		Account: a.ID, Kind: auth.Kind(c.Kind), Name: c.Name, Scopes: c.Scope, Expires: c.Expires.after(op.DB.Now()), Keys: keys,
+	issued, err := o.CreateCredential(sh.ctx, api.NewCredential{
+		Account: int64(account), Kind: c.Kind, Name: c.Name, Scopes: c.Scope, ExpiresAt: c.Expires.after(o.Now()), JWKS: keys,
 	})
 	if err != nil {
 		to.abandon()
 		return err
 	}
-	if contract := auth.Kind(c.Kind).Contract(); !op.Config.Contracts.Enabled(contract) {
-		sh.note("note: contracts.%s is disabled, so this credential opens nothing", contract)
+	sh.settle(o, &issued.Confirmed)
+	if issued.Opens != "" {
+		sh.note("note: contracts.%s is disabled, so this credential opens nothing", issued.Opens)
+		issued.Opens = ""
 	}
-	made := issued.Credential
-	return sh.writeSecret(to, issuedJSON{ID: made.ID, Kind: made.Kind, Account: made.Account, CreatedAt: utc(made.CreatedAt)}, issued, c.JSON)
+	return sh.writeSecret(to, issued, c.JSON)
 }
 
 // readKeys reads a file of public keys, as much of it as there can be.
@@ -194,54 +139,46 @@ func (credentialList) Help() string {
 }
 
 func (c *credentialList) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	var of []auth.Account
+	defer o.close()
+	var q api.CredentialQuery
 	if c.Account != "" {
-		a, err := sh.account(op, c.Account)
+		id, err := sh.account(o, c.Account)
 		if err != nil {
 			return err
 		}
-		of = append(of, a)
-	} else if of, err = op.Registry.Accounts(sh.ctx, actor()); err != nil {
+		q.Account = int64(id)
+	}
+	all, err := whole(func(r api.Range) (api.Page[api.Credential], error) {
+		q.Range = r
+		return o.Credentials(sh.ctx, q)
+	})
+	if err != nil {
 		return err
 	}
-	var all []auth.Credential
-	for _, a := range of {
-		some, err := op.Registry.Credentials(sh.ctx, actor(), a.ID)
-		if err != nil {
-			return err
-		}
-		all = append(all, some...)
-	}
 	if c.JSON {
-		list := []credentialJSON{}
-		for _, one := range all {
-			list = append(list, credentialForPrograms(op, one))
-		}
-		return sh.json(list)
+		return sh.json(all)
 	}
 	if len(all) == 0 {
 		sh.note("there are none: gatehouse credential create --account ID --kind KIND")
 		return nil
 	}
-	now := op.DB.Now()
 	rows := [][]string{{"CREDENTIAL", "ACCOUNT", "KIND", "NAME", "STATUS", "EXPIRES", "SECRETS", "LAST USED"}}
 	for _, one := range all {
 		live, last := 0, time.Time{}
 		for _, s := range one.Secrets {
-			if s.Live(now) && one.Dead(now) == auth.ReasonNone {
+			if s.Live && one.Status == "active" {
 				live++
 			}
-			if s.LastUse.At.After(last) {
-				last = s.LastUse.At
+			if s.LastUsed.After(last) {
+				last = s.LastUsed
 			}
 		}
 		rows = append(rows, []string{
-			string(one.ID), one.Account.String(), string(one.Kind), one.Name, status(one, now), or(stamp(one.ExpiresAt), "never"),
+			one.ID, strconv.FormatInt(one.Account, 10), one.Kind, one.Name, one.Status, or(stamp(one.ExpiresAt), "never"),
 			strconv.Itoa(live) + " live", or(stamp(last), "never"),
 		})
 	}
@@ -258,16 +195,16 @@ func (credentialShow) Help() string {
 }
 
 func (c *credentialShow) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
+	defer o.close()
+	found, err := o.Credential(sh.ctx, c.ID)
 	if err != nil {
 		return err
 	}
-	return sh.showCredential(op, found, c.JSON)
+	return sh.showCredential(found, c.JSON)
 }
 
 type credentialFind struct {
@@ -283,45 +220,36 @@ func (credentialFind) Help() string {
 }
 
 func (c *credentialFind) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
+	defer o.close()
 	text, err := sh.read("an API key, user:password, or a user name")
 	if err != nil {
 		return err
 	}
-	found, err := op.Registry.Find(sh.ctx, actor(), text)
+	found, err := o.FindCredential(sh.ctx, text)
 	if err != nil {
 		return errors.New(message(err)) // nothing is wrong with the command
 	}
-	a, err := sh.account(op, accountID(found.Credential.Account.String()))
-	if err != nil && !errors.Is(err, auth.ErrNotFound) {
-		return err
-	}
 	if c.JSON {
-		return sh.json(struct {
-			Credential credentialJSON `json:"credential"`
-			Secret     int            `json:"secret,omitempty"` // which of its secrets
-			Good       bool           `json:"good"`
-			Reason     auth.Reason    `json:"reason,omitempty"`
-		}{credentialForPrograms(op, found.Credential), found.Secret, found.Wrong == auth.ReasonNone, found.Wrong})
+		return sh.json(found)
 	}
 	which, good := "", "yes"
 	if found.Secret > 0 {
 		which = "number " + strconv.Itoa(found.Secret)
 	}
-	if found.Wrong != auth.ReasonNone {
-		good = "no: " + string(found.Wrong)
+	if !found.Good {
+		good = "no: " + found.Reason
 	}
-	id := string(found.Credential.ID)
-	if err := sh.facts("credential", id, "kind", string(found.Credential.Kind), "account", strings.TrimSpace(found.Credential.Account.String()+" "+a.Name),
-		"name", found.Credential.Name, "secret", which, "good", good); err != nil {
+	is := found.Credential
+	if err := sh.facts("credential", is.ID, "kind", is.Kind, "account", strings.TrimSpace(strconv.FormatInt(is.Account, 10)+" "+found.AccountName),
+		"name", is.Name, "secret", which, "good", good); err != nil {
 		return err
 	}
-	if found.Secret > 0 && found.Wrong == auth.ReasonNone {
-		sh.note("if it leaked: gatehouse credential rotate %s --old-expires now --end-sessions, or credential revoke %s", id, id)
+	if found.Secret > 0 && found.Good {
+		sh.note("if it leaked: gatehouse credential rotate %s --old-expires now --end-sessions, or credential revoke %[1]s", is.ID)
 	}
 	return nil
 }
@@ -342,48 +270,45 @@ func (credentialUpdate) Help() string {
 }
 
 func (c *credentialUpdate) Run(sh *shell) error {
-	var u auth.CredentialUpdate
-	u.Name = c.Name
+	u := api.CredentialUpdate{Name: c.Name}
 	if c.Scope != nil {
-		scope := strings.Join(c.Scope, " ")
-		u.Scope = &scope
+		u.Scopes = &c.Scope
 	}
 	if c.JWKS != nil {
-		keys := ""
+		u.JWKS = json.RawMessage("null")
 		if *c.JWKS != "" {
-			file, err := readKeys(*c.JWKS)
-			if err != nil {
+			var err error
+			if u.JWKS, err = readKeys(*c.JWKS); err != nil {
 				return err
 			}
-			keys = string(file)
 		}
-		u.Keys = &keys
 	}
-	if u == (auth.CredentialUpdate{}) && !c.Expires.given {
+	if u.Name == nil && u.Scopes == nil && u.JWKS == nil && !c.Expires.given {
 		return usage("nothing to change: give --name, --scope, --expires or --jwks")
 	}
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
+	defer o.close()
 	if c.Expires.given {
-		at := c.Expires.after(op.DB.Now())
-		u.ExpiresAt = &at
+		u.ExpiresAt = api.Moment{Given: true, At: c.Expires.after(o.Now())}
 	}
-	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
+	return sh.alterCredential(o, c.ID, c.JSON, func(id auth.CredentialID) (api.Credential, error) { return o.UpdateCredential(sh.ctx, id, u) })
+}
+
+// alterCredential is how the commands that change a credential go, once they are where it is: find it, change it, say how far the
+// change has come, show it.
+func (sh *shell) alterCredential(o *visit, id string, forProgram bool, change func(auth.CredentialID) (api.Credential, error)) error {
+	found, err := o.Credential(sh.ctx, id)
 	if err != nil {
 		return err
 	}
-	d, err := op.Registry.UpdateCredential(sh.ctx, actor(), found.ID, u)
-	if err != nil {
+	if found, err = change(auth.CredentialID(found.ID)); err != nil {
 		return err
 	}
-	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
-		return err
-	}
-	return sh.showCredential(op, found, c.JSON)
+	sh.settle(o, &found.Confirmed)
+	return sh.showCredential(found, forProgram)
 }
 
 type credentialRevoke struct {
@@ -398,22 +323,10 @@ func (credentialRevoke) Help() string {
 }
 
 func (c *credentialRevoke) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
-	if err != nil {
-		return err
-	}
-	d, err := op.Registry.RevokeCredential(sh.ctx, actor(), found.ID)
-	if err != nil {
-		return err
-	}
-	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
-		return err
-	}
-	return sh.showCredential(op, found, c.JSON)
+	defer o.close()
+	return sh.alterCredential(o, c.ID, c.JSON, func(id auth.CredentialID) (api.Credential, error) { return o.RevokeCredential(sh.ctx, id) })
 }

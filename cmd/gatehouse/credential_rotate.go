@@ -1,10 +1,8 @@
 package main
 
 import (
-	"time"
-
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type credentialRotate struct {
@@ -25,9 +23,6 @@ func (credentialRotate) Help() string {
     gatehouse credential rotate 3YpE7Kq0aBcD --old-expires now --end-sessions   # it leaked`
 }
 
-// keepOld is how long an old secret stays good.
-const keepOld = 7 * 24 * time.Hour
-
 func (c *credentialRotate) Run(sh *shell) error {
 	ending := c.Finish || c.Undo
 	switch {
@@ -39,55 +34,41 @@ func (c *credentialRotate) Run(sh *shell) error {
 	if err := c.OldExpires.notNever("old-expires"); err != nil {
 		return err
 	}
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	found, err := op.Registry.Credential(sh.ctx, actor(), c.ID)
-	if err != nil {
-		return err
-	}
+	defer o.close()
 	if ending {
-		return c.end(sh, op, found)
+		return sh.alterCredential(o, c.ID, c.JSON, func(id auth.CredentialID) (api.Credential, error) {
+			if c.Undo {
+				return o.UndoRotation(sh.ctx, id)
+			}
+			return o.FinishRotation(sh.ctx, id)
+		})
 	}
-	old := op.DB.Now().Add(keepOld)
+	found, err := o.Credential(sh.ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	asked := api.Rotation{EndSessions: c.EndSessions}
 	if c.OldExpires.given {
-		old = c.OldExpires.after(op.DB.Now())
+		asked.OldExpiresAt = c.OldExpires.after(o.Now())
 	}
 	to, err := openFor(c.Out)
 	if err != nil {
 		return err
 	}
-	issued, err := op.Registry.RotateCredential(sh.ctx, actor(), found.ID, old, c.EndSessions)
+	issued, err := o.RotateCredential(sh.ctx, auth.CredentialID(found.ID), asked)
 	if err != nil {
 		to.abandon()
 		return err
 	}
-	sh.confirmed(op, issued.Confirmed)
-	if old.After(op.DB.Now()) {
-		sh.note("the old secret is good until %s; gatehouse credential rotate %s --finish ends it sooner", stamp(old), found.ID)
+	sh.settle(o, &issued.Confirmed)
+	if issued.OldExpiresAt.After(o.Now()) {
+		sh.note("the old secret is good until %s; gatehouse credential rotate %s --finish ends it sooner", stamp(issued.OldExpiresAt), found.ID)
 	} else {
 		sh.note("the old secret has ended")
 	}
-	return sh.writeSecret(to, issuedJSON{
-		ID: found.ID, Kind: found.Kind, Account: found.Account, CreatedAt: utc(found.CreatedAt), OldExpiresAt: utc(old),
-	}, issued, c.JSON)
-}
-
-// end ends a rotation, the one way or the other.
-func (c *credentialRotate) end(sh *shell, op *server.Opened, found auth.Credential) error {
-	act := op.Registry.FinishRotation
-	if c.Undo {
-		act = op.Registry.UndoRotation
-	}
-	d, err := act(sh.ctx, actor(), found.ID)
-	if err != nil {
-		return err
-	}
-	sh.done(op, d)
-	if found, err = op.Registry.Credential(sh.ctx, actor(), string(found.ID)); err != nil {
-		return err
-	}
-	return sh.showCredential(op, found, c.JSON)
+	return sh.writeSecret(to, issued, c.JSON)
 }

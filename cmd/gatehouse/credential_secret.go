@@ -6,48 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
-	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/proof"
-	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/api"
 )
 
-// issuedJSON is a credential just made, or with a new secret. Only one kind's fields are there.
-type issuedJSON struct {
-	ID           auth.CredentialID `json:"id"`
-	Kind         auth.Kind         `json:"kind"`
-	Account      auth.AccountID    `json:"account"`
-	CreatedAt    utc               `json:"created_at"`
-	Key          string            `json:"key,omitempty"`
-	UserID       string            `json:"user_id,omitempty"`
-	Username     string            `json:"username,omitempty"`
-	Password     string            `json:"password,omitempty"`
-	ClientID     string            `json:"client_id,omitempty"`
-	ClientSecret string            `json:"client_secret,omitempty"`
-	OldExpiresAt utc               `json:"old_expires_at,omitzero"` // of the secret before, when it was rotated
-}
-
-// reveal fills in what the credential's holder needs.
-func (j *issuedJSON) reveal(i registry.Issued) {
-	identifier, secret := i.Reveal()
-	switch j.Kind {
-	case auth.APIKey:
-		j.Key = identifier
-	case auth.Basic:
-		j.UserID, j.Password = identifier, secret
-	case auth.Login:
-		j.Username, j.Password = identifier, secret
-	case auth.OAuth:
-		j.ClientID, j.ClientSecret = identifier, secret
-	}
-}
-
 // pairs are the secret's parts with their names.
-func (j issuedJSON) pairs() []string {
+func pairs(i api.Issued) []string {
 	return []string{
-		"key", j.Key, "user_id", j.UserID, "username", j.Username, "password", j.Password,
-		"client_id", j.ClientID, "client_secret", j.ClientSecret,
+		"key", i.Key, "user_id", i.UserID, "username", i.Username, "password", i.Password,
+		"client_id", i.ClientID, "client_secret", i.ClientSecret,
 	}
 }
 
@@ -81,23 +50,25 @@ func (d *destination) abandon() {
 }
 
 // writeSecret writes the secret where it is to go, and what is no secret to standard output.
-func (sh *shell) writeSecret(d *destination, j issuedJSON, i registry.Issued, forProgram bool) error {
+func (sh *shell) writeSecret(d *destination, j api.Issued, forProgram bool) error {
+	keys := j.Keys
+	j.Keys = nil
 	public := j
-	j.reveal(i)
-	if d.file == nil {
-		public = j
-	} else if err := d.write(j, forProgram); err != nil {
-		return fmt.Errorf("credential %s has a secret that could not be written to %s, so nobody knows it: %w; end it with gatehouse credential revoke %s, or rotate --undo if it was rotated", j.ID, d.path, err, j.ID)
+	if d.file != nil {
+		public = j.Public()
+		if err := d.write(j, forProgram); err != nil {
+			return fmt.Errorf("credential %s has a secret that could not be written to %s, so nobody knows it: %w; end it with gatehouse credential revoke %s, or rotate --undo if it was rotated", j.ID, d.path, err, j.ID)
+		}
 	}
 	if forProgram {
 		return sh.json(public)
 	}
-	if err := sh.facts(append([]string{"credential", string(j.ID), "kind", string(j.Kind), "account", j.Account.String()}, public.pairs()...)...); err != nil {
+	if err := sh.facts(append([]string{"credential", j.ID, "kind", j.Kind, "account", strconv.FormatInt(j.Account, 10)}, pairs(public)...)...); err != nil {
 		return err
 	}
 	switch {
 	case j.ClientID != "" && j.ClientSecret == "":
-		sh.note("there is no secret: the client signs with its own keys (%s)", strings.Join(proof.KeyNames(i.Credential.Keys), " "))
+		sh.note("there is no secret: the client signs with its own keys (%s)", strings.Join(keys, " "))
 	case d.file != nil:
 		sh.note("the secret is in %s, and nowhere else", d.path)
 	default:
@@ -107,7 +78,7 @@ func (sh *shell) writeSecret(d *destination, j issuedJSON, i registry.Issued, fo
 }
 
 // write writes an API key alone on a line, of the others name=value; or JSON.
-func (d *destination) write(j issuedJSON, forProgram bool) error {
+func (d *destination) write(j api.Issued, forProgram bool) error {
 	var text strings.Builder
 	switch {
 	case forProgram:
@@ -119,9 +90,9 @@ func (d *destination) write(j issuedJSON, forProgram bool) error {
 	case j.Key != "":
 		text.WriteString(j.Key + "\n")
 	default:
-		for pairs := j.pairs(); len(pairs) > 0; pairs = pairs[2:] {
-			if pairs[1] != "" {
-				text.WriteString(pairs[0] + "=" + pairs[1] + "\n")
+		for rest := pairs(j); len(rest) > 0; rest = rest[2:] {
+			if rest[1] != "" {
+				text.WriteString(rest[0] + "=" + rest[1] + "\n")
 			}
 		}
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/desk"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/server"
 	"github.com/gatehouse/gatehouse/verify"
@@ -120,7 +121,7 @@ func (e *examination) keys(c *config.Config, op *server.Opened) {
 		e.note(wrong, "keys", "", "%s", message(err))
 		return
 	}
-	states := keyStates(rows, now)
+	states := desk.KeyStates(rows, now)
 	for i, k := range rows {
 		if states[i] != "signing" {
 			continue

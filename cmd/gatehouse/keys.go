@@ -2,11 +2,9 @@ package main
 
 import (
 	"strings"
-	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/secret"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type signingKeys struct {
@@ -15,67 +13,29 @@ type signingKeys struct {
 	Revoke signingKeyRevoke `cmd:"" help:"End a leaked key, and every token that it signed."`
 }
 
-type keyJSON struct {
-	ID        auth.KeyID `json:"id"`
-	Ring      auth.Ring  `json:"ring"`
-	Algorithm string     `json:"algorithm"`
-	State     string     `json:"state"`
-	CreatedAt utc        `json:"created_at"`
-	ActiveAt  utc        `json:"active_at"`
-	RevokedAt utc        `json:"revoked_at,omitzero"`
-}
-
-// keyStates says what each key is doing now: next, signing, kept, revoked.
-func keyStates(rows []auth.KeyRow, now time.Time) []string {
-	states := make([]string, len(rows))
-	signs := map[auth.Ring]int{} // of each ring, the row that signs, counted from 1
-	for i, k := range rows {
-		switch {
-		case !k.RevokedAt.IsZero():
-			states[i] = "revoked"
-		case now.Before(k.ActiveAt):
-			states[i] = "next"
-		default:
-			states[i] = "kept"
-			if at := signs[k.Ring]; at == 0 || !k.ActiveAt.Before(rows[at-1].ActiveAt) {
-				signs[k.Ring] = i + 1
-			}
-		}
-	}
-	for _, at := range signs {
-		states[at-1] = "signing"
-	}
-	return states
-}
-
-// showKeys prints keys with what they are doing.
-func (sh *shell) showKeys(op *server.Opened, forProgram bool) error {
-	rows, err := op.Registry.SigningKeys(sh.ctx, actor())
+// showKeys prints all keys with what they are doing.
+func (sh *shell) showKeys(o *visit, forProgram bool) error {
+	keys, err := o.SigningKeys(sh.ctx)
 	if err != nil {
 		return err
 	}
-	states := keyStates(rows, op.DB.Now())
 	if forProgram {
-		list := []keyJSON{}
-		for i, k := range rows {
-			list = append(list, keyJSON{k.ID, k.Ring, k.Algorithm, states[i], utc(k.CreatedAt), utc(k.ActiveAt), utc(k.RevokedAt)})
-		}
-		return sh.json(list)
+		return sh.json(keys.Items)
 	}
 	what := map[string]string{
 		"next": "next: published, signs later", "signing": "signing", "kept": "kept until the last token that it signed is dead", "revoked": "revoked",
 	}
 	table := [][]string{{"KEY", "SIGNS", "ALGORITHM", "CREATED", "SIGNS FROM", "STATE"}}
-	for i, k := range rows {
+	for _, k := range keys.Items {
 		signs := "access tokens"
-		if k.Ring == auth.RefreshRing {
+		if k.Ring == string(auth.RefreshRing) {
 			signs = "refresh tokens"
 		}
-		state := what[states[i]]
-		if states[i] == "revoked" {
+		state := what[k.State]
+		if k.State == "revoked" {
 			state += " " + stamp(k.RevokedAt)
 		}
-		table = append(table, []string{string(k.ID), signs, k.Algorithm, stamp(k.CreatedAt), stamp(k.ActiveAt), state})
+		table = append(table, []string{k.ID, signs, k.Algorithm, stamp(k.CreatedAt), stamp(k.ActiveAt), state})
 	}
 	return sh.table(table)
 }
@@ -89,12 +49,12 @@ func (signingKeyList) Help() string {
 }
 
 func (c *signingKeyList) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	return sh.showKeys(op, c.JSON)
+	defer o.close()
+	return sh.showKeys(o, c.JSON)
 }
 
 type signingKeyRotate struct{ printed }
@@ -106,19 +66,20 @@ func (signingKeyRotate) Help() string {
 }
 
 func (c *signingKeyRotate) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	made, err := op.Registry.RotateSigningKey(sh.ctx, actor())
+	defer o.close()
+	made, err := o.RotateSigningKey(sh.ctx)
 	if err != nil {
 		return err
 	}
+	sh.settle(o, &made.Confirmed)
 	if !c.JSON {
 		sh.note("key %s signs from %s on", made.ID, stamp(made.ActiveAt))
 	}
-	return sh.showKeys(op, c.JSON)
+	return sh.showKeys(o, c.JSON)
 }
 
 type signingKeyRevoke struct {
@@ -133,20 +94,17 @@ func (signingKeyRevoke) Help() string {
 }
 
 func (c *signingKeyRevoke) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	d, err := op.Registry.RevokeSigningKey(sh.ctx, actor(), auth.KeyID(c.ID))
+	defer o.close()
+	revoked, err := o.RevokeSigningKey(sh.ctx, auth.KeyID(c.ID))
 	if err != nil {
 		return err
 	}
-	sh.done(op, d)
-	if err := op.Rings.Load(sh.ctx); err != nil {
-		return err
-	}
-	return sh.showKeys(op, c.JSON)
+	sh.settle(o, &revoked.Confirmed)
+	return sh.showKeys(o, c.JSON)
 }
 
 type masterKeys struct {

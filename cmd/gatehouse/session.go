@@ -2,32 +2,14 @@ package main
 
 import (
 	"strconv"
-	"strings"
-	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
 type sessions struct {
 	List   sessionList   `cmd:"" help:"List an account's sessions."`
 	Revoke sessionRevoke `cmd:"" help:"End a session and every token that came of it."`
-}
-
-type sessionJSON struct {
-	ID           auth.SessionID    `json:"id"`
-	Account      auth.AccountID    `json:"account"`
-	Credential   auth.CredentialID `json:"credential"`
-	Secret       int               `json:"secret"`
-	Status       string            `json:"status"`
-	Refreshes    int64             `json:"refreshes"`
-	Scopes       []string          `json:"scopes"`
-	StartedAt    utc               `json:"started_at"`
-	RefreshedAt  utc               `json:"refreshed_at"`
-	ExpiresAt    utc               `json:"expires_at"`
-	EndedAt      utc               `json:"ended_at,omitzero"`
-	EndedBecause string            `json:"ended_because,omitempty"`
-	Address      string            `json:"address,omitempty"`
-	UserAgent    string            `json:"user_agent,omitempty"`
 }
 
 type sessionList struct {
@@ -43,82 +25,41 @@ func (sessionList) Help() string {
 }
 
 func (c *sessionList) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.Account)
+	defer o.close()
+	id, err := sh.account(o, c.Account)
 	if err != nil {
 		return err
 	}
-	live, err := op.Registry.Sessions(sh.ctx, actor(), a.ID, true)
+	all, err := whole(func(r api.Range) (api.Page[api.Session], error) {
+		return o.Sessions(sh.ctx, api.SessionQuery{Account: int64(id), All: c.All, Range: r})
+	})
 	if err != nil {
 		return err
 	}
-	alive := map[auth.SessionID]bool{}
-	for _, s := range live {
-		alive[s.ID] = true
-	}
-	all := live
-	if c.All {
-		if all, err = op.Registry.Sessions(sh.ctx, actor(), a.ID, false); err != nil {
-			return err
-		}
-	}
-	now := op.DB.Now()
 	if c.JSON {
-		list := []sessionJSON{}
-		for _, s := range all {
-			list = append(list, sessionForPrograms(s, sessionStatus(s, alive[s.ID], now)))
-		}
-		return sh.json(list)
+		return sh.json(all)
 	}
 	if len(all) == 0 {
-		sh.note("account %d has no live session", a.ID)
+		sh.note("account %d has no live session", id)
 		return nil
 	}
 	rows := [][]string{{"SESSION", "CREDENTIAL", "STATUS", "LOGIN", "REFRESHED", "GOOD UNTIL", "FROM", "BY"}}
 	for _, s := range all {
 		refreshed := "never"
-		if s.Generation > 0 {
-			refreshed = stamp(s.RotatedAt) + ", " + count(int(s.Generation), "time", "times")
+		if s.Refreshes > 0 {
+			refreshed = stamp(s.RefreshedAt) + ", " + count(int(s.Refreshes), "time", "times")
 		}
-		from := ""
-		if s.Address.IsValid() {
-			from = s.Address.String()
+		status := s.Status
+		if status == "ended" {
+			status += " (" + s.EndedBecause + ")"
 		}
-		rows = append(rows, []string{
-			string(s.ID), string(s.Credential), sessionStatus(s, alive[s.ID], now), stamp(s.StartedAt), refreshed, stamp(s.Expires), from, s.UserAgent,
-		})
+		rows = append(rows, []string{s.ID, s.Credential, status, stamp(s.StartedAt), refreshed, stamp(s.ExpiresAt), s.Address, s.UserAgent})
 	}
 	return sh.table(rows)
-}
-
-// sessionStatus is live, or why it is not.
-func sessionStatus(s auth.Session, live bool, now time.Time) string {
-	switch {
-	case live:
-		return "live"
-	case !s.EndedAt.IsZero():
-		return "ended (" + s.EndedBecause + ")"
-	case !now.Before(s.Expires):
-		return "expired"
-	}
-	return "dead" // with its account, its credential, or by a logout
-}
-
-func sessionForPrograms(s auth.Session, status string) sessionJSON {
-	status, _, _ = strings.Cut(status, " ")
-	j := sessionJSON{
-		ID: s.ID, Account: s.Account, Credential: s.Credential, Secret: s.Secret, Status: status, Refreshes: s.Generation,
-		Scopes: append([]string{}, strings.Fields(s.Scope)...), StartedAt: utc(s.StartedAt), RefreshedAt: utc(s.RotatedAt),
-		ExpiresAt: utc(s.Expires), EndedAt: utc(s.EndedAt), EndedBecause: s.EndedBecause, UserAgent: s.UserAgent,
-	}
-	if s.Address.IsValid() {
-		j.Address = s.Address.String()
-	}
-	return j
 }
 
 type sessionRevoke struct {
@@ -131,31 +72,27 @@ func (sessionRevoke) Help() string {
 }
 
 func (c *sessionRevoke) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	d, err := op.Registry.RevokeSession(sh.ctx, actor(), auth.SessionID(c.ID), 0)
+	defer o.close()
+	ended, err := o.RevokeSession(sh.ctx, auth.SessionID(c.ID))
 	if err != nil {
 		return err
 	}
-	sh.done(op, d)
-	return sh.revoked(c.JSON, auth.SessionID(c.ID), 0)
+	return sh.showRevoked(o, ended, c.JSON)
 }
 
-// revoked tells that a session was ended.
-func (sh *shell) revoked(forProgram bool, id auth.SessionID, account auth.AccountID) error {
+// showRevoked tells that a session was ended.
+func (sh *shell) showRevoked(o *visit, ended api.SessionRevoked, forProgram bool) error {
+	sh.settle(o, &ended.Confirmed)
 	if forProgram {
-		return sh.json(struct {
-			Session auth.SessionID `json:"session"`
-			Account auth.AccountID `json:"account,omitempty"`
-			Revoked bool           `json:"revoked"`
-		}{id, account, true})
+		return sh.json(ended)
 	}
 	of := ""
-	if account != 0 {
-		of = " of account " + strconv.FormatInt(int64(account), 10)
+	if ended.Account != 0 {
+		of = " of account " + strconv.FormatInt(ended.Account, 10)
 	}
-	return sh.printf("session %s%s is over, and every token that came of it is dead\n", clean(string(id)), of)
+	return sh.printf("session %s%s is over, and every token that came of it is dead\n", clean(ended.Session), of)
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
-	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
 
@@ -78,16 +77,6 @@ func (sh *shell) note(format string, args ...any) {
 	fmt.Fprintf(sh.stderr, "%s\n", clean(fmt.Sprintf(format, args...)))
 }
 
-// done says so where a change may not have come to the running server.
-func (sh *shell) done(op *server.Opened, d registry.Done) { sh.confirmed(op, d.Confirmed) }
-
-func (sh *shell) confirmed(op *server.Opened, confirmed bool) {
-	if !confirmed {
-		sh.note("note: it is committed, but not every running server confirmed within %s (revocation.wait) that it has applied it; each will as soon as it reads the database, and refuses everything once it has not for %s",
-			config.FormatDuration(op.Config.Revocation.Wait), config.FormatDuration(op.Config.Revocation.MaxStaleness))
-	}
-}
-
 // actor is who the audit trail names.
 func actor() auth.Actor {
 	name := strconv.Itoa(os.Geteuid())
@@ -108,8 +97,9 @@ func printable(r rune) rune {
 }
 
 // account finds the account that an argument names.
-func (sh *shell) account(op *server.Opened, id accountID) (auth.Account, error) {
-	return op.Registry.Account(sh.ctx, actor(), string(id))
+func (sh *shell) account(o *visit, id accountID) (auth.AccountID, error) {
+	a, err := o.Account(sh.ctx, string(id))
+	return auth.AccountID(a.ID), err
 }
 
 // json prints v on one line.

@@ -4,8 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/server"
+	"github.com/gatehouse/gatehouse/api"
 )
 
 type tokens struct {
@@ -26,85 +25,54 @@ func (tokenInspect) Help() string {
     pbpaste | gatehouse token inspect - --address 203.0.113.7`
 }
 
-// inspectionJSON is an inspection as it is printed for programs.
-type inspectionJSON struct {
-	Good       bool        `json:"good"`
-	Reason     auth.Reason `json:"reason,omitempty"`
-	Authentic  bool        `json:"authentic"`
-	Refresh    bool        `json:"refresh"`
-	Type       string      `json:"type,omitempty"`
-	Account    string      `json:"account,omitempty"`
-	Name       string      `json:"account_name,omitempty"`
-	Credential string      `json:"credential,omitempty"`
-	Session    string      `json:"session,omitempty"`
-	Scopes     []string    `json:"scopes"`
-	Issuer     string      `json:"issuer,omitempty"`
-	Audience   string      `json:"audience,omitempty"`
-	Key        string      `json:"key,omitempty"`
-	IssuedAt   utc         `json:"issued_at,omitzero"`
-	ExpiresAt  utc         `json:"expires_at,omitzero"`
-	Checks     []checkJSON `json:"checks"`
-}
-
-type checkJSON struct {
-	Check   string         `json:"check"`
-	Outcome server.Outcome `json:"outcome"`
-	Detail  string         `json:"detail,omitempty"`
-}
-
 func (c *tokenInspect) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	raw, err := sh.token(op)
+	defer o.close()
+	raw, err := sh.token(o)
 	if err != nil {
 		return err
 	}
-	found, err := op.Inspect(sh.ctx, raw, c.Address.Addr)
+	asked := api.Token{Token: raw}
+	if c.Address.IsValid() {
+		asked.Address = c.Address.String()
+	}
+	found, err := o.InspectToken(sh.ctx, asked)
 	if err != nil {
 		return err
 	}
-	said := found.Said
 	if c.JSON {
-		j := inspectionJSON{
-			Good: found.Good, Reason: found.Reason, Authentic: found.Authentic, Refresh: found.Refresh, Type: said.Type, Account: said.Account,
-			Name: found.Name, Credential: said.Credential, Session: said.Session, Scopes: append([]string{}, strings.Fields(found.Scope)...),
-			Issuer: said.Issuer, Audience: said.Audience, Key: said.KeyID, IssuedAt: utc(said.IssuedAt), ExpiresAt: utc(said.Expires),
-		}
-		for _, check := range found.Checks {
-			j.Checks = append(j.Checks, checkJSON{check.Name, check.Outcome, check.Detail})
-		}
-		return sh.json(j)
+		return sh.json(found)
 	}
 	return sh.showInspection(found)
 }
 
-func (sh *shell) showInspection(found server.Inspection) error {
-	said := found.Said
-	if !found.Authentic && !said.NotSpelledLikeOneOfThese {
+func (sh *shell) showInspection(found api.Inspection) error {
+	if !found.Authentic && !found.Unreadable {
 		if err := sh.printf("It says of itself, and anybody can write that:\n"); err != nil {
 			return err
 		}
 	}
-	credential := said.Credential
-	if found.Credential.Kind != "" {
-		credential += " (" + strings.TrimSpace(string(found.Credential.Kind)+" "+found.Credential.Name) + ")"
+	credential := found.Credential
+	if found.CredentialKind != "" {
+		credential += " (" + strings.TrimSpace(found.CredentialKind+" "+found.CredentialName) + ")"
 	}
-	if err := sh.facts("type", said.Type, "account", strings.TrimSpace(said.Account+" "+found.Name), "credential", credential,
-		"session", said.Session, "scopes", found.Scope, "issuer", said.Issuer, "audience", said.Audience, "key", strings.TrimSpace(said.KeyID+" "+said.Algorithm),
-		"issued", stamp(said.IssuedAt), "presented", stamp(said.AuthTime), "expires", stamp(said.Expires)); err != nil {
+	if err := sh.facts("type", found.Type, "account", strings.TrimSpace(found.Account+" "+found.AccountName), "credential", credential,
+		"session", found.Session, "scopes", strings.Join(found.Scopes, " "), "issuer", found.Issuer, "audience", found.Audience,
+		"key", strings.TrimSpace(found.Key+" "+found.Algorithm),
+		"issued", stamp(found.IssuedAt), "presented", stamp(found.PresentedAt), "expires", stamp(found.ExpiresAt)); err != nil {
 		return err
 	}
-	if !said.NotSpelledLikeOneOfThese {
+	if !found.Unreadable {
 		if err := sh.printf("\n"); err != nil {
 			return err
 		}
 	}
 	var rows [][]string
 	for _, check := range found.Checks {
-		rows = append(rows, []string{string(check.Outcome), check.Name, check.Detail})
+		rows = append(rows, []string{check.Outcome, check.Check, check.Detail})
 	}
 	if err := sh.table(rows); err != nil {
 		return err
@@ -120,7 +88,7 @@ func (sh *shell) showInspection(found server.Inspection) error {
 }
 
 // token reads a token from standard input.
-func (sh *shell) token(op *server.Opened) (string, error) {
+func (sh *shell) token(o *visit) (string, error) {
 	raw, err := sh.read("a token")
 	if err != nil {
 		return "", err
@@ -128,7 +96,7 @@ func (sh *shell) token(op *server.Opened) (string, error) {
 	if scheme, rest, ok := strings.Cut(raw, " "); ok && strings.EqualFold(scheme, "Bearer") { // copied with the header
 		raw = strings.TrimSpace(rest)
 	}
-	if strings.HasPrefix(raw, op.Config.KeyPrefix+"_") {
+	if o.config != nil && strings.HasPrefix(raw, o.config.KeyPrefix+"_") || strings.Count(raw, ".") != 2 && strings.Contains(raw, "_live_") {
 		return "", errors.New("this is no token but an API key: gatehouse credential find - says whose")
 	}
 	return raw, nil
@@ -146,29 +114,21 @@ func (tokenRevoke) Help() string {
 }
 
 func (c *tokenRevoke) Run(sh *shell) error {
-	op, err := sh.change()
+	o, err := sh.enterToChange()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	raw, err := sh.token(op)
+	defer o.close()
+	raw, err := sh.token(o)
 	if err != nil {
 		return err
 	}
-	found, err := op.Inspect(sh.ctx, raw, address{}.Addr)
+	ended, err := o.RevokeToken(sh.ctx, raw)
 	if err != nil {
 		return err
 	}
-	if !found.Authentic || found.Subject.Session == "" {
-		return errors.New("this token is none of this database's, so there is nothing to end: gatehouse token inspect - says what is wrong with it")
-	}
-	if !found.Refresh && op.DB.Now().After(found.Said.Expires) {
+	if ended.Expired {
 		sh.note("note: the token itself has expired; what came of the same login or exchange ends now")
 	}
-	d, err := op.Registry.RevokeSession(sh.ctx, actor(), found.Subject.Session, found.Subject.Account)
-	if err != nil {
-		return err
-	}
-	sh.done(op, d)
-	return sh.revoked(c.JSON, found.Subject.Session, found.Subject.Account)
+	return sh.showRevoked(o, ended, c.JSON)
 }

@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/api"
 )
 
 type usageC struct {
@@ -22,47 +22,36 @@ func (usageC) Help() string {
     gatehouse usage --account 100001 --json`
 }
 
-type usageJSON struct {
-	Hour       utc               `json:"hour"`
-	Credential auth.CredentialID `json:"credential"`
-	What       string            `json:"what"`
-	Count      int64             `json:"count"`
-}
-
 func (c *usageC) Run(sh *shell) error {
 	if err := c.Since.notNever("since"); err != nil {
 		return err
 	}
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	a, err := sh.account(op, c.Account)
+	defer o.close()
+	id, err := sh.account(o, c.Account)
 	if err != nil {
 		return err
 	}
-	// Whole hours: the one that holds the moment belongs to it.
-	since := c.Since.before(op.DB.Now()).UTC().Truncate(time.Hour)
-	rows, err := op.DB.Usage(sh.ctx, a.ID, since)
+	since := c.Since.before(o.Now())
+	found, err := o.Usage(sh.ctx, id, since)
 	if err != nil {
 		return err
 	}
+	rows := found.Items
 	if c.JSON {
-		list := []usageJSON{}
-		for _, r := range rows {
-			list = append(list, usageJSON{utc(r.Hour), r.Credential, r.What, r.Count})
-		}
-		return sh.json(list)
+		return sh.json(rows)
 	}
 	if len(rows) == 0 {
-		sh.note("account %d was not used since %s", a.ID, stamp(since))
+		sh.note("account %d was not used since %s", id, stamp(since.Truncate(time.Hour)))
 		return nil
 	}
 	table := [][]string{{"CREDENTIAL", "WHAT", "COUNT", "FIRST HOUR", "LAST HOUR"}}
 	for _, s := range sums(rows) {
 		table = append(table, []string{
-			string(s.Credential), s.What, strconv.FormatInt(s.Count, 10), stamp(s.Hour), stamp(s.last),
+			s.Credential, s.What, strconv.FormatInt(s.Count, 10), stamp(s.Hour), stamp(s.last),
 		})
 	}
 	return sh.table(table)
@@ -70,12 +59,12 @@ func (c *usageC) Run(sh *shell) error {
 
 // A sum is what one credential did of one sort, in all hours; Hour is the first of them.
 type sum struct {
-	auth.UsageRow
+	api.UsageRow
 	last time.Time
 }
 
 // sums adds up rows, which come by hour.
-func sums(rows []auth.UsageRow) []sum {
+func sums(rows []api.UsageRow) []sum {
 	var all []sum
 	for _, r := range rows {
 		i := slices.IndexFunc(all, func(s sum) bool { return s.Credential == r.Credential && s.What == r.What })

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/audit"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/server"
+)
+
+// An office is where commands for operators ask: the database, or the admin API of a server. Both answer alike, in the words that
+// are printed with --json.
+type office interface {
+	// Now is the office's time, which need not be this machine's.
+	Now() time.Time
+
+	Accounts(context.Context, api.AccountQuery) (api.Page[api.Account], error)
+	Account(ctx context.Context, id string) (api.Account, error)
+	CreateAccount(context.Context, api.NewAccount) (api.Account, error)
+	UpdateAccount(context.Context, auth.AccountID, api.AccountUpdate) (api.Account, error)
+	SuspendAccount(context.Context, auth.AccountID, api.Suspension) (api.Account, error)
+	ResumeAccount(context.Context, auth.AccountID) (api.Account, error)
+	DeleteAccount(context.Context, auth.AccountID) (api.Deleted, error)
+	LimitAccount(context.Context, auth.AccountID, api.RateLimit) (api.Account, error)
+	Allow(context.Context, auth.AccountID, api.Allowing) (api.Allowlist, error)
+	Disallow(context.Context, auth.AccountID, api.Disallowing) (api.Allowlist, error)
+
+	Credentials(context.Context, api.CredentialQuery) (api.Page[api.Credential], error)
+	Credential(ctx context.Context, id string) (api.Credential, error)
+	FindCredential(ctx context.Context, text string) (api.Found, error)
+	CreateCredential(context.Context, api.NewCredential) (api.Issued, error)
+	UpdateCredential(context.Context, auth.CredentialID, api.CredentialUpdate) (api.Credential, error)
+	RotateCredential(context.Context, auth.CredentialID, api.Rotation) (api.Issued, error)
+	FinishRotation(context.Context, auth.CredentialID) (api.Credential, error)
+	UndoRotation(context.Context, auth.CredentialID) (api.Credential, error)
+	RevokeCredential(context.Context, auth.CredentialID) (api.Credential, error)
+
+	Sessions(context.Context, api.SessionQuery) (api.Page[api.Session], error)
+	RevokeSession(context.Context, auth.SessionID) (api.SessionRevoked, error)
+	InspectToken(context.Context, api.Token) (api.Inspection, error)
+	RevokeToken(ctx context.Context, raw string) (api.SessionRevoked, error)
+
+	SigningKeys(context.Context) (api.Page[api.SigningKey], error)
+	RotateSigningKey(context.Context) (api.SigningKey, error)
+	RevokeSigningKey(context.Context, auth.KeyID) (api.SigningKey, error)
+
+	Explain(ctx context.Context, requestID string) (audit.Explained, error)
+	Refusals(context.Context, api.RefusalQuery) (api.Page[api.Refusal], error)
+	Usage(ctx context.Context, account auth.AccountID, since time.Time) (api.Page[api.UsageRow], error)
+}
+
+// A visit is an office for as long as one command.
+type visit struct {
+	office
+	config *config.Config // nil: the office is elsewhere
+	close  func() error
+}
+
+// enter goes to the office for a command that changes nothing.
+func (sh *shell) enter() (*visit, error) {
+	op, err := sh.open()
+	if err != nil {
+		return nil, err
+	}
+	return sh.visitDatabase(op)
+}
+
+// enterToChange goes there for a command that changes something, and names the place, for there may be more than one.
+func (sh *shell) enterToChange() (*visit, error) {
+	op, err := sh.change()
+	if err != nil {
+		return nil, err
+	}
+	return sh.visitDatabase(op)
+}
+
+func (sh *shell) visitDatabase(op *server.Opened) (*visit, error) {
+	desks, err := op.Desks(func(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
+		found, err := op.AskServer(ctx, f)
+		if err != nil && !errors.Is(err, server.ErrNoServer) {
+			sh.note("note: %v; this is what the database has", err)
+		}
+		return found, nil
+	})
+	if err != nil {
+		return nil, errors.Join(err, op.Close())
+	}
+	return &visit{office: desks.For(actor()), config: op.Config, close: op.Close}, nil
+}
+
+// settle says so where a change may not have come to every server, and leaves it out of what is printed.
+func (sh *shell) settle(o *visit, confirmed **bool) {
+	known := *confirmed
+	*confirmed = nil
+	if known == nil || *known {
+		return
+	}
+	if o.config == nil {
+		sh.note("note: it is committed, but not every running server confirmed in time (revocation.wait) that it has applied it; each will as soon as it reads the database, and refuses everything once it has not for revocation.max_staleness")
+		return
+	}
+	sh.note("note: it is committed, but not every running server confirmed within %s (revocation.wait) that it has applied it; each will as soon as it reads the database, and refuses everything once it has not for %s",
+		config.FormatDuration(o.config.Revocation.Wait), config.FormatDuration(o.config.Revocation.MaxStaleness))
+}
+
+// atOnce is how much of a list is asked for at once.
+const atOnce = 1000
+
+// whole reads a list to its end.
+func whole[T any](part func(api.Range) (api.Page[T], error)) ([]T, error) {
+	items := []T{}
+	for r := (api.Range{Limit: atOnce}); ; {
+		p, err := part(r)
+		if err != nil {
+			return nil, err
+		}
+		items = append(items, p.Items...)
+		if r.After = p.Next; r.After == "" {
+			return items, nil
+		}
+	}
+}

@@ -1,0 +1,124 @@
+// Package desk answers what operators ask for, in the words that commands print with --json and that go over the wire of the
+// admin API: package api. It is the one place that makes these out of accounts, credentials and the rest. It leaves
+// permission, change and audit to registry, and how it is asked, at a command line or over HTTP, to others.
+//
+// The invariant: whatever is asked is asked of the registry, as the one actor that the desk is for; a secret is in the answer to
+// what made it, and in no other.
+package desk
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/audit"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
+)
+
+// Config says what the desk works on.
+type Config struct {
+	Registry *registry.Registry
+	// Reload reads the working keys anew, after one was changed.
+	Reload func(context.Context) error
+	// Inspect says what there is to know of a token, for somebody at this address.
+	Inspect func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
+	// Remembered are the refusals that fit of those that the running server has in memory, and Stored those of the database.
+	Remembered func(context.Context, auth.RefusalFilter) ([]auth.Refusal, error)
+	Stored     func(context.Context, auth.RefusalFilter) ([]auth.Refusal, error)
+	Usage      func(context.Context, auth.AccountID, time.Time) ([]auth.UsageRow, error)
+	Spoken     func(auth.Contract) bool // contracts that are switched on
+	Deployment audit.Deployment
+	Retention  string           // how long refusals are stored, for people
+	Now        func() time.Time // nil means time.Now
+}
+
+// An Inspection is what the program's api says of a token, and whose it is, for an end.
+type Inspection struct {
+	api.Inspection
+	Of auth.Subject // of an authentic token
+}
+
+// Desks are there for every actor.
+type Desks struct{ config Config }
+
+// New returns Desks.
+func New(c Config) (*Desks, error) {
+	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Remembered == nil || c.Stored == nil || c.Usage == nil || c.Spoken == nil {
+		return nil, errors.New("desk: there is nothing to ask")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Desks{c}, nil
+}
+
+// A Desk is what one actor may ask. Errors are of type [*auth.Error].
+type Desk struct {
+	config   *Config
+	registry *registry.Registry
+	actor    auth.Actor
+}
+
+// For returns the actor's desk.
+func (d *Desks) For(actor auth.Actor) *Desk { return &Desk{&d.config, d.config.Registry, actor} }
+
+// Now is the time by which everything is judged.
+func (d *Desk) Now() time.Time { return d.config.Now() }
+
+// may asks for a permission of which the registry has no method.
+func (d *Desk) may(action registry.Action, of auth.AccountID) error {
+	return registry.May(d.actor, action, of, d.Now())
+}
+
+// at is a time as it is told.
+func at(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.UTC().Truncate(time.Second)
+}
+
+// address is an address as it is told; "" for none.
+func address(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}
+
+// The most of a list that is told at once, and how much it is unless somebody says.
+const (
+	MostAtOnce  = 1000
+	usualAtOnce = 100
+)
+
+// atOnce is how many rows a part of a list has.
+func atOnce(r api.Range) (int, error) {
+	switch {
+	case r.Limit == 0:
+		return usualAtOnce, nil
+	case r.Limit < 1 || r.Limit > MostAtOnce:
+		return 0, auth.ErrInvalid.Saying("limit is a number from 1 to " + strconv.Itoa(MostAtOnce))
+	}
+	return r.Limit, nil
+}
+
+// ErrCursor is a place in a list that is none of its places.
+var ErrCursor = auth.ErrInvalid.Saying("this is no cursor of this list")
+
+// page cuts off what belongs to the next part of a list, of which one row more than most was read.
+func page[T any](rows []T, most int, key func(T) string) api.Page[T] {
+	p := api.Page[T]{Items: rows}
+	if len(rows) > most {
+		p.Items = rows[:most]
+		p.Next = key(p.Items[most-1])
+	}
+	if p.Items == nil {
+		p.Items = []T{}
+	}
+	return p
+}

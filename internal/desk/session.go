@@ -1,0 +1,198 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
+)
+
+// Sessions lists an account's sessions, the youngest first.
+func (d *Desk) Sessions(ctx context.Context, q api.SessionQuery) (api.Page[api.Session], error) {
+	var none api.Page[api.Session]
+	most, err := atOnce(q.Range)
+	if err != nil {
+		return none, err
+	}
+	id := auth.AccountID(q.Account)
+	live, err := d.registry.Sessions(ctx, d.actor, id, true)
+	if err != nil {
+		return none, err
+	}
+	alive := map[auth.SessionID]bool{}
+	for _, s := range live {
+		alive[s.ID] = true
+	}
+	all := live
+	if q.All {
+		if all, err = d.registry.Sessions(ctx, d.actor, id, false); err != nil {
+			return none, err
+		}
+	}
+	if q.After != "" {
+		i := slices.IndexFunc(all, func(s auth.Session) bool { return string(s.ID) == q.After })
+		all = all[i+1:] // it may be over: then from the beginning
+	}
+	var told []api.Session
+	for _, s := range all[:min(len(all), most+1)] {
+		told = append(told, session(s, alive[s.ID], d.Now()))
+	}
+	return page(told, most, func(s api.Session) string { return s.ID }), nil
+}
+
+// session is a session as it is told.
+func session(s auth.Session, live bool, now time.Time) api.Session {
+	return api.Session{
+		ID: string(s.ID), Account: int64(s.Account), Credential: string(s.Credential), Secret: s.Secret,
+		Status: sessionStatus(s, live, now), Refreshes: s.Generation, Scopes: scopes(s.Scope), StartedAt: at(s.StartedAt),
+		RefreshedAt: at(s.RotatedAt), ExpiresAt: at(s.Expires), EndedAt: at(s.EndedAt), EndedBecause: s.EndedBecause,
+		Address: address(s.Address), UserAgent: s.UserAgent,
+	}
+}
+
+// sessionStatus is live, or what it is instead.
+func sessionStatus(s auth.Session, live bool, now time.Time) string {
+	switch {
+	case live:
+		return "live"
+	case !s.EndedAt.IsZero():
+		return "ended"
+	case !now.Before(s.Expires):
+		return "expired"
+	}
+	return "dead" // with its account, its credential, or by a logout
+}
+
+// RevokeSession ends a session and every token that came of it.
+func (d *Desk) RevokeSession(ctx context.Context, id auth.SessionID) (api.SessionRevoked, error) {
+	return d.endSession(ctx, auth.Subject{Session: id})
+}
+
+func (d *Desk) endSession(ctx context.Context, of auth.Subject) (api.SessionRevoked, error) {
+	done, err := d.registry.RevokeSession(ctx, d.actor, of.Session, of.Account)
+	if err != nil {
+		return api.SessionRevoked{}, err
+	}
+	return api.SessionRevoked{Session: string(of.Session), Account: int64(of.Account), Revoked: true, Confirmed: &done.Confirmed}, nil
+}
+
+// InspectToken says whose a token is and whether it would be accepted. Nothing is spent.
+func (d *Desk) InspectToken(ctx context.Context, t api.Token) (api.Inspection, error) {
+	if err := d.may(registry.ReadSessions, 0); err != nil {
+		return api.Inspection{}, err
+	}
+	var from netip.Addr
+	if t.Address != "" {
+		p, err := auth.ParsePrefix(t.Address)
+		if err != nil || !p.IsSingleIP() {
+			return api.Inspection{}, auth.ErrInvalid.Saying("address is no IP address, as 203.0.113.7 or 2001:db8::7")
+		}
+		from = p.Addr()
+	}
+	if t.Token == "" {
+		return api.Inspection{}, auth.ErrInvalid.Saying("token is empty")
+	}
+	found, err := d.config.Inspect(ctx, t.Token, from)
+	return found.Inspection, err
+}
+
+// errForeign is a token that nothing here came of.
+var errForeign = auth.ErrNotFound.Saying("this token is none of this database's, so there is nothing to end: gatehouse token inspect - says what is wrong with it")
+
+// RevokeToken ends a token, and everything that came of the same login or exchange.
+func (d *Desk) RevokeToken(ctx context.Context, raw string) (api.SessionRevoked, error) {
+	if err := d.may(registry.RevokeSession, 0); err != nil {
+		return api.SessionRevoked{}, err
+	}
+	found, err := d.config.Inspect(ctx, raw, netip.Addr{})
+	if err != nil {
+		return api.SessionRevoked{}, err
+	}
+	if !found.Authentic || found.Of.Session == "" {
+		return api.SessionRevoked{}, errForeign
+	}
+	told, err := d.endSession(ctx, found.Of)
+	told.Expired = !found.Refresh && d.Now().After(found.ExpiresAt)
+	return told, err
+}
+
+// SigningKeys lists the keys that sign tokens, the oldest first.
+func (d *Desk) SigningKeys(ctx context.Context) (api.Page[api.SigningKey], error) {
+	rows, err := d.registry.SigningKeys(ctx, d.actor)
+	if err != nil {
+		return api.Page[api.SigningKey]{}, err
+	}
+	told := []api.SigningKey{}
+	for i, state := range KeyStates(rows, d.Now()) {
+		k := rows[i]
+		told = append(told, api.SigningKey{
+			ID: string(k.ID), Ring: string(k.Ring), Algorithm: k.Algorithm, State: state,
+			CreatedAt: at(k.CreatedAt), ActiveAt: at(k.ActiveAt), RevokedAt: at(k.RevokedAt),
+		})
+	}
+	return api.Page[api.SigningKey]{Items: told}, nil
+}
+
+// KeyStates says what each key is doing now: next, signing, kept, revoked.
+func KeyStates(rows []auth.KeyRow, now time.Time) []string {
+	states := make([]string, len(rows))
+	signs := map[auth.Ring]int{} // of each ring, the row that signs, counted from 1
+	for i, k := range rows {
+		switch {
+		case !k.RevokedAt.IsZero():
+			states[i] = "revoked"
+		case now.Before(k.ActiveAt):
+			states[i] = "next"
+		default:
+			states[i] = "kept"
+			if at := signs[k.Ring]; at == 0 || !k.ActiveAt.Before(rows[at-1].ActiveAt) {
+				signs[k.Ring] = i + 1
+			}
+		}
+	}
+	for _, at := range signs {
+		states[at-1] = "signing"
+	}
+	return states
+}
+
+// signingKey finds one of the keys.
+func (d *Desk) signingKey(ctx context.Context, id auth.KeyID) (api.SigningKey, error) {
+	all, err := d.SigningKeys(ctx)
+	for _, k := range all.Items {
+		if k.ID == string(id) {
+			return k, nil
+		}
+	}
+	return api.SigningKey{}, errors.Join(err, auth.ErrNotFound)
+}
+
+// RotateSigningKey makes the next signing key before its time.
+func (d *Desk) RotateSigningKey(ctx context.Context) (api.SigningKey, error) {
+	made, err := d.registry.RotateSigningKey(ctx, d.actor)
+	if err != nil {
+		return api.SigningKey{}, err
+	}
+	told, err := d.signingKey(ctx, made.ID)
+	told.Confirmed = yes() // it takes nothing away, and signs only when all can know it
+	return told, err
+}
+
+// RevokeSigningKey ends a leaked key, and every token that it signed.
+func (d *Desk) RevokeSigningKey(ctx context.Context, id auth.KeyID) (api.SigningKey, error) {
+	done, err := d.registry.RevokeSigningKey(ctx, d.actor, id)
+	if err != nil {
+		return api.SigningKey{}, err
+	}
+	if err := d.config.Reload(ctx); err != nil {
+		return api.SigningKey{}, err
+	}
+	told, err := d.signingKey(ctx, id)
+	told.Confirmed = &done.Confirmed
+	return told, err
+}
