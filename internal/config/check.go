@@ -25,7 +25,6 @@ func (l *loader) check() {
 	l.checkTokens()
 	l.checkTimes()
 	l.checkLimits()
-	l.checkLater()
 	l.checkRoutes()
 }
 
@@ -64,6 +63,9 @@ func (l *loader) checkAddresses() {
 	}
 	if err := checkURL(c.PublicURL, false); err != nil {
 		l.problem("public_url", "%s %w", quote(c.PublicURL), err)
+	}
+	if err := checkURL(c.Dashboard.AdminURL, false); err != nil && c.Dashboard.AdminURL != "" { // else admin_listen is no address, which is told there
+		l.problem("dashboard.admin_url", "%s %w", quote(c.Dashboard.AdminURL), err)
 	}
 	for i, entry := range c.TrustedProxies {
 		if entry == "private" {

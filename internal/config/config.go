@@ -95,7 +95,7 @@ type Config struct {
 	Refusals Refusals `yaml:"refusals"`
 	// Backups that the server makes by itself, while it serves. See docs/backup.md.
 	Backup Backup `yaml:"backup"`
-	// The dashboards. They come in a later release.
+	// The dashboards at /dashboard/: the operators' on admin_listen, the members' on listen. See docs/dashboard.md.
 	Dashboard Dashboard `yaml:"dashboard"`
 	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values. And
 	// the OpenAPI document of the contracts, at /openapi.yaml.
@@ -348,7 +348,11 @@ type Backup struct {
 
 // Dashboard is pages for operators and members.
 type Dashboard struct {
+	// Without it there is neither.
 	Enabled bool `yaml:"enabled"`
+	// Where operators reach theirs: cookies, links and passkeys belong to this host. Empty: http://localhost and the port of
+	// admin_listen, or https:// with admin_tls. Members reach theirs at public_url.
+	AdminURL string `yaml:"admin_url"`
 }
 
 // Docs is pages for customers.

@@ -233,3 +233,34 @@ func distance(a, b string) int {
 	}
 	return row[len(b)]
 }
+
+// same says whether two values of a key are the same; a list with nothing in it is one that is not there.
+func same(a, b reflect.Value) bool {
+	if s, ok := a.Interface().(Secret); ok { // which is a function: no two of these are equal
+		return s.Equal(b.Interface().(Secret))
+	}
+	switch {
+	case a.Kind() == reflect.Slice:
+		for i := range min(a.Len(), b.Len()) {
+			if !same(a.Index(i), b.Index(i)) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case a.Kind() == reflect.Map:
+		for _, key := range a.MapKeys() {
+			if other := b.MapIndex(key); !other.IsValid() || !same(a.MapIndex(key), other) {
+				return false
+			}
+		}
+		return a.Len() == b.Len()
+	case section(a.Type()):
+		for i := range a.NumField() {
+			if !same(a.Field(i), b.Field(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -303,6 +304,7 @@ func (l *loader) complete() {
 	c := l.c
 	c.Issuer = cmp.Or(c.Issuer, c.PublicURL)
 	c.Audience = cmp.Or(c.Audience, c.Issuer)
+	c.Dashboard.AdminURL = cmp.Or(c.Dashboard.AdminURL, c.adminURL())
 	for key, path := range map[string]*string{
 		"data_dir": &c.DataDir, "backup.dir": &c.Backup.Dir, "master_key_file": &c.MasterKeyFile, "tls.cert_file": &c.TLS.CertFile, "tls.key_file": &c.TLS.KeyFile,
 		"tls.client_ca_file": &c.TLS.ClientCAFile, "tls.acme.ca_file": &c.TLS.ACME.CAFile,
@@ -318,6 +320,19 @@ func (l *loader) complete() {
 	l.readMasterKeys()
 	l.checkDatabase()
 	l.readRedis()
+}
+
+// adminURL is where operators reach the server if nothing else is said; "" if nobody can.
+func (c *Config) adminURL() string {
+	_, port, err := net.SplitHostPort(c.AdminListen)
+	if err != nil || port == "0" { // which one it will be is not known yet
+		port = ""
+	}
+	scheme := "http"
+	if c.AdminTLS.CertFile != "" {
+		scheme = "https"
+	}
+	return strings.TrimSuffix(scheme+"://"+net.JoinHostPort("localhost", port), ":")
 }
 
 // path makes a path absolute: what a flag says is meant where the caller stands, everything else where the file is.

@@ -21,6 +21,7 @@ func TestNothingSetIsTheDefaults(t *testing.T) {
 	want := Default()
 	want.Issuer, want.Audience = want.PublicURL, want.PublicURL
 	want.DataDir = filepath.Join(dir, "gatehouse-data")
+	want.Dashboard.AdminURL = "http://localhost:9000"
 	if diff := cmp.Diff(want, c, but("origins", "dir")); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -30,6 +31,22 @@ func TestNothingSetIsTheDefaults(t *testing.T) {
 	for _, key := range Keys() {
 		if got := c.Origin(key); got != "default" {
 			t.Errorf("%s: got origin %q", key, got)
+		}
+	}
+}
+
+// Where operators reach their dashboard follows from where it listens, unless it is said.
+func TestWhereOperatorsReachTheirs(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"admin_listen: 10.0.0.5:9443": "http://localhost:9443",
+		"admin_listen: :9000\nadmin_tls: {cert_file: a, key_file: b, client_ca_file: c}": "https://localhost:9000",
+		"admin_listen: 127.0.0.1:0":                         "http://localhost",
+		"dashboard: {admin_url: https://admin.example.com}": "https://admin.example.com",
+	} {
+		dir := t.TempDir()
+		write(t, filepath.Join(dir, "gatehouse.yaml"), yaml)
+		if c := mustLoad(t, Options{Dir: dir}); c.Dashboard.AdminURL != want {
+			t.Errorf("%s: %s, want %s", yaml, c.Dashboard.AdminURL, want)
 		}
 	}
 }

@@ -24,7 +24,8 @@ type setup struct {
 	proxies limit.Proxies
 	gate    *gate.Gate
 	gateway *gateway.Gateway // nil: there are no routes
-	floor   *web.Floor
+	floor   *web.Floor       // of the public listener
+	admin   *web.Floor       // of the one for operators
 
 	parts []part             // what runs while it is in force
 	end   context.CancelFunc // ends them; nil: they do not run
@@ -54,6 +55,9 @@ func (s *Server) newSetup(c *config.Config) (*setup, error) {
 		return nil, err
 	}
 	if u.floor, err = s.buildWeb(u); err != nil {
+		return nil, err
+	}
+	if u.admin, err = s.buildAdmin(u); err != nil {
 		return nil, err
 	}
 	return u, nil

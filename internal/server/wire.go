@@ -300,12 +300,42 @@ func replyHealth(w http.ResponseWriter, wrong error) error {
 	return web.Reply(w, http.StatusServiceUnavailable, body)
 }
 
-// adminHandler serves operators.
+// adminHandler serves operators, under the setup that is in force when they come.
 func (s *Server) adminHandler() http.Handler {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", s.metrics.Handler())
-	for path, wrong := range map[string]func() error{"/healthz": s.alive, "/readyz": s.readiness} {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { _ = replyHealth(w, wrong()) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.current.Load().admin.ServeHTTP(w, r) })
+}
+
+// buildAdmin makes what the listener for operators serves.
+func (s *Server) buildAdmin(u *setup) (*web.Floor, error) {
+	own := []web.Address{s.health("/healthz", s.alive), s.health("/readyz", s.readiness)}
+	scrape := s.metrics.Handler()
+	own = append(own, web.Address{Path: "/metrics", Methods: map[string]web.Handler{http.MethodGet: func(w http.ResponseWriter, r *web.Request) error {
+		scrape.ServeHTTP(w, r.Request)
+		return nil
+	}}})
+	for _, a := range own { // whoever looks after machines may ask so
+		a.Methods[http.MethodHead] = a.Methods[http.MethodGet]
 	}
-	return mux
+	return web.New(web.Config{
+		Own: own, Observe: s.observeAdmin, Now: s.opened.DB.Now,
+		Resolve:   func(r *http.Request) (address, peer netip.Addr, forwarded string) { return s.resolve(u.proxies, r) },
+		Fallbacks: []web.Fallback{{Refuse: refusePlainly}},
+	})
+}
+
+// observeAdmin tells of a request of an operator's that is over. What machines ask all the time it leaves out.
+func (s *Server) observeAdmin(o *auth.Observation) {
+	switch o.Route {
+	case "/metrics", "/healthz", "/readyz":
+	default:
+		s.access.Note(o)
+		s.metrics.Note(o)
+	}
+}
+
+// refusePlainly tells an error in one line.
+func refusePlainly(w http.ResponseWriter, r *web.Request, err error) {
+	failed := web.Fail(w.Header(), r, err)
+	w.Header()["Cache-Control"] = []string{"no-store"}
+	http.Error(w, http.StatusText(failed.Status), failed.Status)
 }
