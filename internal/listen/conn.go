@@ -54,9 +54,13 @@ type conn struct {
 
 	headBy time.Time // when the head under way must be there; zero: none is
 
+	// Setting a deadline costs the runtime a timer, and each request sets several, nearly always later ones than before. So the
+	// socket keeps an earlier one, and a read that it ends goes on until the time that holds.
 	mu    sync.Mutex
 	asked time.Time // the deadline that net/http asked for
 	own   time.Time // ours
+	armed time.Time // the socket's
+	born  time.Time // a deadline before this one was set to wake a reader: after it the socket gets the next one at once
 }
 
 // A refusal is what is known of a refused request.
@@ -67,6 +71,9 @@ type refusal struct {
 
 // standIn is what net/http reads in place of a refused request. [Listener.Handler] knows it by its method.
 var standIn = []byte(refusedMethod + " / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n")
+
+// newConn returns a connection without a deadline.
+func newConn(c net.Conn, l *Listener) *conn { return &conn{Conn: c, listener: l, born: time.Now()} }
 
 // A secureConn says of itself that it is encrypted, by which net/http knows.
 type secureConn struct{ *conn }
@@ -114,7 +121,7 @@ func (c *conn) Read(p []byte) (int, error) {
 				c.consume(n)
 				return n, nil
 			}
-			return c.Conn.Read(p)
+			return c.read(p)
 		case refused:
 			n := copy(p, c.instead)
 			if c.instead = c.instead[n:]; len(c.instead) == 0 {
@@ -143,7 +150,7 @@ func (c *conn) readHead(p []byte) (int, error) {
 	if c.from == c.to && c.head.seen == 0 && len(p) > 1 { // nothing lies here: most heads come in one piece
 		c.release()
 		c.setOwn(time.Time{})
-		n, err := c.Conn.Read(p)
+		n, err := c.read(p)
 		if n == 0 {
 			return 0, err
 		}
@@ -171,7 +178,7 @@ func (c *conn) readHead(p []byte) (int, error) {
 	}
 	c.setOwn(c.headBy)
 	c.room()
-	n, err := c.Conn.Read(c.buf[c.to:])
+	n, err := c.read(c.buf[c.to:])
 	if c.to += n; n > 0 {
 		return 0, nil
 	}
@@ -243,7 +250,7 @@ func (c *conn) gather() error {
 	c.setOwn(time.Time{})
 	for c.to-c.from < maxHead {
 		c.room()
-		n, err := c.Conn.Read(c.buf[c.to:])
+		n, err := c.read(c.buf[c.to:])
 		if c.to += n; err != nil {
 			return err
 		}
@@ -341,7 +348,7 @@ func (c *conn) readBody(p []byte) (int, error) {
 	if now := time.Now(); c.own.Sub(now) < c.listener.stall/2 {
 		c.setOwn(now.Add(c.listener.stall))
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.read(p)
 	if n == 0 && c.late(err, c.own) {
 		c.breakOff() // net/http would try to read the rest, and wait once more
 	}
@@ -401,12 +408,34 @@ func (c *conn) release() {
 	c.buf, c.pooled = nil, nil
 }
 
+// read reads from the socket until the earlier of both deadlines.
+func (c *conn) read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || c.expired() {
+			return n, err
+		}
+	}
+}
+
+// expired says whether the deadline is over. If it is not, the socket has it from now on.
+func (c *conn) expired() bool {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	by := earlier(c.asked, c.own)
+	if !by.IsZero() && !now.Before(by) {
+		return true
+	}
+	return c.arm(by) != nil
+}
+
 // SetReadDeadline sets net/http's deadline; ours may be earlier.
 func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = t
-	return c.Conn.SetReadDeadline(earlier(c.asked, c.own))
+	return c.hasten()
 }
 
 // SetDeadline sets both.
@@ -421,7 +450,22 @@ func (c *conn) setOwn(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.own = t
-	_ = c.Conn.SetReadDeadline(earlier(c.asked, c.own)) // it fails on a closed connection, and so will the read
+	_ = c.hasten() // it fails on a closed connection, and so will the read
+}
+
+// hasten makes sure that the socket's deadline is no later than both of ours, and none that only woke a reader.
+func (c *conn) hasten() error {
+	by := earlier(c.asked, c.own)
+	woken := c.armed.Before(c.born) && !c.armed.IsZero()
+	if !woken && (by.Equal(c.armed) || !c.armed.IsZero() && (by.IsZero() || by.After(c.armed))) {
+		return nil
+	}
+	return c.arm(by)
+}
+
+func (c *conn) arm(t time.Time) error {
+	c.armed = t
+	return c.Conn.SetReadDeadline(t)
 }
 
 // earlier is the earlier of two deadlines, of which zero is none.

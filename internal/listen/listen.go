@@ -113,7 +113,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &conn{Conn: raw, listener: l}, nil
+		return newConn(raw, l), nil
 	}
 	l.start.Do(func() { go l.acceptAll() })
 	select {
@@ -213,7 +213,7 @@ func (l *Listener) prepare(raw *peer) net.Conn {
 	}
 	if l.tls == nil {
 		_ = raw.SetDeadline(time.Time{})
-		return &conn{Conn: raw, listener: l}
+		return newConn(raw, l)
 	}
 	secure := tls.Server(raw, l.tls)
 	if err := secure.HandshakeContext(l.closing); err != nil {
@@ -231,7 +231,7 @@ func (l *Listener) prepare(raw *peer) net.Conn {
 	case acme.ALPNProto: // the handshake was all that the ACME server wanted
 		return nil
 	}
-	return secureConn{&conn{Conn: secure, listener: l}}
+	return secureConn{newConn(secure, l)}
 }
 
 // readProxy reads the header that a proxy begins with.
