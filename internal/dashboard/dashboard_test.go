@@ -212,7 +212,7 @@ func TestWhoSeesWhat(t *testing.T) {
 				if line.Method == "GET" {
 					a = h.get(side.of, token, h.filled(line.Path))
 				} else {
-					// A form with nothing in it changes nothing, where it may be sent at all: what is asked here is whether it may.
+					// What is asked here is whether the form may be sent at all; there is nothing in it.
 					a = h.post(side.of, token, strings.ReplaceAll(h.filled(line.Path), string(h.credential), "unknown"), nil)
 				}
 				if to := a.Header.Get("Location"); role == "nobody" && !line.Open && !strings.HasPrefix(to, "/dashboard/sign-in") {
