@@ -40,6 +40,9 @@ func (s *Server) announce() {
 	if s.doubt != "" {
 		s.log.Warn(s.doubt)
 	}
+	if c.Database.Set() && store.URLUnproven(c.Database.Reveal()) {
+		s.log.Warn("nobody proves that it is your database that answers: unless the network to it is yours alone, add sslmode=verify-full and sslrootcert=FILE to the URL of database")
+	}
 	switch {
 	case s.opened.From == 0 || s.opened.From == s.opened.To:
 	case s.opened.alone():

@@ -2,10 +2,13 @@ package store
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +105,34 @@ func URLName(url string) string {
 		return ""
 	}
 	return label(config)
+}
+
+// URLUnproven says whether some server of a URL is reached over a network and does not have to prove who it is: whoever stands
+// between could take its place.
+func URLUnproven(url string) bool {
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		return false
+	}
+	unproven := func(host string, t *tls.Config) bool {
+		// With InsecureSkipVerify pgx looks at the chain, as verify-ca has it, or at nothing: neither is about the name.
+		return !here(host) && (t == nil || t.InsecureSkipVerify)
+	}
+	for _, f := range config.Fallbacks {
+		if unproven(f.Host, f.TLSConfig) {
+			return true
+		}
+	}
+	return unproven(config.Host, config.TLSConfig)
+}
+
+// here says whether a host is this machine: a folder with a socket, or an address of its own.
+func here(host string) bool {
+	if strings.HasPrefix(host, "/") || host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
 }
 
 // label names a database without the secret that opens it.
