@@ -25,6 +25,7 @@ func (l *loader) check() {
 	l.checkTokens()
 	l.checkTimes()
 	l.checkLimits()
+	l.checkProviders()
 	l.checkRoutes()
 }
 

@@ -353,7 +353,40 @@ type Dashboard struct {
 	// Where operators reach theirs: cookies, links and passkeys belong to this host. Empty: http://localhost and the port of
 	// admin_listen, or https:// with admin_tls. Members reach theirs at public_url.
 	AdminURL string `yaml:"admin_url"`
+	// Providers of OpenID Connect that persons can sign in through, beside passkeys and passwords: a list of sections. Each has a
+	// redirect URI of its own, public_url or admin_url with /dashboard/openid/callback/NAME behind it. See docs/sign-in.md.
+	OpenID []OpenIDProvider `yaml:"openid"`
 }
+
+// An OpenIDProvider is a provider of OpenID Connect. It says who somebody is: who may come in is known here, by invitation.
+type OpenIDProvider struct {
+	// Of small letters, digits and dashes. It is the end of the redirect URI.
+	Name string `yaml:"name"`
+	// What stands on the button. Empty: the name.
+	Title string `yaml:"title"`
+	// As the provider writes it, letter by letter: https://accounts.example.com. What else is to be known of it is asked there.
+	Issuer string `yaml:"issuer"`
+	// What the provider gave you when you registered this server. Without a secret, PKCE alone keeps others from using a code.
+	ClientID     string `yaml:"client_id"`
+	ClientSecret Secret `yaml:"client_secret"`
+	// The file that the secret is in, instead.
+	ClientSecretFile string `yaml:"client_secret_file"`
+	// operators or members. A provider for both is two, with two redirect URIs.
+	For ProviderFor `yaml:"for"`
+	// What is asked for besides openid.
+	Scopes []string `yaml:"scopes"`
+	// Only addresses of these domains can be linked: example.com. Empty: any that the provider has verified.
+	EmailDomains []string `yaml:"email_domains"`
+}
+
+// ProviderFor says whose dashboard a provider is of.
+type ProviderFor string
+
+// Whose it is.
+const (
+	ForOperators ProviderFor = "operators"
+	ForMembers   ProviderFor = "members"
+)
 
 // Docs is pages for customers.
 type Docs struct {

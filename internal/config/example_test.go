@@ -22,9 +22,9 @@ var update = flag.Bool("update", false, "write example.yaml and the golden files
 const exampleHead = `# Everything that can be set in gatehouse.yaml, with its default. Keep what you change and leave out the rest: a key that
 # is not there has its default, and one that is unknown is an error.
 #
-# Every key but routes can be set by a variable too: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME for tokens.b2b.access_lifetime, a
-# list with commas. The environment wins over this file, and flags over the environment. database and redis can come from a
-# file, named by GATEHOUSE_DATABASE_FILE and GATEHOUSE_REDIS_FILE.
+# Every key but routes and dashboard.openid can be set by a variable too: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME for
+# tokens.b2b.access_lifetime, a list with commas. The environment wins over this file, and flags over the environment.
+# database and redis can come from a file, named by GATEHOUSE_DATABASE_FILE and GATEHOUSE_REDIS_FILE.
 #
 # Durations are 90s, 15m, 24h or 30d, or several as 1h30m, or 0. Rates are 10/s, 600/min, 100/h or 5000/d, or 0 for none. A
 # path that is not absolute is relative to the folder of this file.

@@ -17,7 +17,7 @@ type leaf struct {
 	value reflect.Value
 }
 
-// leaves returns every key of c, in the order of [Config]. Its routes are one leaf.
+// leaves returns every key of c, in the order of [Config]. A list of sections, as the routes are, is one leaf.
 func leaves(c *Config) []leaf { return leavesOf(reflect.ValueOf(c).Elem(), "") }
 
 func leavesOf(v reflect.Value, under string) []leaf {
@@ -60,7 +60,6 @@ var (
 	durationType = reflect.TypeFor[time.Duration]()
 	rateType     = reflect.TypeFor[auth.Rate]()
 	secretType   = reflect.TypeFor[Secret]()
-	routesType   = reflect.TypeFor[[]Route]()
 	timeType     = reflect.TypeFor[time.Time]()
 	urlsType     = reflect.TypeFor[URLs]()
 )
@@ -69,6 +68,9 @@ var (
 func section(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct && t != rateType && t != secretType && t != timeType
 }
+
+// sections says whether a value of type t is a list of what holds keys of its own.
+func sections(t reflect.Type) bool { return t.Kind() == reflect.Slice && section(t.Elem()) }
 
 // Keys returns every key that can be set, in the order of [Config]: "listen", …, "tokens.b2b.access_lifetime", …,
 // "routes".
@@ -80,11 +82,18 @@ func Keys() []string {
 	return all
 }
 
-// Variable is the environment variable of a key: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME. Routes have none.
+// Variable is the environment variable of a key: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME. Lists of sections, as the routes are,
+// have none.
 func Variable(key string) string {
-	if key == "routes" {
-		return ""
+	for _, l := range leaves(Default()) {
+		if l.key == key && sections(l.value.Type()) {
+			return ""
+		}
 	}
+	return variableName(key)
+}
+
+func variableName(key string) string {
 	return variablePrefix + strings.ToUpper(strings.ReplaceAll(key, ".", "_"))
 }
 
@@ -149,12 +158,12 @@ func parseScalar(v reflect.Value, s string) error {
 	return nil
 }
 
-var errRoutesInFile = errors.New("can be set in the configuration file only")
+var errInFile = errors.New("can be set in the configuration file only")
 
 // parseText sets v to what a variable or a flag says: as the file, and lists with commas.
 func parseText(v reflect.Value, s string) error {
-	if v.Type() == routesType {
-		return errRoutesInFile
+	if sections(v.Type()) {
+		return errInFile
 	}
 	if v.Kind() != reflect.Slice {
 		return parseScalar(v, s)

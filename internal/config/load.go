@@ -215,7 +215,7 @@ const kubernetes = `^GATEHOUSE_(\w+_)?(SERVICE_HOST=[0-9a-f.:]*|SERVICE_PORT(_\w
 func (l *loader) readEnviron() {
 	known := map[string]leaf{}
 	for _, leaf := range leaves(l.c) {
-		known[cmp.Or(Variable(leaf.key), variablePrefix+"ROUTES")] = leaf
+		known[variableName(leaf.key)] = leaf
 	}
 	seen := map[string]bool{configVariable: true, masterKeyVariable: true, previousKeyVariable: true, previousKeyFile: true}
 	foreign := regexp.MustCompile(kubernetes)
@@ -312,6 +312,9 @@ func (l *loader) complete() {
 		"admin_tls.client_ca_file": &c.AdminTLS.ClientCAFile,
 	} {
 		*path = l.path(key, *path)
+	}
+	for i := range c.Dashboard.OpenID {
+		l.readClientSecret(providerKey(i), &c.Dashboard.OpenID[i])
 	}
 	for i := range c.Routes {
 		c.Routes[i].complete()
@@ -426,7 +429,7 @@ func (c *Config) origin(key string) origin {
 // Origin says where the value of a key comes from: "default", "gatehouse.yaml:12", "environment GATEHOUSE_LISTEN",
 // "flag --listen".
 func (c *Config) Origin(key string) string {
-	if strings.HasPrefix(key, "routes[") {
+	if strings.Contains(key, "[") {
 		return c.origin(key).String()
 	}
 	return c.origins[key].String()

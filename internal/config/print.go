@@ -18,12 +18,12 @@ func (c *Config) Print() string {
 	return p.String()
 }
 
-// Value is the value of a key on one line, as [Config.Print] writes it; ok says whether there is such a key. Of routes it
-// is how many there are.
+// Value is the value of a key on one line, as [Config.Print] writes it; ok says whether there is such a key. Of a list of
+// sections, as the routes are, it is how many there are.
 func (c *Config) Value(key string) (value string, ok bool) {
 	for _, l := range leaves(c) {
 		if l.key == key {
-			if l.value.Type() == routesType {
+			if sections(l.value.Type()) {
 				return fmt.Sprint(l.value.Len()), true
 			}
 			return inline(l.value), true
@@ -55,7 +55,7 @@ func (p *printer) section(v reflect.Value, indent string) {
 		case section(value.Type()):
 			p.WriteString(indent + f.name + ":\n")
 			p.section(value, indent+"  ")
-		case value.Type() == routesType && value.Len() > 0:
+		case sections(value.Type()) && value.Len() > 0:
 			p.WriteString(indent + f.name + ":\n")
 			for i := range value.Len() {
 				item := printer{doc: p.doc}

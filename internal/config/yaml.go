@@ -191,7 +191,7 @@ func (d decoder) urls(n ast.Node, v reflect.Value, key string) {
 	}
 }
 
-// list reads a sequence: of single values, or of routes.
+// list reads a sequence: of single values, or of sections.
 func (d decoder) list(n ast.Node, v reflect.Value, key string) {
 	sequence, ok := n.(*ast.SequenceNode)
 	if !ok {
@@ -201,8 +201,11 @@ func (d decoder) list(n ast.Node, v reflect.Value, key string) {
 	list := reflect.Zero(v.Type())
 	for i, item := range sequence.Values {
 		one := reflect.New(v.Type().Elem()).Elem()
-		if one.Type() == routesType.Elem() {
+		switch one.Type() {
+		case reflect.TypeFor[Route]():
 			one.Set(reflect.ValueOf(defaultRoute()))
+		case reflect.TypeFor[OpenIDProvider]():
+			one.Set(reflect.ValueOf(defaultProvider()))
 		}
 		at := fmt.Sprintf("%s[%d]", key, i)
 		d.origins()[at] = d.at(item)
