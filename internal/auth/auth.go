@@ -377,6 +377,11 @@ type KeyRow struct {
 	RevokedAt time.Time // zero: not revoked
 }
 
+// Seal is the sealed key, with the place where it lies.
+func (k KeyRow) Seal() Sealed {
+	return Sealed{Table: "keys", Row: string(k.ID), Purpose: string(k.Ring), Algorithm: k.Algorithm, MasterKey: k.MasterKey, Text: k.Sealed}
+}
+
 // Want is what a route asks of a token.
 type Want struct {
 	Types  []verify.Type // at least one; the token must be of one of them

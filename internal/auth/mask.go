@@ -18,6 +18,9 @@ func Masked(s string) string {
 	if strings.Contains(s, "_test_") {
 		s = masked(s, "_test_", IDLength, 8)
 	}
+	if strings.Contains(s, operatorTokenPrefix) {
+		s = masked(s, operatorTokenPrefix, IDLength, 8)
+	}
 	return s
 }
 

@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
 // A MasterKey only seals: the working keys lie in the database under it. It prints as its id.
@@ -101,6 +103,25 @@ func (m Masters) Open(id string, label Label, sealed []byte) ([]byte, error) {
 		return k.Open(label, sealed)
 	}
 	return nil, fmt.Errorf("%s %s is sealed under master key %s, which is not at hand", label.Table, label.Row, id)
+}
+
+// Labelled is the label of the place where s lies.
+func Labelled(s auth.Sealed) Label {
+	return Label{Table: s.Table, Row: s.Row, Purpose: s.Purpose, Algorithm: s.Algorithm}
+}
+
+// OpenSealed opens what lies in a row.
+func (m Masters) OpenSealed(s auth.Sealed) ([]byte, error) {
+	return m.Open(s.MasterKey, Labelled(s), s.Text)
+}
+
+// Reseal seals what lies in a row under the current master key. It is for the change of the master key.
+func (m Masters) Reseal(s auth.Sealed) ([]byte, error) {
+	plain, err := m.OpenSealed(s)
+	if err != nil {
+		return nil, err
+	}
+	return m.Current.Seal(Labelled(s), plain), nil
 }
 
 var checkLabel = Label{Table: "meta", Row: "1", Purpose: "check", Algorithm: "none"}

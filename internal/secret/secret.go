@@ -67,3 +67,16 @@ func NewTokenID() string { return Mint(idLength) }
 
 // NewKeyID draws the id of a working key.
 func NewKeyID() auth.KeyID { return auth.KeyID(Mint(auth.IDLength)) }
+
+// NewPersonID draws the id of a person.
+func NewPersonID() auth.PersonID { return auth.PersonID(auth.PersonPrefix + Mint(auth.IDLength)) }
+
+// NewDashboardSessionID draws the name of a session of a dashboard. It opens nothing.
+func NewDashboardSessionID() auth.DashboardSessionID {
+	return auth.DashboardSessionID("ds_" + Mint(auth.IDLength))
+}
+
+// NewOperatorTokenID draws the id of a token of the admin API.
+func NewOperatorTokenID() auth.OperatorTokenID {
+	return auth.OperatorTokenID(auth.TokenIDPrefix + Mint(auth.IDLength))
+}

@@ -246,9 +246,7 @@ func (op *Opened) RotateMasterKey(ctx context.Context, actor auth.Actor) (int, e
 		return 0, auth.ErrConflict.Saying("everything is sealed under " + current.ID + " already: to change it, print a new key with gatehouse master-key generate, give it as the master key, and the old one as GATEHOUSE_MASTER_KEY_PREVIOUS")
 	}
 	act := actor.Act(string(registry.RotateMasterKey), op.Meta.MasterKey+" to "+current.ID)
-	return op.DB.Reseal(ctx, op.Meta.MasterKey, current.ID, current.Check(), func(row auth.KeyRow) ([]byte, error) {
-		return token.Reseal(op.Masters, row)
-	}, act)
+	return op.DB.Reseal(ctx, op.Meta.MasterKey, current.ID, current.Check(), op.Masters.Reseal, act)
 }
 
 // remembered is how long a revocation is held in memory: until the longest-lived token that it could concern is dead,

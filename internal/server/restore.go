@@ -343,7 +343,7 @@ func (r *restoring) beginAnew() error {
 	r.done.Incarnation = secret.Mint(16)
 	return r.staged.BeginAnew(store.Birth{
 		Incarnation: r.done.Incarnation, SealCheck: r.masters.Current.Check(), MasterKey: r.masters.Current.ID, Keys: fresh,
-	}, func(row auth.KeyRow) ([]byte, error) { return token.Reseal(r.masters, row) }, auth.Act{
+	}, r.masters.Reseal, auth.Act{
 		Actor: r.Actor.Name, Action: "database.restore",
 		Detail: fmt.Sprintf("backup of %s, incarnation %s, position %d; taken away since: %s", h.TakenAt.Format(time.RFC3339), h.Incarnation, h.Position, since),
 	})

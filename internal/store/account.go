@@ -263,8 +263,8 @@ func (db *DB) ResumeAccount(ctx context.Context, id auth.AccountID, act auth.Act
 	}, nil)
 }
 
-// DeleteAccount makes an account's tokens, sessions and credentials dead for good and forgets its name, reference and
-// allowlist. Its number stays taken. The one entry of the account stands for its credentials too.
+// DeleteAccount makes an account's tokens, sessions and credentials dead for good, removes its members, and forgets its name,
+// reference and allowlist. Its number stays taken. The one entry of the account stands for its credentials too.
 func (db *DB) DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error) {
 	return db.alterAccount(ctx, id, act, "delete an account", func(t *tx, now time.Time) (bool, error) {
 		n, err := t.exec(`UPDATE accounts SET deleted_at = $1, suspended_at = COALESCE(suspended_at, $1), name = '', ref = NULL, restricted_at = $1,
@@ -274,6 +274,9 @@ func (db *DB) DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act
 		}
 		if err := t.later(`UPDATE credentials SET revoked_at = $1, restricted_at = $1 WHERE account = $2 AND revoked_at IS NULL`,
 			now.UnixMilli(), int64(id)); err != nil {
+			return false, err
+		}
+		if err := t.removeMembers(id, now); err != nil {
 			return false, err
 		}
 		return true, t.later(`DELETE FROM allowlist WHERE account = $1`, int64(id))

@@ -29,6 +29,15 @@ func copiedTables() []copied {
 			expires_at int, revoked_at int, dead_below int, narrowed_at int, restricted_at int, secrets_made int, jwks text,
 			secret_number int, secret_digest bytes, secret_pepper text, secret_created_at int, old_number int, old_digest bytes,
 			old_pepper text, old_created_at int, old_expires_at int`),
+		table("people", "", "id", `id text, account int, email text, name text, role text, state text, created_at int, removed_at int,
+			signed_in_at int, password text, totp_sealed bytes, totp_master_key text, totp_step int, totp_at int`),
+		table("recovery_codes", "", "person, digest", "person text, digest bytes, pepper text, used_at int"),
+		table("passkeys", "", "id", `id bytes, person text, name text, public_key bytes, counter int, transports text, model bytes, synced int,
+			backed_up int, created_at int, used_at int`),
+		table("openids", "", "kind, issuer, subject", `kind text, issuer text, subject text, person text, email text, provider text,
+			created_at int, used_at int`),
+		table("operator_tokens", "", "id", `id text, name text, role text, scopes text, digest bytes, pepper text, created_at int,
+			created_by text, expires_at int, revoked_at int, used_at int, used_from text`),
 		// Whatever signs is drawn anew when a backup is restored: who steals backups and the master key signs nothing with them.
 		table("keys", "ring = 'pepper'", "seq", `seq int, id text, ring text, algorithm text, sealed bytes, master_key text,
 			created_at int, active_at int, expires_at int, revoked_at int`),
@@ -43,17 +52,19 @@ func copiedTables() []copied {
 func leftTables() map[string]string {
 	const dead = "no token of before a restore is good after it"
 	return map[string]string{
-		"changes":          "who meets another incarnation loads everything anew",
-		"sessions":         dead,
-		"revoked_sessions": dead,
-		"lifetimes":        dead,
-		"replicas":         "they are the servers of the moment",
-		"backups":          "another database begins with none",
-		"used_once":        "what it remembers is over in minutes",
-		"refusals":         "they are kept for days, and hold addresses of strangers",
-		"refusal_requests": "as refusals",
-		versionTable:       "the header says it",
-		oldestTable:        "the migrations say it",
+		"changes":            "who meets another incarnation loads everything anew",
+		"sessions":           dead,
+		"revoked_sessions":   dead,
+		"lifetimes":          dead,
+		"replicas":           "they are the servers of the moment",
+		"backups":            "another database begins with none",
+		"used_once":          "what it remembers is over in minutes",
+		"dashboard_sessions": "who was there signs in again",
+		"invitations":        "a link that was sent is good for a day, and could have been used since",
+		"refusals":           "they are kept for days, and hold addresses of strangers",
+		"refusal_requests":   "as refusals",
+		versionTable:         "the header says it",
+		oldestTable:          "the migrations say it",
 	}
 }
 

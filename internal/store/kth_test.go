@@ -60,6 +60,7 @@ func TestEveryStatementFails(t *testing.T) {
 	must(template.Register(ctx, auth.Replica{ID: "r1"}))
 	must(template.WriteUsage(ctx, []auth.UsageRow{{Account: a.ID, Hour: at, Count: 1}}, nil))
 	must(template.WriteRefusals(ctx, []auth.Refusal{{At: at, RequestIDs: []string{"r"}}}))
+	inhabited(t, template)
 	must(template.Close())
 
 	act := auth.Act{Action: "test"}
@@ -115,9 +116,31 @@ func TestEveryStatementFails(t *testing.T) {
 		}, nil},
 		{"delete keys", func(db *DB) error { return db.DeleteKeys(ctx, []auth.KeyID{"k1"}) }, nil},
 		{"reseal", func(db *DB) error {
-			_, err := db.Reseal(ctx, "master 1", "master 2", []byte("c"), func(auth.KeyRow) ([]byte, error) { return []byte("anew"), nil }, act)
+			_, err := db.Reseal(ctx, "master 1", "master 2", []byte("c"), func(auth.Sealed) ([]byte, error) { return []byte("anew"), nil }, act)
 			return err
 		}, nil},
+		{"invite a person", func(db *DB) error {
+			return db.InvitePerson(ctx, auth.Person{ID: "p_new", Account: a.ID, Email: "new@example.com"}, auth.Invitation{Person: "p_new", Digest: []byte("n"), ExpiresAt: until}, act)
+		}, nil},
+		{"join", func(db *DB) error {
+			_, err := db.Join(ctx, []byte("joe's"), auth.Joining{Passkey: &auth.Passkey{ID: []byte("new"), PublicKey: []byte("k")}},
+				auth.DashboardSession{ID: "ds_3", Digest: []byte("ds_3"), Stage: auth.StageFull}, act)
+			return err
+		}, nil},
+		{"second factor", func(db *DB) error {
+			return db.EnrollTOTP(ctx, []byte("ds_2"), auth.DashboardSession{ID: "ds_3", Digest: []byte("ds_3"), Person: "p_jane"},
+				auth.Enrolment{TOTP: auth.Sealed{Text: []byte("s"), MasterKey: "master 1"}, Step: 8, Codes: []auth.RecoveryCode{{Digest: []byte("c"), Pepper: "p"}}}, act)
+		}, nil},
+		{"rotate a dashboard's session", func(db *DB) error {
+			return db.RotateDashboardSession(ctx, []byte("ds_2"), auth.DashboardSession{ID: "ds_3", Digest: []byte("ds_3"), Person: "p_jane", Stage: auth.StageFull},
+				auth.Spent{RecoveryCode: []byte("code")}, act)
+		}, nil},
+		{"reset a person", func(db *DB) error {
+			return db.ResetPerson(ctx, 0, "p_jane", auth.Invitation{Digest: []byte("anew"), ExpiresAt: until}, act)
+		}, nil},
+		{"remove a person", func(db *DB) error { return db.RemovePerson(ctx, 0, "p_jane", true, act) }, nil},
+		{"set a password", func(db *DB) error { return db.SetPersonPassword(ctx, "p_jane", "h", "", act) }, nil},
+		{"remove a passkey", func(db *DB) error { return db.RemovePasskey(ctx, "p_jane", []byte("key"), act) }, nil},
 		{"lifetime", func(db *DB) error {
 			_, err := db.SetLifetime(ctx, auth.Lifetime{Type: "x", Longest: time.Hour})
 			return err

@@ -63,11 +63,10 @@ func (db *DB) Meta(ctx context.Context) (Meta, error) {
 	return m, nil
 }
 
-// Reseal replaces the sealed form of every working key by what reseal returns for it, and the seal check and the master
-// key's id, all in one; it returns how many keys there were. If the database is not sealed under the master key called
-// from, or a key is not, it is [auth.ErrConflict] and nothing changes. An error of reseal undoes everything. reseal must not
-// call the store.
-func (db *DB) Reseal(ctx context.Context, from, to string, check []byte, reseal func(auth.KeyRow) ([]byte, error), act auth.Act) (int, error) {
+// Reseal replaces every sealed text by what reseal returns for it, and the seal check and the master key's id, all in one; it
+// returns how many texts there were. If the database is not sealed under the master key called from, or a text is not, it is
+// [auth.ErrConflict] and nothing changes. An error of reseal undoes everything. reseal must not call the store.
+func (db *DB) Reseal(ctx context.Context, from, to string, check []byte, reseal func(auth.Sealed) ([]byte, error), act auth.Act) (int, error) {
 	n, err := update(ctx, db, func(t *tx) (int, error) {
 		n, err := t.exec(`UPDATE meta SET master_key = $1, seal_check = $2 WHERE master_key = $3`, to, check, from)
 		if err != nil {
@@ -76,23 +75,62 @@ func (db *DB) Reseal(ctx context.Context, from, to string, check []byte, reseal 
 		if n == 0 {
 			return 0, auth.ErrConflict.Saying("The database is not sealed under the master key " + from)
 		}
-		rows, err := keys(t.all)
+		n, err = t.resealAll(from, to, reseal)
 		if err != nil {
 			return 0, err
 		}
-		for _, k := range rows {
-			if k.MasterKey != from {
-				return 0, auth.ErrConflict.Saying(fmt.Sprintf("Key %s is sealed under the master key %s", k.ID, k.MasterKey))
-			}
-			sealed, err := reseal(k)
-			if err != nil {
-				return 0, fmt.Errorf("key %s: %w", k.ID, err)
-			}
-			if err := t.later(`UPDATE keys SET sealed = $1, master_key = $2 WHERE id = $3`, sealed, to, string(k.ID)); err != nil {
-				return 0, err
-			}
-		}
-		return len(rows), t.audit(act, auth.Subject{}, db.Now())
+		return int(n), t.audit(act, auth.Subject{}, db.Now())
 	})
 	return n, wrap(err, "seal the keys anew")
+}
+
+// A sealedText is a text that is sealed, and the statement that replaces it: by $1, under the master key $2, in the row $3.
+type sealedText struct {
+	auth.Sealed
+	replace string
+}
+
+// sealedTexts is everything that is sealed under the master key.
+func (t *tx) sealedTexts() ([]sealedText, error) {
+	var all []sealedText
+	rows, err := keys(t.all)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range rows {
+		all = append(all, sealedText{k.Seal(), `UPDATE keys SET sealed = $1, master_key = $2 WHERE id = $3`})
+	}
+	err = t.all(`SELECT id, totp_sealed, totp_master_key FROM people WHERE totp_sealed IS NOT NULL ORDER BY id`, nil, func(scan func(...any) error) error {
+		var id auth.PersonID
+		var sealed []byte
+		var masterKey string
+		err := scan((*string)(&id), &sealed, &masterKey)
+		s := totpSealed(id)
+		s.Text, s.MasterKey = sealed, masterKey
+		all = append(all, sealedText{s, `UPDATE people SET totp_sealed = $1, totp_master_key = $2 WHERE id = $3`})
+		return err
+	})
+	return all, err
+}
+
+// resealAll replaces every sealed text, and returns how many there were. One that is not sealed under from is
+// [auth.ErrConflict], unless from is "".
+func (t *tx) resealAll(from, to string, reseal func(auth.Sealed) ([]byte, error)) (int64, error) {
+	all, err := t.sealedTexts()
+	if err != nil {
+		return 0, err
+	}
+	for _, s := range all {
+		if from != "" && s.MasterKey != from {
+			return 0, auth.ErrConflict.Saying(fmt.Sprintf("What is sealed of %s in %s is sealed under the master key %s", s.Row, s.Table, s.MasterKey))
+		}
+		sealed, err := reseal(s.Sealed)
+		if err != nil {
+			return 0, fmt.Errorf("%s of %s: %w", s.Row, s.Table, err)
+		}
+		if err := t.later(s.replace, sealed, to, s.Row); err != nil {
+			return 0, err
+		}
+	}
+	return int64(len(all)), nil
 }

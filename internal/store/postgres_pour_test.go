@@ -49,7 +49,7 @@ func TestPour(t *testing.T) {
 	if poured.Engine != "PostgreSQL" || poured.Incarnation != "another" || poured.Position != before.Position {
 		t.Errorf("the header is %+v", poured.Header)
 	}
-	for _, table := range []string{"accounts", "credentials", "usage", "secret_uses"} {
+	for _, table := range []string{"accounts", "credentials", "usage", "secret_uses", "recovery_codes", "passkeys", "openids", "operator_tokens"} {
 		if !reflect.DeepEqual(before.rows[table], poured.rows[table]) {
 			t.Errorf("%s: before %v, after %v", table, before.rows[table], poured.rows[table])
 		}

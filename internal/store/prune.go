@@ -44,6 +44,14 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 			"assertions", `DELETE FROM used_once WHERE digest IN (SELECT digest FROM used_once WHERE until < $1 ORDER BY until LIMIT $2)`,
 			db.Now().Add(-usedMargin),
 		},
+		{"links", `DELETE FROM invitations WHERE person IN (SELECT person FROM invitations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)`, db.Now()},
+		{
+			"sessions of dashboards", `DELETE FROM dashboard_sessions WHERE digest IN
+			(SELECT digest FROM dashboard_sessions WHERE idle_ends_at < $1 ORDER BY idle_ends_at LIMIT $2)`, db.Now(),
+		},
+		// Once no act is about them any more.
+		{"persons", forgetPeople, before.Audit},
+		{"operator tokens", `DELETE FROM operator_tokens WHERE id IN (SELECT id FROM operator_tokens WHERE revoked_at < $1 OR expires_at < $1 LIMIT $2)`, before.Audit},
 	} {
 		if p.before.IsZero() {
 			continue

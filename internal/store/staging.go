@@ -204,9 +204,9 @@ func (s *Staging) Census() (c Census, err error) {
 // may be used twice.
 const skippedAccounts = 10_000
 
-// BeginAnew makes another database of what was loaded: with the incarnation, the master key and the keys of b, the peppers
-// sealed anew by reseal, no session, and the act in the audit trail. What was signed before is then worth nothing.
-func (s *Staging) BeginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error), act auth.Act) error {
+// BeginAnew makes another database of what was loaded: with the incarnation, the master key and the keys of b, what is
+// sealed resealed, no session, and the act in the audit trail. What was signed before is then worth nothing.
+func (s *Staging) BeginAnew(b Birth, reseal func(auth.Sealed) ([]byte, error), act auth.Act) error {
 	t := &tx{on: s.conn}
 	err := s.related()
 	if err == nil {
@@ -218,7 +218,7 @@ func (s *Staging) BeginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error), a
 	return wrap(err, "begin anew")
 }
 
-func (t *tx) beginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error)) error {
+func (t *tx) beginAnew(b Birth, reseal func(auth.Sealed) ([]byte, error)) error {
 	for name := range leftTables() {
 		if aboutSchema(name) {
 			continue
@@ -238,18 +238,8 @@ func (t *tx) beginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error)) error 
 	if _, err := t.exec(`DELETE FROM keys WHERE ring <> $1`, string(auth.PepperRing)); err != nil {
 		return err
 	}
-	peppers, err := keys(t.all)
-	if err != nil {
+	if _, err := t.resealAll("", b.MasterKey, reseal); err != nil {
 		return err
-	}
-	for _, k := range peppers {
-		sealed, err := reseal(k)
-		if err != nil {
-			return fmt.Errorf("key %s: %w", k.ID, err)
-		}
-		if _, err := t.exec(`UPDATE keys SET sealed = $1, master_key = $2 WHERE id = $3`, sealed, b.MasterKey, string(k.ID)); err != nil {
-			return err
-		}
 	}
 	for _, k := range b.Keys {
 		if err := t.insertKey(k); err != nil {
@@ -263,7 +253,9 @@ func (t *tx) beginAnew(b Birth, reseal func(auth.KeyRow) ([]byte, error)) error 
 func (s *Staging) related() error {
 	var lost []error
 	err := s.conn.all(`SELECT DISTINCT "table" FROM pragma_foreign_key_check UNION SELECT 'keys' FROM credentials
-			WHERE secret_pepper NOT IN (SELECT id FROM keys) OR old_pepper NOT IN (SELECT id FROM keys)`, nil,
+			WHERE secret_pepper NOT IN (SELECT id FROM keys) OR old_pepper NOT IN (SELECT id FROM keys)
+		UNION SELECT 'keys' FROM recovery_codes WHERE pepper NOT IN (SELECT id FROM keys)
+		UNION SELECT 'keys' FROM operator_tokens WHERE pepper NOT IN (SELECT id FROM keys)`, nil,
 		func(scan func(...any) error) error {
 			var name string
 			err := scan(&name)

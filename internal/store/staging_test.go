@@ -117,7 +117,7 @@ var rebirth = Birth{
 	Keys: []auth.KeyRow{{ID: "fresh", Ring: auth.SigningRing, Algorithm: "EdDSA", Sealed: []byte("s"), MasterKey: "mk_other"}},
 }
 
-func reseal(k auth.KeyRow) ([]byte, error) { return []byte("sealed anew"), nil }
+func reseal(auth.Sealed) ([]byte, error) { return []byte("sealed anew"), nil }
 
 // lived is a database in which something has happened to each table.
 func lived(t *testing.T) *DB {
@@ -154,8 +154,41 @@ func lived(t *testing.T) *DB {
 	if _, err := db.RevokeSession(ctx, "s1", auth.FirstAccount+1, db.Now().Add(time.Hour), "test", auth.Act{}); err != nil {
 		t.Fatal(err)
 	}
+	inhabited(t, db)
 	return db
 }
+
+// inhabited gives a database an operator with every way to sign in, one who was invited, and a token.
+func inhabited(t *testing.T, db *DB) {
+	t.Helper()
+	ctx, now := t.Context(), db.Now()
+	meta, err := db.Meta(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session := func(id auth.DashboardSessionID) auth.DashboardSession {
+		return auth.DashboardSession{ID: id, Digest: []byte(id), Person: "p_jane", Stage: auth.StageFull, CreatedAt: now, IdleEnds: now.Add(time.Hour), EndsAt: now.Add(time.Hour)}
+	}
+	link := auth.Invitation{Person: "p_jane", Digest: []byte("link"), ExpiresAt: now.Add(time.Hour)}
+	joe := auth.Invitation{Person: "p_joe", Digest: []byte("joe's"), ExpiresAt: now.Add(time.Hour)}
+	for _, err := range []error{
+		db.InvitePerson(ctx, auth.Person{ID: "p_jane", Email: "jane@example.com", Role: auth.RoleOwner}, link, auth.Act{}),
+		db.InvitePerson(ctx, auth.Person{ID: "p_joe", Email: "joe@example.com", Role: auth.RoleViewer}, joe, auth.Act{}),
+		second(db.Join(ctx, link.Digest, auth.Joining{Password: "hash"}, session("ds_1"), auth.Act{})),
+		db.EnrollTOTP(ctx, []byte("ds_1"), session("ds_2"), auth.Enrolment{
+			TOTP: auth.Sealed{Text: []byte("sealed"), MasterKey: meta.MasterKey}, Step: 7, Codes: []auth.RecoveryCode{{Digest: []byte("code"), Pepper: "p"}},
+		}, auth.Act{}),
+		db.AddPasskey(ctx, "p_jane", auth.Passkey{ID: []byte("key"), PublicKey: []byte("public")}, auth.Act{}),
+		db.AddOpenID(ctx, "p_jane", auth.OpenID{Issuer: "i", Subject: "s"}, auth.Act{}),
+		db.CreateOperatorToken(ctx, auth.OperatorToken{ID: "ot_1", Name: "ci", Digest: []byte("d"), Pepper: "p", CreatedAt: now}, auth.Act{}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
 
 func TestRestored(t *testing.T) {
 	before := export(t, lived(t))
@@ -178,7 +211,9 @@ func TestRestored(t *testing.T) {
 	}
 	db := reopen(t, path)
 	after := export(t, db)
-	for _, table := range []string{"accounts", "credentials", "usage", "secret_uses", "log_head"} {
+	for _, table := range []string{
+		"accounts", "credentials", "usage", "secret_uses", "log_head", "recovery_codes", "passkeys", "openids", "operator_tokens",
+	} {
 		if !reflect.DeepEqual(before.rows[table], after.rows[table]) {
 			t.Errorf("%s: before %v, after %v", table, before.rows[table], after.rows[table])
 		}
@@ -192,6 +227,16 @@ func TestRestored(t *testing.T) {
 	keys, err := db.Keys(t.Context())
 	if err != nil || len(keys) != 2 || keys[0].ID != "p" || string(keys[0].Sealed) != "sealed anew" || keys[1].ID != "fresh" {
 		t.Errorf("the keys are %+v, %v", keys, err)
+	}
+	p, proofs, err := db.SigningIn(t.Context(), auth.Operator, "jane@example.com")
+	if err != nil || !p.MaySignIn() || proofs.Password != "hash" || proofs.TOTPStep != 7 || proofs.TOTP.MasterKey != "mk_other" || string(proofs.TOTP.Text) != "sealed anew" {
+		t.Errorf("the operator is %+v, %+v, %v", p, proofs, err)
+	}
+	if _, _, err := db.DashboardSession(t.Context(), []byte("ds_2")); !errors.Is(err, auth.ErrNotFound) {
+		t.Errorf("her session: %v", err)
+	}
+	if _, _, err := db.Invited(t.Context(), []byte("joe's")); !errors.Is(err, auth.ErrBadLink) {
+		t.Errorf("a link of before: %v", err)
 	}
 	sessions, err := db.Sessions(t.Context(), auth.FirstAccount, false)
 	if err != nil || len(sessions) != 0 {

@@ -119,21 +119,8 @@ func newKey(m secret.Masters, ring auth.Ring, algorithm verify.Algorithm, now, a
 	if err != nil {
 		return auth.KeyRow{}, err
 	}
-	row.Sealed = m.Current.Seal(label(row), material)
+	row.Sealed = m.Current.Seal(secret.Labelled(row.Seal()), material)
 	return row, nil
-}
-
-func label(row auth.KeyRow) secret.Label {
-	return secret.Label{Table: "keys", Row: string(row.ID), Purpose: string(row.Ring), Algorithm: row.Algorithm}
-}
-
-// Reseal seals the row's key under the current master key. It is for the change of the master key.
-func Reseal(m secret.Masters, row auth.KeyRow) ([]byte, error) {
-	material, err := m.Open(row.MasterKey, label(row), row.Sealed)
-	if err != nil {
-		return nil, err
-	}
-	return m.Current.Seal(label(row), material), nil
 }
 
 // Load reads all keys and unseals them. Every key must open: one that does not is an error, and the rings stay as they were.
@@ -176,7 +163,7 @@ func (r *Rings) Load(ctx context.Context) error {
 // add unseals one key into its ring. A key that was there before is taken over as it was, so that whoever remembers the
 // pointer still finds it.
 func (s *state) add(m secret.Masters, row auth.KeyRow, old *state) error {
-	material, err := m.Open(row.MasterKey, label(row), row.Sealed)
+	material, err := m.OpenSealed(row.Seal())
 	if err != nil {
 		return err
 	}
@@ -268,6 +255,18 @@ func (r *Rings) BucketDigest(incarnation string, parts ...string) [sha256.Size]b
 // HandedOut is the digest of what is handed out to come back, as a list's next page does. All replicas make the same one.
 func (r *Rings) HandedOut(parts ...string) [sha256.Size]byte {
 	return r.state.Load().derived.Sum(append([]string{"handed out"}, parts...)...)
+}
+
+// LookupDigest is what is kept of a random text by which a row is found: the code of a link, the value of a cookie. what says
+// which. It is good for one database: a restore draws the key anew.
+func (r *Rings) LookupDigest(what, text string) []byte {
+	sum := r.state.Load().derived.Sum("lookup", what, text)
+	return sum[:]
+}
+
+// Derive makes a secret that needs not be kept, for it can be made again from the same parts.
+func (r *Rings) Derive(parts ...string) [sha256.Size]byte {
+	return r.state.Load().derived.Sum(append([]string{"derived"}, parts...)...)
 }
 
 // Signers names the keys that sign a pair at now: of the access and of the refresh token.

@@ -280,14 +280,14 @@ func sealAnew(t *testing.T, w *World) {
 		k := key(id, auth.Ring("ring of "+id), w.Now())
 		no(t, w.AddKey(ctx, k, "", act))
 	}
-	seal := func(k auth.KeyRow) ([]byte, error) { return append([]byte("anew "), k.Sealed...), nil }
+	seal := func(s auth.Sealed) ([]byte, error) { return append([]byte("anew "), s.Text...), nil }
 	_, err := w.Reseal(ctx, "master 0", "master 2", []byte("check 2"), seal, act)
 	is(t, "from another master key", err, auth.ErrConflict)
-	_, err = w.Reseal(ctx, "master 1", "master 2", []byte("check 2"), func(k auth.KeyRow) ([]byte, error) {
-		if k.ID == "k2" {
+	_, err = w.Reseal(ctx, "master 1", "master 2", []byte("check 2"), func(s auth.Sealed) ([]byte, error) {
+		if s.Row == "k2" {
 			return nil, auth.ErrInvalid.Saying("cannot be opened")
 		}
-		return seal(k)
+		return seal(s)
 	}, act)
 	is(t, "a key that cannot be opened", err, auth.ErrInvalid)
 	rows, err := w.Keys(ctx)
