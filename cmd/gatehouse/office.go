@@ -79,13 +79,7 @@ func (sh *shell) enterToChange() (*visit, error) {
 }
 
 func (sh *shell) visitDatabase(op *server.Opened) (*visit, error) {
-	desks, err := op.Desks(func(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
-		found, err := op.AskServer(ctx, f)
-		if err != nil && !errors.Is(err, server.ErrNoServer) {
-			sh.note("note: %v; this is what the database has", err)
-		}
-		return found, nil
-	})
+	desks, err := op.Desks()
 	if err != nil {
 		return nil, errors.Join(err, op.Close())
 	}

@@ -60,7 +60,7 @@ func (sh *shell) open() (*server.Opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	return server.Open(sh.ctx, c, server.OpenOptions{})
+	return server.Open(sh.ctx, c, server.OpenOptions{Unheard: func(err error) { sh.note("note: %v; this is what the database has", err) }})
 }
 
 // change opens the database for a command that changes something, and names it, for there may be more than one on a machine.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"slices"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -69,11 +70,11 @@ func (r *Refusals) lateCount() uint64 {
 	return r.lates
 }
 
-// Recent returns the refusals of the last hour that f picks, the latest noted first.
+// Recent returns the refusals of the last hour that f picks, in the order of their places.
 func (r *Refusals) Recent(f auth.RefusalFilter) []auth.Refusal {
 	most := f.Most
 	if most <= 0 {
-		most = 100
+		most = auth.UsualRows
 	}
 	if f.RequestID != "" {
 		one, ok := r.Find(f.RequestID)
@@ -91,16 +92,52 @@ func (r *Refusals) Recent(f auth.RefusalFilter) []auth.Refusal {
 		if picks(f, row) {
 			recent = append(recent, copied(row))
 		}
-		return len(recent) < most
+		if len(recent) == 2*most { // rows come nearly in their order, so that hardly any is copied in vain from here on
+			recent = auth.SortRefusals(recent, f.After, most)
+			if len(recent) == most {
+				f.Since = recent[most-1].At.Truncate(time.Millisecond)
+			}
+		}
+		return true
 	})
-	return recent
+	return auth.SortRefusals(recent, f.After, most)
+}
+
+// Merge puts what a server remembers and what is stored together, in the order of their places, at most so many. What is in both is
+// told by its request ids, and the one that counts more of equal requests is the one that is kept.
+func Merge(memory, stored []auth.Refusal, f auth.RefusalFilter) []auth.Refusal {
+	var all []auth.Refusal
+	at := map[string]int{} // where in all the refusal of a request is
+	for _, r := range append(slices.Clone(stored), memory...) {
+		i, known := 0, false
+		for _, id := range r.RequestIDs {
+			if i, known = at[id]; known {
+				break
+			}
+		}
+		if !known {
+			all = append(all, r)
+			i = len(all) - 1
+		} else if r.Count > all[i].Count {
+			all[i] = r
+		}
+		for _, id := range r.RequestIDs {
+			at[id] = i
+		}
+	}
+	most := f.Most
+	if most <= 0 {
+		most = auth.UsualRows
+	}
+	return auth.SortRefusals(all, f.After, most)
 }
 
 func picks(f auth.RefusalFilter, row *auth.Refusal) bool {
 	return (f.Account == 0 || f.Account == row.Subject.Account) &&
 		(f.Credential == "" || f.Credential == row.Subject.Credential) &&
 		(!f.Address.IsValid() || f.Address == row.Address) &&
-		!row.At.Before(f.Since)
+		!row.At.Before(f.Since) &&
+		(f.After == auth.RefusalPlace{} || row.At.Before(f.After.At.Add(time.Millisecond)))
 }
 
 // each shows every row, the latest first, until show says that it has seen enough. Rows are shown under the lock, but only

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -259,7 +260,8 @@ func TestAScannerDoesNotDrownACustomer(t *testing.T) {
 	if last := w.shelf.rows[len(w.shelf.rows)-1]; last.Subject.Account != 100001 {
 		t.Errorf("the customer's is missing; the last is %+v", last)
 	}
-	folded := w.Recent(auth.RefusalFilter{Most: 2})[1]
+	all := w.Recent(auth.RefusalFilter{Most: 20 * (perSource + 2)})
+	folded := all[slices.IndexFunc(all, func(r auth.Refusal) bool { return r.Detail != "" })]
 	if folded.Count != 5000-perSource || folded.Path != "" || folded.Detail == "" {
 		t.Errorf("the scanner's last row is %+v", folded)
 	}
@@ -449,5 +451,62 @@ func BenchmarkFindNothing(b *testing.B) {
 	}
 	for b.Loop() {
 		w.Find("reqid_zzzzzzzzzzz")
+	}
+}
+
+// The server's memory and the database know of the same refusals, the one a little earlier than the other.
+func TestEachRefusalIsToldOnce(t *testing.T) {
+	at := func(second int) time.Time { return time.Date(2026, 11, 22, 9, 0, second, 0, time.UTC) }
+	stored := []auth.Refusal{
+		{ID: 2, At: at(2), RequestIDs: []string{"c", "d"}, Count: 7},
+		{ID: 1, At: at(1), RequestIDs: []string{"a"}, Count: 1},
+	}
+	memory := []auth.Refusal{
+		{At: at(3), RequestIDs: []string{"e"}, Count: 1},         // not written yet
+		{At: at(2), RequestIDs: []string{"d"}, Count: 1},         // one of those counted
+		{At: at(1), RequestIDs: []string{"a", "b"}, Count: 2000}, // counted on since
+	}
+	var got []string
+	for _, r := range Merge(memory, stored, auth.RefusalFilter{}) {
+		got = append(got, fmt.Sprintf("%s ×%d", strings.Join(r.RequestIDs, ","), r.Count))
+	}
+	if want := []string{"e ×1", "c,d ×7", "a,b ×2000"}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if got := Merge(memory, stored, auth.RefusalFilter{Most: 2}); len(got) != 2 || got[0].RequestIDs[0] != "e" {
+		t.Errorf("the newest two: got %v", got)
+	}
+	next := Merge(memory, stored, auth.RefusalFilter{Most: 1, After: memory[0].Place()})
+	if len(next) != 1 || next[0].Count != 7 {
+		t.Errorf("behind the newest: got %v", next)
+	}
+}
+
+// Requests of long ago are noted late, and still stand where they belong, page for page.
+func TestRecentComesInPages(t *testing.T) {
+	w := newWorld(t)
+	var want []string
+	for i := range 40 {
+		id := fmt.Sprintf("reqid_%02d", i)
+		want = append(want, id)
+		w.Note(w.refused(func(o *auth.Observation) {
+			o.Caller.RequestID, o.Caller.Path = id, "/"+id
+			o.At = w.at.Add(-time.Duration(i/4) * time.Second)
+		}))
+	}
+	var got []string
+	f := auth.RefusalFilter{Most: 3}
+	for {
+		page := w.Recent(f)
+		for _, r := range page {
+			got = append(got, r.RequestIDs[0])
+		}
+		if len(page) < f.Most {
+			break
+		}
+		f.After = page[len(page)-1].Place()
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

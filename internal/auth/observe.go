@@ -73,7 +73,8 @@ type RefusalFilter struct {
 	Address    netip.Addr
 	Since      time.Time
 	RequestID  string
-	Most       int // rows; 0 stands for 100
+	After      RefusalPlace // the last of the page before
+	Most       int          // rows; 0 stands for 100
 }
 
 // A UsageRow counts what one credential did in one hour.

@@ -9,7 +9,7 @@ func (d *Dashboard) start(v *visit) error { return d.accounts(v) }
 
 // accounts lists them.
 func (d *Dashboard) accounts(v *visit) error {
-	found, err := d.Registry.Accounts(v.r.Context(), v.actor)
+	found, err := d.Registry.Accounts(v.r.Context(), v.actor, auth.AccountQuery{})
 	if err != nil {
 		return err
 	}

@@ -39,7 +39,7 @@ func (v *visit) row(c auth.Credential) credentialRow {
 
 // credentials lists those of an account.
 func (d *Dashboard) credentials(v *visit) error {
-	found, err := d.Registry.Credentials(v.r.Context(), v.actor, v.account())
+	found, err := d.Registry.Credentials(v.r.Context(), v.actor, auth.CredentialQuery{Account: v.account()})
 	if err != nil {
 		return err
 	}

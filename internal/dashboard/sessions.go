@@ -6,7 +6,7 @@ import (
 
 // sessions lists those of an account: what logins started.
 func (d *Dashboard) sessions(v *visit) error {
-	found, err := d.Registry.Sessions(v.r.Context(), v.actor, v.account(), v.query("all") == "")
+	found, err := d.Registry.Sessions(v.r.Context(), v.actor, auth.SessionQuery{Account: v.account(), LiveOnly: v.query("all") == ""})
 	if err != nil {
 		return err
 	}

@@ -56,33 +56,24 @@ func (d *Desk) Accounts(ctx context.Context, q api.AccountQuery) (api.Page[api.A
 		}
 		return api.Page[api.Account]{Items: []api.Account{account(a)}}, err
 	}
-	after, err := number(q.After)
+	after, err := cursor(q.After, number)
 	if err != nil {
 		return none, err
 	}
-	all, err := d.registry.Accounts(ctx, d.actor)
+	all, err := d.registry.Accounts(ctx, d.actor, auth.AccountQuery{Search: q.Search, Status: q.Status, After: after, Most: most + 1})
 	if err != nil {
 		return none, err
 	}
-	var told []api.Account
-	for _, a := range all {
-		if int64(a.ID) > after && len(told) <= most {
-			told = append(told, account(a))
-		}
-	}
-	return page(told, most, func(a api.Account) string { return strconv.FormatInt(a.ID, 10) }), nil
+	return page(all, most, func(a *auth.Account) api.Account { return account(*a) }, func(a *auth.Account) string { return a.ID.String() }), nil
 }
 
-// number is a place in a list of numbers.
-func number(after string) (int64, error) {
+// number is a place in the list of accounts.
+func number(after string) (auth.AccountID, error) {
 	if after == "" {
 		return 0, nil
 	}
-	n, err := strconv.ParseInt(after, 10, 64)
-	if err != nil || n < 0 {
-		return 0, ErrCursor
-	}
-	return n, nil
+	n, err := strconv.ParseUint(after, 10, 63)
+	return auth.AccountID(n), err
 }
 
 // Account finds an account by its number or, as "ref:…", by the operator's reference.
@@ -259,14 +250,14 @@ func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expi
 // and the last use of each live secret.
 func (d *Desk) judged(ctx context.Context, id auth.AccountID, list []auth.AllowEntry) (api.Allowlist, error) {
 	told := api.Allowlist{Account: int64(id), Allowlist: entries(list), Addresses: []api.SeenAddress{}}
-	live, err := d.registry.Sessions(ctx, d.actor, id, true)
+	live, err := d.registry.Sessions(ctx, d.actor, auth.SessionQuery{Account: id, LiveOnly: true, Most: auth.MostRows})
 	if err != nil {
 		return told, err
 	}
 	for _, s := range live {
 		told.Addresses = append(told.Addresses, api.SeenAddress{Address: s.Address, Who: "session " + string(s.ID), At: at(s.StartedAt)})
 	}
-	known, err := d.registry.Credentials(ctx, d.actor, id)
+	known, err := d.registry.Credentials(ctx, d.actor, auth.CredentialQuery{Account: id, Live: true, Most: auth.MostRows})
 	if err != nil {
 		return told, err
 	}

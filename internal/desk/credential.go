@@ -44,30 +44,18 @@ func (d *Desk) Credentials(ctx context.Context, q api.CredentialQuery) (api.Page
 	if err != nil {
 		return none, err
 	}
-	accounts := []auth.Account{{ID: auth.AccountID(q.Account)}}
-	if q.Account == 0 {
-		if accounts, err = d.registry.Accounts(ctx, d.actor); err != nil {
-			return none, err
-		}
+	after, err := cursor(q.After, auth.ParseCredentialPlace)
+	if err != nil {
+		return none, err
 	}
-	var told []api.Credential
-	found := q.After == ""
-	for _, a := range accounts {
-		some, err := d.registry.Credentials(ctx, d.actor, a.ID)
-		if err != nil {
-			return none, err
-		}
-		for _, c := range some {
-			if found && len(told) <= most {
-				told = append(told, d.credential(c))
-			}
-			found = found || string(c.ID) == q.After
-		}
+	all, err := d.registry.Credentials(ctx, d.actor, auth.CredentialQuery{
+		Account: auth.AccountID(q.Account), Kind: auth.Kind(q.Kind), Search: q.Search, Live: q.Live, After: after, Most: most + 1,
+	})
+	if err != nil {
+		return none, err
 	}
-	if !found {
-		return none, ErrCursor
-	}
-	return page(told, most, func(c api.Credential) string { return c.ID }), nil
+	return page(all, most, func(c *auth.Credential) api.Credential { return d.credential(*c) },
+		func(c *auth.Credential) string { return c.Place().String() }), nil
 }
 
 // Credential finds a credential by its id, or by the identifier that its holder sends.

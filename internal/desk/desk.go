@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
-	"github.com/gatehouse/gatehouse/internal/audit"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/registry"
 )
@@ -25,15 +24,10 @@ type Config struct {
 	// Reload reads the working keys anew, after one was changed.
 	Reload func(context.Context) error
 	// Inspect says what there is to know of a token, for somebody at this address.
-	Inspect func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
-	// Remembered are the refusals that fit of those that the running server has in memory, and Stored those of the database.
-	Remembered func(context.Context, auth.RefusalFilter) ([]auth.Refusal, error)
-	Stored     func(context.Context, auth.RefusalFilter) ([]auth.Refusal, error)
-	Usage      func(context.Context, auth.AccountID, time.Time) ([]auth.UsageRow, error)
-	Spoken     func(auth.Contract) bool // contracts that are switched on
-	Deployment audit.Deployment
-	Retention  string           // how long refusals are stored, for people
-	Now        func() time.Time // nil means time.Now
+	Inspect   func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
+	Spoken    func(auth.Contract) bool // contracts that are switched on
+	Retention string                   // how long refusals are stored, for people
+	Now       func() time.Time         // nil means time.Now
 }
 
 // An Inspection is what the program's api says of a token, and whose it is, for an end.
@@ -47,7 +41,7 @@ type Desks struct{ config Config }
 
 // New returns Desks.
 func New(c Config) (*Desks, error) {
-	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Remembered == nil || c.Stored == nil || c.Usage == nil || c.Spoken == nil {
+	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil {
 		return nil, errors.New("desk: there is nothing to ask")
 	}
 	if c.Now == nil {
@@ -92,8 +86,8 @@ func address(a netip.Addr) string {
 
 // The most of a list that is told at once, and how much it is unless somebody says.
 const (
-	MostAtOnce  = 1000
-	usualAtOnce = 100
+	MostAtOnce  = auth.MostRows - 1
+	usualAtOnce = auth.UsualRows
 )
 
 // atOnce is how many rows a part of a list has.
@@ -110,15 +104,25 @@ func atOnce(r api.Range) (int, error) {
 // ErrCursor is a place in a list that is none of its places.
 var ErrCursor = auth.ErrInvalid.Saying("this is no cursor of this list")
 
-// page cuts off what belongs to the next part of a list, of which one row more than most was read.
-func page[T any](rows []T, most int, key func(T) string) api.Page[T] {
-	p := api.Page[T]{Items: rows}
+// page tells what was read, without what belongs to the next part of a list: of that, one row more than most was read. place is where
+// the last one told stands.
+func page[Row, T any](rows []Row, most int, tell func(*Row) T, place func(*Row) string) api.Page[T] {
+	p := api.Page[T]{Items: []T{}}
 	if len(rows) > most {
-		p.Items = rows[:most]
-		p.Next = key(p.Items[most-1])
+		rows = rows[:most]
+		p.Next = place(&rows[most-1])
 	}
-	if p.Items == nil {
-		p.Items = []T{}
+	for i := range rows {
+		p.Items = append(p.Items, tell(&rows[i]))
 	}
 	return p
+}
+
+// cursor reads a place in a list.
+func cursor[Place any](after string, parse func(string) (Place, error)) (Place, error) {
+	p, err := parse(after)
+	if err != nil {
+		return p, ErrCursor
+	}
+	return p, nil
 }

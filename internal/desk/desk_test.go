@@ -1,9 +1,7 @@
 package desk
 
 import (
-	"fmt"
 	"net/netip"
-	"strings"
 	"testing"
 	"time"
 
@@ -11,30 +9,6 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/google/go-cmp/cmp"
 )
-
-// The server's memory and the database know of the same refusals, the one a little earlier than the other.
-func TestEachRefusalIsToldOnce(t *testing.T) {
-	at := func(second int) time.Time { return time.Date(2026, 11, 22, 9, 0, second, 0, time.UTC) }
-	stored := []auth.Refusal{
-		{ID: 2, At: at(2), RequestIDs: []string{"c", "d"}, Count: 7},
-		{ID: 1, At: at(1), RequestIDs: []string{"a"}, Count: 1},
-	}
-	memory := []auth.Refusal{
-		{At: at(3), RequestIDs: []string{"e"}, Count: 1},         // not written yet
-		{At: at(2), RequestIDs: []string{"d"}, Count: 1},         // one of those counted
-		{At: at(1), RequestIDs: []string{"a", "b"}, Count: 2000}, // counted on since
-	}
-	var got []string
-	for _, r := range merge(memory, stored, 0) {
-		got = append(got, fmt.Sprintf("%s ×%d", strings.Join(r.RequestIDs, ","), r.Count))
-	}
-	if diff := cmp.Diff([]string{"e ×1", "c,d ×7", "a,b ×2000"}, got); diff != "" {
-		t.Error(diff)
-	}
-	if got := merge(memory, stored, 2); len(got) != 2 || got[0].RequestIDs[0] != "e" {
-		t.Errorf("the newest two: got %v", got)
-	}
-}
 
 func TestKeyStates(t *testing.T) {
 	now := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)

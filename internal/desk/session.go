@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -19,8 +18,12 @@ func (d *Desk) Sessions(ctx context.Context, q api.SessionQuery) (api.Page[api.S
 	if err != nil {
 		return none, err
 	}
-	id := auth.AccountID(q.Account)
-	live, err := d.registry.Sessions(ctx, d.actor, id, true)
+	after, err := cursor(q.After, auth.ParseSessionPlace)
+	if err != nil {
+		return none, err
+	}
+	query := auth.SessionQuery{Account: auth.AccountID(q.Account), LiveOnly: true, After: after, Most: most + 1}
+	live, err := d.registry.Sessions(ctx, d.actor, query)
 	if err != nil {
 		return none, err
 	}
@@ -29,20 +32,13 @@ func (d *Desk) Sessions(ctx context.Context, q api.SessionQuery) (api.Page[api.S
 		alive[s.ID] = true
 	}
 	all := live
-	if q.All {
-		if all, err = d.registry.Sessions(ctx, d.actor, id, false); err != nil {
+	if query.LiveOnly = !q.All; q.All { // among so many of all there are no more live ones than were read
+		if all, err = d.registry.Sessions(ctx, d.actor, query); err != nil {
 			return none, err
 		}
 	}
-	if q.After != "" {
-		i := slices.IndexFunc(all, func(s auth.Session) bool { return string(s.ID) == q.After })
-		all = all[i+1:] // it may be over: then from the beginning
-	}
-	var told []api.Session
-	for _, s := range all[:min(len(all), most+1)] {
-		told = append(told, session(s, alive[s.ID], d.Now()))
-	}
-	return page(told, most, func(s api.Session) string { return s.ID }), nil
+	return page(all, most, func(s *auth.Session) api.Session { return session(*s, alive[s.ID], d.Now()) },
+		func(s *auth.Session) string { return s.Place().String() }), nil
 }
 
 // session is a session as it is told.

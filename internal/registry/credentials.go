@@ -49,7 +49,7 @@ func (i Issued) GoString() string { return i.String() }
 // CreateCredential makes a credential with a first secret, or with keys.
 func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n NewCredential) (Issued, error) {
 	if n.Kind.Contract() == "" {
-		return Issued{}, auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(n.Kind)))
+		return Issued{}, errKind(n.Kind)
 	}
 	scope, err := auth.ParseScope(n.Scopes)
 	if err != nil {
@@ -94,6 +94,10 @@ func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n New
 		return Issued{}, named(err, "there is no account "+c.Account.String())
 	}
 	return r.issued(c, text), nil
+}
+
+func errKind(k auth.Kind) error {
+	return auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(k)))
 }
 
 // keysOf reads the keys of a credential to be made, "" if it has none.
@@ -165,14 +169,6 @@ func (r *Registry) permitOn(ctx context.Context, actor auth.Actor, action Action
 		return auth.Credential{}, auth.Act{}, named(err, noCredential(string(id)))
 	}
 	return c, act, nil
-}
-
-// Credentials lists the account's credentials, the oldest first.
-func (r *Registry) Credentials(ctx context.Context, actor auth.Actor, account auth.AccountID) ([]auth.Credential, error) {
-	if err := r.see(ctx, actor, ReadCredentials, auth.Subject{Account: account}); err != nil {
-		return nil, err
-	}
-	return r.store.Credentials(ctx, account)
 }
 
 // Found is what [Registry.Find] tells of a credential as somebody presents it.

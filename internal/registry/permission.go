@@ -35,6 +35,9 @@ const (
 	ReadSessions  Action = "session.read"
 	RevokeSession Action = "session.revoke"
 
+	ReadRefusals Action = "refusal.read"
+	ReadUsage    Action = "usage.read"
+
 	ReadKeys  Action = "signing-key.read"
 	RotateKey Action = "signing-key.rotate"
 	RevokeKey Action = "signing-key.revoke"
@@ -92,6 +95,9 @@ var rules = []rule{
 
 	{ReadSessions, operators, members, "sessions:read", false},
 	{RevokeSession, admins, developers, "sessions:write", false},
+
+	{ReadRefusals, operators, members, "refusals:read", false},
+	{ReadUsage, operators, members, "usage:read", false},
 
 	{ReadKeys, operators, nil, "keys:read", false},
 	{RotateKey, owners, nil, "keys:write", true},

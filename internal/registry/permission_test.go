@@ -31,6 +31,12 @@ member   developer  account.read account.allow-ip
 member   developer  credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
 member   developer  session.read session.revoke
 member   viewer     account.read credential.read session.read
+operator owner      refusal.read usage.read
+operator admin      refusal.read usage.read
+operator viewer     refusal.read usage.read
+member   owner      refusal.read usage.read
+member   developer  refusal.read usage.read
+member   viewer     refusal.read usage.read
 `
 
 const own, another auth.AccountID = 100001, 100002
@@ -112,9 +118,14 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 			func() error { _, err := r.Credential(ctx, member, "theirs"); return err },
 			func() error { _, err := r.Credential(ctx, member, "u_theirs"); return err },
 			func() error { _, err := r.Find(ctx, member, "theirs:secret"); return err },
-			func() error { _, err := r.Credentials(ctx, member, another); return err },
+			func() error { _, err := r.Credentials(ctx, member, auth.CredentialQuery{Account: another}); return err },
 		},
-		ReadSessions: {func() error { _, err := r.Sessions(ctx, member, another, true); return err }},
+		ReadSessions: {func() error {
+			_, err := r.Sessions(ctx, member, auth.SessionQuery{Account: another, LiveOnly: true})
+			return err
+		}},
+		ReadRefusals: {func() error { _, err := r.Refusals(ctx, member, auth.RefusalFilter{Account: another}); return err }},
+		ReadUsage:    {func() error { _, err := r.Usage(ctx, member, another, start); return err }},
 		CreateCredential: {func() error {
 			_, err := r.CreateCredential(ctx, member, NewCredential{Account: another, Kind: auth.Login})
 			return err

@@ -26,7 +26,7 @@ type Store interface {
 	CreateAccount(ctx context.Context, name, ref string, act auth.Act) (auth.Account, error)
 	Account(ctx context.Context, id auth.AccountID) (auth.Account, error)
 	AccountByRef(ctx context.Context, ref string) (auth.Account, error)
-	Accounts(ctx context.Context) ([]auth.Account, error)
+	Accounts(ctx context.Context, q auth.AccountQuery) ([]auth.Account, error)
 	RenameAccount(ctx context.Context, id auth.AccountID, name string, ref *string, act auth.Act) (auth.Revoked, error)
 	SuspendAccount(ctx context.Context, id auth.AccountID, revokeTokens bool, act auth.Act) (auth.Revoked, error)
 	ResumeAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
@@ -37,7 +37,7 @@ type Store interface {
 
 	CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error
 	Credential(ctx context.Context, id auth.CredentialID) (auth.Credential, error)
-	Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error)
+	Credentials(ctx context.Context, q auth.CredentialQuery) ([]auth.Credential, error)
 	UpdateCredential(ctx context.Context, id auth.CredentialID, u auth.CredentialUpdate, act auth.Act) (auth.Revoked, error)
 	RevokeCredential(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
 	RotateSecret(ctx context.Context, id auth.CredentialID, digest []byte, pepper auth.KeyID, oldExpires time.Time, endSessions bool, act auth.Act) (auth.Secret, auth.Revoked, error)
@@ -45,10 +45,13 @@ type Store interface {
 	UndoRotation(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
 
 	Session(ctx context.Context, id auth.SessionID) (auth.Session, error)
-	Sessions(ctx context.Context, account auth.AccountID, liveOnly bool) ([]auth.Session, error)
+	Sessions(ctx context.Context, q auth.SessionQuery) ([]auth.Session, error)
 	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
 
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
+
+	Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error)
+	Usage(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.UsageRow, error)
 
 	// Note writes down an act that changed nothing.
 	Note(ctx context.Context, act auth.Act, about auth.Subject) error
@@ -62,7 +65,9 @@ type Config struct {
 	KeyPrefix   string // "gk"
 	// Acknowledge waits until every server has applied the position, and says whether all did.
 	Acknowledge func(ctx context.Context, to auth.Position) bool
-	Now         func() time.Time // nil means time.Now
+	// Recent returns the refusals of the last hour that a running server has in memory; nil: there are none.
+	Recent func(ctx context.Context, f auth.RefusalFilter) []auth.Refusal
+	Now    func() time.Time // nil means time.Now
 }
 
 // Registry is safe for concurrent use.
@@ -132,18 +137,6 @@ func checkRef(ref string) error {
 		return auth.ErrInvalid.Saying("a reference is up to 128 visible ASCII characters without spaces")
 	}
 	return nil
-}
-
-// Accounts lists all accounts by number; for a member there is one.
-func (r *Registry) Accounts(ctx context.Context, actor auth.Actor) ([]auth.Account, error) {
-	if err := r.see(ctx, actor, ReadAccounts, auth.Subject{Account: actor.Account}); err != nil {
-		return nil, err
-	}
-	if !actor.Operator() {
-		own, err := r.store.Account(ctx, actor.Account)
-		return []auth.Account{own}, err
-	}
-	return r.store.Accounts(ctx)
 }
 
 // Account finds an account by its number or, as "ref:…", by the operator's reference.
@@ -277,14 +270,6 @@ func (r *Registry) RemoveIP(ctx context.Context, actor auth.Actor, id auth.Accou
 	}
 	what, err := r.store.RemoveIP(ctx, id, prefixes, allowEveryone, act)
 	return r.done(ctx, what, err)
-}
-
-// Sessions lists the account's sessions, live ones or all that are still known, the youngest first.
-func (r *Registry) Sessions(ctx context.Context, actor auth.Actor, account auth.AccountID, liveOnly bool) ([]auth.Session, error) {
-	if err := r.see(ctx, actor, ReadSessions, auth.Subject{Account: account}); err != nil {
-		return nil, err
-	}
-	return r.store.Sessions(ctx, account, liveOnly)
 }
 
 // RevokeSession ends a session and every token that came of it. For the session of an exchange, which has no row, the account

@@ -138,6 +138,7 @@ func filterQuery(f auth.RefusalFilter) url.Values {
 	set("address", f.Address.String(), f.Address.IsValid())
 	set("since", f.Since.UTC().Format(time.RFC3339Nano), !f.Since.IsZero())
 	set("request_id", f.RequestID, f.RequestID != "")
+	set("after", f.After.String(), f.After != auth.RefusalPlace{})
 	set("most", strconv.Itoa(f.Most), f.Most != 0)
 	return q
 }
@@ -157,6 +158,7 @@ func parseFilter(q url.Values) (auth.RefusalFilter, error) {
 	})
 	read("address", func(s string) (err error) { f.Address, err = netip.ParseAddr(s); return err })
 	read("since", func(s string) (err error) { f.Since, err = time.Parse(time.RFC3339Nano, s); return err })
+	read("after", func(s string) (err error) { f.After, err = auth.ParseRefusalPlace(s); return err })
 	read("most", func(s string) (err error) { f.Most, err = strconv.Atoi(s); return err })
 	return f, errors.Join(errs...)
 }
@@ -166,6 +168,28 @@ type Control struct{ dir string }
 
 // ControlClient asks the server of this data directory. Whether there is one shows when it is asked.
 func ControlClient(dataDir string) *Control { return &Control{dir: dataDir} }
+
+// recentBeside is how a command learns what the running server remembers, if one runs here. That it cannot be asked keeps nobody from
+// what is stored.
+func (op *Opened) recentBeside(unheard func(error)) func(context.Context, auth.RefusalFilter) []auth.Refusal {
+	if !op.alone() { // the servers may be on other machines
+		return func(context.Context, auth.RefusalFilter) []auth.Refusal { return nil }
+	}
+	client := ControlClient(op.Config.DataDir)
+	return func(ctx context.Context, f auth.RefusalFilter) []auth.Refusal {
+		ask := client.Recent
+		if f.RequestID != "" {
+			ask = func(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
+				return client.Find(ctx, f.RequestID)
+			}
+		}
+		found, err := ask(ctx, f)
+		if err != nil && !errors.Is(err, ErrNoServer) && unheard != nil {
+			unheard(err)
+		}
+		return found
+	}
+}
 
 // Find returns the refusal of one request, if the server has it in memory; none is no error. Without a server it is
 // [ErrNoServer].

@@ -7,35 +7,17 @@ import (
 	"time"
 
 	wire "github.com/gatehouse/gatehouse/api"
-	"github.com/gatehouse/gatehouse/internal/audit"
-	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/desk"
 )
 
-// Desks answer operators, for commands and for the admin API alike. remembered are the refusals that the running server has in
-// memory.
-func (op *Opened) Desks(remembered func(context.Context, auth.RefusalFilter) ([]auth.Refusal, error)) (*desk.Desks, error) {
+// Desks answer operators, for commands and for the admin API alike.
+func (op *Opened) Desks() (*desk.Desks, error) {
 	c := op.Config
 	return desk.New(desk.Config{
-		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Remembered: remembered,
-		Stored: op.DB.Refusals, Usage: op.DB.Usage, Spoken: c.Contracts.Enabled,
-		Deployment: audit.Deployment{Environment: c.Environment, KeyPrefix: c.KeyPrefix},
-		Retention:  config.FormatDuration(c.Refusals.Retention), Now: op.DB.Now,
+		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled,
+		Retention: config.FormatDuration(c.Refusals.Retention), Now: op.DB.Now,
 	})
-}
-
-// AskServer asks the server that runs on the same data directory for refusals. Without one, or where servers may be on other
-// machines, it is [ErrNoServer].
-func (op *Opened) AskServer(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
-	client := ControlClient(op.Config.DataDir)
-	switch {
-	case !op.alone():
-		return nil, ErrNoServer
-	case f.RequestID != "":
-		return client.Find(ctx, f.RequestID)
-	}
-	return client.Recent(ctx, f)
 }
 
 func (op *Opened) inspectForDesk(ctx context.Context, raw string, from netip.Addr) (desk.Inspection, error) {

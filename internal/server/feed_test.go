@@ -167,7 +167,7 @@ func TestAVerifierElsewhereDecidesAsTheServer(t *testing.T) {
 		},
 		func() error { w.logout(tokens[draw.IntN(len(tokens))]); return nil },
 		func() error {
-			sessions, err := r.Sessions(t.Context(), operator, whose(), true)
+			sessions, err := r.Sessions(t.Context(), operator, auth.SessionQuery{Account: whose(), LiveOnly: true})
 			if err != nil || len(sessions) == 0 {
 				return err
 			}

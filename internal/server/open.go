@@ -48,6 +48,8 @@ type OpenOptions struct {
 	Sandbox bool // serve published credentials too, which is an error otherwise
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Unheard is told why a command could not ask the server that runs; nil: nobody is.
+	Unheard func(error)
 }
 
 // Opened is a database with its working keys: what a command works with, and what a server is built on.
@@ -62,8 +64,10 @@ type Opened struct {
 	From, To int64 // schema versions before and after
 	unlock   func()
 
-	replicas    *changes.Acknowledger
-	acknowledge func(context.Context, auth.Position) bool // of a command, until a server puts its own here
+	replicas *changes.Acknowledger
+	// Of a command, until a server puts its own here.
+	acknowledge func(context.Context, auth.Position) bool
+	recent      func(context.Context, auth.RefusalFilter) []auth.Refusal
 }
 
 // Open opens the database that the configuration names, and unseals its keys. Without Create a database that does not exist,
@@ -128,7 +132,7 @@ func (op *Opened) open(ctx context.Context, o OpenOptions) error {
 	if op.Masters.Current.ID != op.Meta.MasterKey {
 		o.Log.Warn("the database is still sealed under the previous master key: run gatehouse master-key rotate", "sealed_under", op.Meta.MasterKey, "current", op.Masters.Current.ID)
 	}
-	op.acknowledge = op.acknowledgeBeside
+	op.acknowledge, op.recent = op.acknowledgeBeside, op.recentBeside(o.Unheard)
 	op.replicas, err = changes.NewAcknowledger(changes.AcknowledgeConfig{Replicas: op.DB, Alone: op.alone(), MaxStaleness: c.Revocation.MaxStaleness})
 	if err != nil {
 		return err
@@ -232,6 +236,7 @@ func (op *Opened) unseal(ctx context.Context, o OpenOptions) error {
 	op.Registry, err = registry.New(registry.Config{
 		Store: op.DB, Rings: op.Rings, Environment: c.Environment, KeyPrefix: c.KeyPrefix,
 		Acknowledge: op.Acknowledge, Now: op.DB.Now,
+		Recent: func(ctx context.Context, f auth.RefusalFilter) []auth.Refusal { return op.recent(ctx, f) },
 	})
 	return err
 }

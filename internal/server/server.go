@@ -180,6 +180,7 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	if err := s.readCertificates(c); err != nil {
 		return err
 	}
+	s.opened.recent = func(_ context.Context, f auth.RefusalFilter) []auth.Refusal { return s.refusals.Recent(f) }
 	s.watch(c)
 	if s.durability, s.doubt, err = db.Durability(ctx); err != nil {
 		return err

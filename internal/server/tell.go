@@ -88,7 +88,7 @@ func (s *Server) promise() string {
 	return fmt.Sprintf("a revocation holds at once wherever the database can be reached, and no later than %v where not", r.MaxStaleness)
 }
 
-// cleanOnce removes what its time has passed.
+// cleanOnce removes what its time has passed, and puts in order what a former version left.
 func (s *Server) cleanOnce(ctx context.Context) error {
 	if offset := s.opened.DB.ClockOffset(); offset.Abs() > farOff {
 		s.log.Warn("this machine's clock is not the database's, which is the one that counts: times in this log are off; set both with NTP", "offset", offset)
@@ -99,6 +99,9 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 		return err
 	}
 	s.expiring.Store(expiring)
+	if err := s.opened.DB.IndexAccounts(ctx); err != nil {
+		return err
+	}
 	c, keep := s.config(), s.opened.remembered()
 	var replicas time.Time
 	if !s.opened.alone() { // one that is alone does not tell that it is there

@@ -41,6 +41,9 @@ func (db *DB) CreateAccount(ctx context.Context, name, ref string, act auth.Act)
 		if n == 0 {
 			return a, t.refTaken(ref)
 		}
+		if err := t.index(a.ID, name, ref); err != nil {
+			return a, err
+		}
 		if ref != "" {
 			if _, err := t.append(auth.Change{Of: auth.ChangedAccount, Account: a.ID, At: now}); err != nil {
 				return a, err
@@ -110,19 +113,6 @@ func scanEntry(scan func(...any) error, first ...any) (auth.AllowEntry, error) {
 	return e, err
 }
 
-// Accounts returns all accounts that are not deleted, by number, with their allowlists.
-func (db *DB) Accounts(ctx context.Context) ([]auth.Account, error) {
-	var accounts []auth.Account
-	err := db.snapshot(ctx, func(q querier) (err error) {
-		accounts, err = accountsWithLists(q, `SELECT `+accountColumns+` FROM accounts WHERE deleted_at IS NULL ORDER BY id`)
-		return err
-	})
-	if err != nil {
-		return nil, wrap(err, "list the accounts")
-	}
-	return accounts, nil
-}
-
 // accountsWithLists reads the accounts of a query that orders them by id, and gives them their allowlists in one pass.
 func accountsWithLists(q querier, query string, args ...any) ([]auth.Account, error) {
 	var accounts []auth.Account
@@ -136,18 +126,7 @@ func accountsWithLists(q querier, query string, args ...any) ([]auth.Account, er
 		return nil, err
 	}
 	rest := accounts
-	err = q.all(`SELECT account, prefix, note, created_at, expires_at FROM allowlist ORDER BY account, created_at, prefix`, nil,
-		func(scan func(...any) error) error {
-			var id auth.AccountID
-			e, err := scanEntry(scan, (*int64)(&id))
-			for len(rest) > 0 && rest[0].ID < id {
-				rest = rest[1:]
-			}
-			if len(rest) > 0 && rest[0].ID == id {
-				rest[0].Allowlist = append(rest[0].Allowlist, e)
-			}
-			return err
-		})
+	err = q.all(`SELECT account, prefix, note, created_at, expires_at FROM allowlist ORDER BY account, created_at, prefix`, nil, takeEntries(&rest))
 	return accounts, err
 }
 
@@ -218,13 +197,23 @@ func (t *tx) lockAccount(id auth.AccountID) error {
 func (db *DB) RenameAccount(ctx context.Context, id auth.AccountID, name string, ref *string, act auth.Act) (auth.Revoked, error) {
 	return db.alterAccount(ctx, id, act, "rename an account", func(t *tx, _ time.Time) (bool, error) {
 		if ref == nil {
-			n, err := t.exec(`UPDATE accounts SET name = $1 WHERE id = $2 AND deleted_at IS NULL`, name, int64(id))
-			return n > 0, err
+			var had string
+			err := t.one(`UPDATE accounts SET name = $1 WHERE id = $2 AND deleted_at IS NULL RETURNING ref`, in{name, int64(id)}, out{(*text)(&had)})
+			if isNoRow(err) {
+				return false, nil
+			}
+			if err != nil {
+				return false, err
+			}
+			return true, t.index(id, name, had)
 		}
 		n, err := t.exec(`UPDATE accounts SET name = $1, ref = $2 WHERE id = $3 AND deleted_at IS NULL
 			AND NOT EXISTS (SELECT 1 FROM accounts other WHERE other.ref = $2 AND other.id <> $3)`, name, orNull(*ref), int64(id))
-		if err != nil || n > 0 {
-			return n > 0, err
+		if err != nil {
+			return false, err
+		}
+		if n > 0 {
+			return true, t.index(id, name, *ref)
 		}
 		if err := t.accountExists(id); err != nil {
 			return false, err
@@ -277,6 +266,9 @@ func (db *DB) DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act
 			return false, err
 		}
 		if err := t.removeMembers(id, now); err != nil {
+			return false, err
+		}
+		if err := t.index(id, "", ""); err != nil {
 			return false, err
 		}
 		return true, t.later(`DELETE FROM allowlist WHERE account = $1`, int64(id))

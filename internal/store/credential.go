@@ -87,20 +87,14 @@ func (db *DB) Credential(ctx context.Context, id auth.CredentialID) (auth.Creden
 	return found[0], nil
 }
 
-// Credentials returns all credentials of an account, dead or alive, in the order they were made, with the last use of
-// their secrets.
-func (db *DB) Credentials(ctx context.Context, account auth.AccountID) ([]auth.Credential, error) {
-	found, err := db.credentials(ctx, `WHERE c.account = $1 ORDER BY c.created_at, c.id`, int64(account))
-	return found, wrap(err, "list the credentials of an account")
-}
-
-func (db *DB) credentials(ctx context.Context, where string, arg any) ([]auth.Credential, error) {
+func (db *DB) credentials(ctx context.Context, where string, args ...any) ([]auth.Credential, error) {
 	var found []auth.Credential
 	err := db.read(ctx, func(q querier) error {
+		found = nil
 		return q.all(`SELECT `+credentialColumns+`, u.at, u.address, u.user_agent, u.count, v.at, v.address, v.user_agent, v.count
 			FROM credentials c
 			LEFT JOIN secret_uses u ON u.credential = c.id AND u.secret = c.secret_number
-			LEFT JOIN secret_uses v ON v.credential = c.id AND v.secret = c.old_number `+where, in{arg}, func(scan func(...any) error) error {
+			LEFT JOIN secret_uses v ON v.credential = c.id AND v.secret = c.old_number `+where, args, func(scan func(...any) error) error {
 			var c auth.Credential
 			var newest, old auth.Secret
 			columns := scanCredential(&c, &newest, &old)

@@ -188,7 +188,7 @@ func TestKilledServer(t *testing.T) {
 		})
 		stop()
 		load.Wait()
-		all, err := db.Accounts(t.Context())
+		all, err := db.Accounts(t.Context(), auth.AccountQuery{Most: auth.MostRows})
 		if err != nil {
 			t.Fatal(err)
 		}

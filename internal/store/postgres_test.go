@@ -162,7 +162,7 @@ func TestOvertaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.pool.Reset()
-	if _, err := db.Accounts(t.Context()); !errors.Is(err, auth.ErrOverloaded) || !strings.Contains(err.Error(), "it was the primary before a failover") {
+	if _, err := db.Accounts(t.Context(), auth.AccountQuery{}); !errors.Is(err, auth.ErrOverloaded) || !strings.Contains(err.Error(), "it was the primary before a failover") {
 		t.Errorf("got %v", err)
 	}
 }

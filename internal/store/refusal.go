@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -42,41 +44,69 @@ func (db *DB) WriteRefusals(ctx context.Context, refusals []auth.Refusal) error 
 	return wrap(err, "write refusals")
 }
 
-// Refusals returns the refusals that fit every field of f that is set, the newest first.
+// Refusals returns the refusals that fit every field of f that is set, in the order of their places.
 func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error) {
-	// Out of fixed parts, for the sake of the indexes; what is asked for is always a parameter.
-	var where []string
-	var args in
-	fits := func(condition string, value any) {
-		args = append(args, value)
-		where = append(where, fmt.Sprintf(condition, len(args)))
-	}
+	fits := picking{}
 	if f.Account != 0 {
-		fits(`r.account = $%d`, int64(f.Account))
+		fits.add(`r.account = $%d`, int64(f.Account))
 	}
 	if f.Credential != "" {
-		fits(`r.credential = $%d`, string(f.Credential))
+		fits.add(`r.credential = $%d`, string(f.Credential))
 	}
 	if f.Address.IsValid() {
-		fits(`r.address = $%d`, address(f.Address))
+		fits.add(`r.address = $%d`, address(f.Address))
 	}
 	if !f.Since.IsZero() {
-		fits(`r.at >= $%d`, f.Since.UnixMilli())
+		fits.add(`r.at >= $%d`, f.Since.UnixMilli())
 	}
 	if f.RequestID != "" {
-		fits(`r.id IN (SELECT refusal FROM refusal_requests WHERE request_id = $%d)`, f.RequestID)
+		fits.add(`r.id IN (SELECT refusal FROM refusal_requests WHERE request_id = $%d)`, f.RequestID)
 	}
-	query := `SELECT ` + refusalColumns + ` FROM refusals r`
-	if len(where) > 0 {
-		query += ` WHERE ` + strings.Join(where, ` AND `)
-	}
-	args = append(args, cmp.Or(f.Most, 100))
-	query += fmt.Sprintf(` ORDER BY r.at DESC, r.id DESC LIMIT $%d`, len(args))
-
+	most := cmp.Or(f.Most, auth.UsualRows)
 	var found []auth.Refusal
 	err := db.snapshot(ctx, func(q querier) error {
-		found = nil
-		err := q.all(query, args, func(scan func(...any) error) error {
+		older, err := refusalsAbout(q, fits, `r.at < $%d`, f.After.At, most)
+		if err != nil {
+			return err
+		}
+		found = older
+		if !f.After.At.IsZero() { // the rest of the millisecond in which the page before ended
+			same, err := refusalsAbout(q, fits, `r.at = $%d`, f.After.At, sameMoment)
+			if err != nil {
+				return err
+			}
+			found = append(same, found...)
+		}
+		if len(older) == most { // and all of the one in which this page may
+			last := older[most-1].At
+			found = slices.DeleteFunc(found, func(r auth.Refusal) bool { return r.At.Equal(last) })
+			same, err := refusalsAbout(q, fits, `r.at = $%d`, last, sameMoment)
+			if err != nil {
+				return err
+			}
+			found = append(found, same...)
+		}
+		return addRequests(q, found)
+	})
+	if err != nil {
+		return nil, wrap(err, "read refusals")
+	}
+	return auth.SortRefusals(found, f.After, most), nil
+}
+
+// sameMoment is how many rows of one millisecond are read: more are not written in a minute.
+const sameMoment = 1000
+
+// refusalsAbout reads refusals of before or at a moment, a zero one is none, the newest first.
+func refusalsAbout(q querier, fits picking, condition string, moment time.Time, most int) ([]auth.Refusal, error) {
+	p := fits.clone()
+	if !moment.IsZero() {
+		p.add(condition, moment.UnixMilli())
+	}
+	limit := p.parameter(most)
+	var found []auth.Refusal
+	err := q.all(`SELECT `+refusalColumns+` FROM refusals r`+p.String()+fmt.Sprintf(` ORDER BY r.at DESC, r.id DESC LIMIT $%d`, limit), p.args,
+		func(scan func(...any) error) error {
 			var r auth.Refusal
 			err := scan(&r.ID, (*stamp)(&r.At), &r.Count, &r.Method, &r.Host, &r.Path, &r.Route, (*string)(&r.Contract), &r.Status,
 				(*string)(&r.Reason), (*int64)(&r.Subject.Account), (*string)(&r.Subject.Credential), &r.Subject.Secret,
@@ -85,25 +115,38 @@ func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusa
 			found = append(found, r)
 			return err
 		})
-		if err != nil {
-			return err
+	return found, err
+}
+
+// addRequests gives refusals the ids of their requests.
+func addRequests(q querier, found []auth.Refusal) error {
+	at := make(map[int64]int, len(found))
+	for i, r := range found {
+		at[r.ID] = i
+	}
+	for rest := found; len(rest) > 0; {
+		some := rest[:min(len(rest), requestsAtOnce)]
+		rest = rest[len(some):]
+		p := picking{}
+		var numbers []string
+		for _, r := range some {
+			numbers = append(numbers, fmt.Sprintf("$%d", p.parameter(r.ID)))
 		}
-		for i := range found {
-			r := &found[i]
-			err := q.all(`SELECT request_id FROM refusal_requests WHERE refusal = $1`, in{r.ID}, func(scan func(...any) error) error {
+		err := q.all(`SELECT refusal, request_id FROM refusal_requests WHERE refusal IN (`+strings.Join(numbers, `, `)+`) ORDER BY refusal, request_id`,
+			p.args, func(scan func(...any) error) error {
+				var refusal int64
 				var id string
-				err := scan(&id)
+				err := scan(&refusal, &id)
+				r := &found[at[refusal]]
 				r.RequestIDs = append(r.RequestIDs, id)
 				return err
 			})
-			if err != nil {
-				return err
-			}
+		if err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return nil, wrap(err, "read refusals")
 	}
-	return found, nil
+	return nil
 }
+
+// requestsAtOnce is for how many refusals the ids of their requests are read by one statement.
+const requestsAtOnce = 200

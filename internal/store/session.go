@@ -97,29 +97,6 @@ func (db *DB) Session(ctx context.Context, id auth.SessionID) (auth.Session, err
 	return s, nil
 }
 
-// Sessions returns the sessions of an account, the youngest login first; with liveOnly those that could be refreshed now.
-func (db *DB) Sessions(ctx context.Context, account auth.AccountID, liveOnly bool) ([]auth.Session, error) {
-	const all = `SELECT ` + sessionColumns + ` FROM sessions s WHERE s.account = $1 ORDER BY s.started_at DESC, s.id`
-	const live = `SELECT ` + sessionColumns + ` FROM sessions s JOIN credentials c ON c.id = s.credential JOIN accounts a ON a.id = s.account
-		WHERE s.account = $1 AND s.ended_at IS NULL AND s.expires_at > $2 AND a.suspended_at IS NULL AND c.revoked_at IS NULL
-			AND (c.expires_at IS NULL OR c.expires_at > $2) AND s.pos >= a.b2b_dead_below AND s.pos >= c.dead_below
-		ORDER BY s.started_at DESC, s.id`
-	query, args := all, in{int64(account)}
-	if liveOnly {
-		query, args = live, append(args, db.Now().UnixMilli())
-	}
-	var found []auth.Session
-	err := db.read(ctx, func(q querier) error {
-		return q.all(query, args, func(scan func(...any) error) error {
-			var s auth.Session
-			err := scan(scanSession(&s)...)
-			found = append(found, s)
-			return err
-		})
-	})
-	return found, wrap(err, "list the sessions of an account")
-}
-
 // RevokeSession makes every token of a session dead, of whichever contract: most have no row, only their tokens name them.
 // If it has a row that row ends, because of because. The revocation is remembered until until, when none of its tokens can
 // be within its time any more; one that is remembered as long already is Already. A session of another account is

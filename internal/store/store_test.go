@@ -325,7 +325,7 @@ func TestReadersWait(t *testing.T) {
 			db.snapshot(t.Context(), func(querier) error { panic("oh") })
 		}()
 	}
-	if _, err := db.Accounts(t.Context()); err != nil {
+	if _, err := db.Accounts(t.Context(), auth.AccountQuery{}); err != nil {
 		t.Error(err)
 	}
 }

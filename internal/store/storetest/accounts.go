@@ -88,7 +88,7 @@ func accounts(t *testing.T, w *World) {
 	_, err = w.AccountByRef(ctx, "")
 	is(t, "no reference", err, auth.ErrNotFound)
 
-	all, err := w.Accounts(ctx)
+	all, err := w.Accounts(ctx, auth.AccountQuery{})
 	no(t, err)
 	a.Name, b.Ref = "Acme Inc", ""
 	if diff := cmp.Diff([]auth.Account{a, b}, all, same); diff != "" {

@@ -42,7 +42,7 @@ func credentials(t *testing.T, w *World) {
 	use := auth.Use{At: w.Now(), Address: netip.MustParseAddr("192.0.2.7"), UserAgent: "sdk/1", Count: 4}
 	no(t, w.WriteUsage(ctx, nil, []auth.SecretUse{{Credential: second.ID, Secret: 2, Use: use}}))
 	second.Secrets[1].LastUse = use
-	got, err := w.Credentials(ctx, a.ID)
+	got, err := w.Credentials(ctx, auth.CredentialQuery{Account: a.ID})
 	no(t, err)
 	if diff := cmp.Diff([]auth.Credential{first, second}, got, same); diff != "" {
 		t.Errorf("credentials of the account (-want +got):\n%s", diff)

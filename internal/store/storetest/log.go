@@ -478,7 +478,7 @@ func prune(t *testing.T, w *World) {
 	if got, err := w.Refusals(ctx, auth.RefusalFilter{RequestID: "reqid_1"}); err != nil || len(got) > 0 {
 		t.Errorf("got %+v and %v by the request of a refusal that is gone", got, err)
 	}
-	if got, err := w.Sessions(ctx, a.ID, false); err != nil || len(got) != 1 || got[0].ID != live.ID {
+	if got, err := w.Sessions(ctx, auth.SessionQuery{Account: a.ID}); err != nil || len(got) != 1 || got[0].ID != live.ID {
 		t.Errorf("got %d sessions and %v, want the live one", len(got), err)
 	}
 	_, err = w.refresh(t, dead[0], 0, "")

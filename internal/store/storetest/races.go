@@ -29,7 +29,7 @@ func raceReferences(t *testing.T, w *World) {
 		_, err := w.CreateAccount(t.Context(), "Acme", "C-1", act)
 		return err
 	}), auth.ErrConflict)
-	all, err := w.Accounts(t.Context())
+	all, err := w.Accounts(t.Context(), auth.AccountQuery{})
 	no(t, err)
 	if len(all) != 1 || all[0].ID != auth.FirstAccount {
 		t.Errorf("got %+v, want one account, and no number lost", all)

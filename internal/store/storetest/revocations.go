@@ -103,7 +103,7 @@ func listSessions(t *testing.T, w *World) {
 
 	lists := func(what string, liveOnly bool, want ...auth.SessionID) {
 		t.Helper()
-		found, err := w.Sessions(ctx, a.ID, liveOnly)
+		found, err := w.Sessions(ctx, auth.SessionQuery{Account: a.ID, LiveOnly: liveOnly})
 		no(t, err)
 		var got []auth.SessionID
 		for _, s := range found {

@@ -1,0 +1,233 @@
+package storetest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+// pages reads a list as somebody does who shows two rows a page, and asks for one more to see whether there is another.
+func pages[Row any](t *testing.T, read func(after *Row, most int) ([]Row, error)) []Row {
+	t.Helper()
+	const shown = 2
+	var all []Row
+	var last *Row
+	for {
+		rows, err := read(last, shown+1)
+		no(t, err)
+		all = append(all, rows[:min(len(rows), shown)]...)
+		if len(rows) <= shown {
+			return all
+		}
+		last = &rows[shown-1]
+	}
+}
+
+func findAccounts(t *testing.T, w *World) {
+	ctx := t.Context()
+	create := func(name, ref string) auth.AccountID {
+		a, err := w.CreateAccount(ctx, name, ref, act)
+		no(t, err)
+		return a.ID
+	}
+	acme, smith, ole := create("Acme Ltd", "C-4711"), create("Smith & Sons, Acme trading", ""), create("Øle Æbler", "c-12")
+	like, gone := create("100%_'; DROP TABLE accounts; --", `"*`), create("Acme of old", "C-4712")
+	_, err := w.SuspendAccount(ctx, smith, false, act)
+	no(t, err)
+	_, err = w.DeleteAccount(ctx, gone, act)
+	no(t, err)
+	entry := auth.AllowEntry{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Note: "office", CreatedAt: w.Now()}
+	_, err = w.AllowIP(ctx, smith, []auth.AllowEntry{entry}, act)
+	no(t, err)
+
+	finds := func(search, status string, want ...auth.AccountID) {
+		t.Helper()
+		got := pages(t, func(after *auth.Account, most int) ([]auth.Account, error) {
+			q := auth.AccountQuery{Search: search, Status: status, Most: most}
+			if after != nil {
+				q.After = after.ID
+			}
+			return w.Accounts(ctx, q)
+		})
+		var ids []auth.AccountID
+		for _, a := range got {
+			ids = append(ids, a.ID)
+			if a.ID == smith && !slices.Equal(a.Allowlist, []auth.AllowEntry{entry}) {
+				t.Errorf("%q: the allowlist is %v", search, a.Allowlist)
+			}
+		}
+		if diff := gocmp.Diff(want, ids, same); diff != "" {
+			t.Errorf("%q, %q (-want +got):\n%s", search, status, diff)
+		}
+	}
+	finds("", "", acme, smith, ole, like)
+	finds("", "suspended", smith)
+	finds("", "active", acme, ole, like)
+	finds("acm", "", acme, smith)
+	finds("ACME", "active", acme)
+	finds("trading smi", "", smith)
+	finds("acme nobody", "")
+	finds("cme", "") // not the beginning of a word
+	finds("øl", "", ole)
+	finds("C-4711", "", acme)
+	finds("c-", "", acme, ole)
+	finds("4711", "", acme)
+	finds(acme.String(), "", acme)
+	finds("10000", "", acme, smith, ole, like)
+	finds("100", "", acme, smith, ole, like)
+	finds("ref:C-", "", acme)
+	finds("ref:c-12", "", ole)
+	finds("ref:%", "")
+	finds("%", "", acme, smith, ole, like) // no word in it
+	finds("drop table", "", like)
+	finds("old", "")
+
+	other := "X-9"
+	_, err = w.RenameAccount(ctx, acme, "Umbra", &other, act)
+	no(t, err)
+	finds("acme", "", smith)
+	finds("umbra x", "", acme)
+	_, err = w.RenameAccount(ctx, acme, "Penumbra", nil, act)
+	no(t, err)
+	finds("x-9 penumbra", "", acme)
+	no(t, w.IndexAccounts(ctx)) // there is nothing to do, and it ends
+	finds("x-9 penumbra", "", acme)
+}
+
+func pagesOfCredentials(t *testing.T, w *World) {
+	ctx := t.Context()
+	a, b := w.account(t).ID, w.account(t).ID
+	create := func(account auth.AccountID, kind auth.Kind, name string) auth.CredentialID {
+		c := auth.Credential{
+			ID: auth.CredentialID(w.id("c")), Account: account, Kind: kind, Name: name, CreatedAt: w.Now(), ExpiresAt: w.Now().Add(time.Hour),
+			Secrets: []auth.Secret{{Number: 1, Digest: digest("x"), Pepper: "p", CreatedAt: w.Now()}},
+		}
+		no(t, w.CreateCredential(ctx, c, act))
+		return c.ID
+	}
+	key, login := create(a, auth.APIKey, "Warehouse 50% off"), create(a, auth.Login, "till_7")
+	others := create(b, auth.APIKey, "warehouse")
+	w.wait(30 * time.Minute)
+	same1, same2 := create(a, auth.APIKey, ""), create(a, auth.APIKey, "")
+	_, err := w.RevokeCredential(ctx, same2, act)
+	no(t, err)
+	lists := func(what string, q auth.CredentialQuery, want ...auth.CredentialID) {
+		t.Helper()
+		got := pages(t, func(after *auth.Credential, most int) ([]auth.Credential, error) {
+			q.Most = most
+			if after != nil {
+				place, err := auth.ParseCredentialPlace(after.Place().String())
+				no(t, err)
+				q.After = place
+			}
+			return w.Credentials(ctx, q)
+		})
+		var ids []auth.CredentialID
+		for _, c := range got {
+			ids = append(ids, c.ID)
+		}
+		if diff := gocmp.Diff(want, ids, same); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	lists("all", auth.CredentialQuery{}, key, login, same1, same2, others)
+	lists("of an account", auth.CredentialQuery{Account: a}, key, login, same1, same2)
+	lists("of a kind", auth.CredentialQuery{Account: a, Kind: auth.APIKey}, key, same1, same2)
+	lists("of a kind anywhere", auth.CredentialQuery{Kind: auth.APIKey}, key, same1, same2, others)
+	lists("live", auth.CredentialQuery{Account: a, Live: true}, key, login, same1)
+	lists("by name", auth.CredentialQuery{Account: a, Search: "WAREhouse"}, key)
+	lists("by a sign that LIKE knows", auth.CredentialQuery{Account: a, Search: "%"}, key)
+	lists("by another", auth.CredentialQuery{Account: a, Search: "_"}, login)
+	lists("by id", auth.CredentialQuery{Account: a, Search: string(login)}, login)
+	lists("by id anywhere", auth.CredentialQuery{Search: string(others)}, others)
+	lists("by name anywhere", auth.CredentialQuery{Search: "warehouse"})
+	w.wait(30 * time.Minute)
+	lists("live, later", auth.CredentialQuery{Account: a, Live: true}, same1)
+}
+
+func pagesOfSessions(t *testing.T, w *World) {
+	ctx := t.Context()
+	a := w.account(t)
+	one, two := w.credential(t, a.ID), w.credential(t, a.ID)
+	var started []auth.SessionID
+	for range 3 {
+		started = append(started, w.login(t, one.ID).ID, w.login(t, two.ID).ID) // two at a time
+		w.wait(time.Second)
+	}
+	elsewhere := w.login(t, w.credential(t, w.account(t).ID).ID).ID
+	lists := func(what string, q auth.SessionQuery, want ...auth.SessionID) {
+		t.Helper()
+		got := pages(t, func(after *auth.Session, most int) ([]auth.Session, error) {
+			q.Most = most
+			if after != nil {
+				place, err := auth.ParseSessionPlace(after.Place().String())
+				no(t, err)
+				q.After = place
+			}
+			return w.Sessions(ctx, q)
+		})
+		var ids []auth.SessionID
+		for i, s := range got {
+			ids = append(ids, s.ID)
+			if i > 0 && s.StartedAt.After(got[i-1].StartedAt) {
+				t.Errorf("%s: %s began after %s", what, s.ID, got[i-1].ID)
+			}
+		}
+		slices.Sort(ids)
+		slices.Sort(want)
+		if diff := gocmp.Diff(want, ids, same); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	lists("of the account", auth.SessionQuery{Account: a.ID}, slices.Clone(started)...)
+	lists("of a credential", auth.SessionQuery{Credential: two.ID}, started[1], started[3], started[5])
+	lists("of a credential of another account", auth.SessionQuery{Account: a.ID + 1, Credential: two.ID})
+	_, err := w.RevokeSession(ctx, started[3], a.ID, w.Now().Add(time.Hour), "command", act)
+	no(t, err)
+	lists("live ones of a credential", auth.SessionQuery{Account: a.ID, Credential: two.ID, LiveOnly: true}, started[1], started[5])
+	lists("of everybody", auth.SessionQuery{}, append(slices.Clone(started), elsewhere)...)
+}
+
+func pagesOfRefusals(t *testing.T, w *World) {
+	ctx := t.Context()
+	var rows []auth.Refusal
+	var want []string
+	for i := range 12 {
+		at := w.Now().Add(-time.Duration(i/5) * time.Minute) // five at a time, more than a page holds
+		id := fmt.Sprintf("reqid_%02d", i)
+		rows = append(rows, auth.Refusal{At: at, RequestIDs: []string{"reqid_x" + strconv.Itoa(i), id}, Count: 2, Subject: auth.Subject{Account: 100001}})
+		want = append(want, id)
+	}
+	w.wait(time.Hour)
+	rows = append(rows, auth.Refusal{At: w.Now(), RequestIDs: []string{"reqid_other"}, Count: 1, Subject: auth.Subject{Account: 100002}})
+	no(t, w.WriteRefusals(ctx, rows))
+	lists := func(what string, f auth.RefusalFilter, want []string) {
+		t.Helper()
+		got := pages(t, func(after *auth.Refusal, most int) ([]auth.Refusal, error) {
+			f.Most = most
+			if after != nil {
+				place, err := auth.ParseRefusalPlace(after.Place().String())
+				no(t, err)
+				f.After = place
+			}
+			return w.Refusals(ctx, f)
+		})
+		var ids []string
+		for _, r := range got {
+			ids = append(ids, r.RequestIDs[0])
+		}
+		if diff := gocmp.Diff(want, ids, same); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	lists("all", auth.RefusalFilter{}, append([]string{"reqid_other"}, want...))
+	lists("of an account", auth.RefusalFilter{Account: 100001}, want)
+	lists("since", auth.RefusalFilter{Account: 100001, Since: w.Now().Add(-time.Hour - time.Minute)}, want[:10])
+}
