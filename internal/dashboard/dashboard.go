@@ -7,7 +7,6 @@
 package dashboard
 
 import (
-	"context"
 	"crypto/sha256"
 	"errors"
 	"html/template"
@@ -51,24 +50,11 @@ type Config struct {
 	// Title is what the pages are called; "" stands for Gatehouse.
 	Title    string
 	Registry *registry.Registry
-	Visitors Visitors
+	People   People
 	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
 	Digest func(parts ...string) [sha256.Size]byte
 	Log    *slog.Logger     // nil: nobody reads it
 	Now    func() time.Time // nil means time.Now
-}
-
-// Visitors tell who comes.
-type Visitors interface {
-	// Visitor finds who holds the session of this token, a cookie's value. The error is [auth.Unauthenticated] if nobody does.
-	Visitor(ctx context.Context, token string, caller auth.Caller) (Visitor, error)
-}
-
-// A Visitor is somebody who has signed in.
-type Visitor struct {
-	Actor   auth.Actor
-	Name    string // for people: an e-mail address
-	Session string // the id of the session, which is no secret
 }
 
 // A Dashboard serves the pages of one side. It is safe for concurrent use.
@@ -84,8 +70,8 @@ type Dashboard struct {
 
 // New returns the pages of one side.
 func New(c Config) (*Dashboard, error) {
-	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.Visitors == nil || c.Digest == nil {
-		return nil, errors.New("dashboard: a side, its base, the registry, who visitors are and a digest are all needed")
+	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.People == nil || c.Digest == nil {
+		return nil, errors.New("dashboard: a side, its base, the registry, people and a digest are all needed")
 	}
 	d := &Dashboard{Config: c, now: c.Now, forms: http.NewCrossOriginProtection()}
 	if d.Title == "" {

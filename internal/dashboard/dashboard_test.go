@@ -40,7 +40,7 @@ type house struct {
 	t         *testing.T
 	opened    *server.Opened
 	now       time.Time
-	visitors  visitors
+	people    people
 	operators *webtest.Server
 	members   *webtest.Server
 	pages     map[*webtest.Server]*dashboard.Dashboard
@@ -49,15 +49,66 @@ type house struct {
 	credential, foreign auth.CredentialID // of account, of other
 }
 
-// visitors are those who hold a session, by its token.
-type visitors map[string]dashboard.Visitor
+// people are those who hold a session, by its token. They know no password and no code.
+type people struct{ byToken map[string]dashboard.Visitor }
 
-func (m visitors) Visitor(_ context.Context, token string, _ auth.Caller) (dashboard.Visitor, error) {
-	if who, ok := m[token]; ok {
+func (p people) Session(_ context.Context, _ auth.PersonKind, token string, _ auth.Caller) (dashboard.Visitor, error) {
+	if who, ok := p.byToken[token]; ok {
 		return who, nil
 	}
 	return dashboard.Visitor{}, &auth.Error{Kind: auth.Unauthenticated, Msg: "There is no such session"}
 }
+
+func (p people) Sessions(_ context.Context, who dashboard.Visitor) ([]auth.DashboardSession, error) {
+	return []auth.DashboardSession{who.Session}, nil
+}
+
+func (p people) OfferTOTP(dashboard.Visitor, string) (dashboard.TOTP, error) {
+	return dashboard.TOTP{Secret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", URI: "otpauth://totp/Gatehouse:jane@example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Gatehouse"}, nil
+}
+
+func (p people) SignIn(context.Context, auth.PersonKind, string, string, auth.Caller) (dashboard.SignedIn, error) {
+	return dashboard.SignedIn{}, auth.ErrBadCredential
+}
+
+func (p people) Second(context.Context, dashboard.Visitor, string, auth.Caller) (dashboard.SignedIn, error) {
+	return dashboard.SignedIn{}, auth.ErrBadCredential
+}
+
+func (p people) Prove(_ context.Context, who dashboard.Visitor, _, code string, _ auth.Caller) (dashboard.SignedIn, error) {
+	if code != "123456" {
+		return dashboard.SignedIn{}, auth.ErrBadCredential
+	}
+	return dashboard.SignedIn{Token: "anew", Stage: auth.StageFull}, nil
+}
+
+func (p people) Enroll(context.Context, dashboard.Visitor, string, string, auth.Caller) (dashboard.SignedIn, []string, error) {
+	return dashboard.SignedIn{}, nil, auth.ErrBadCredential
+}
+
+func (p people) Invited(context.Context, auth.PersonKind, string, auth.Caller) (auth.Person, error) {
+	return auth.Person{}, auth.ErrBadLink
+}
+
+func (p people) Join(context.Context, auth.PersonKind, string, dashboard.NewPerson, auth.Caller) (dashboard.SignedIn, error) {
+	return dashboard.SignedIn{}, auth.ErrBadLink
+}
+
+func (p people) SetPassword(context.Context, dashboard.Visitor, string, string) error {
+	return auth.ErrBadCredential
+}
+
+func (p people) NewRecoveryCodes(context.Context, dashboard.Visitor) ([]string, error) {
+	return []string{"aaaa-bbbb"}, nil
+}
+
+func (p people) EndSession(context.Context, dashboard.Visitor, auth.DashboardSessionID) error {
+	return auth.ErrNotFound
+}
+
+func (p people) EndOtherSessions(context.Context, dashboard.Visitor) (int, error) { return 0, nil }
+
+func (p people) SignOut(context.Context, dashboard.Visitor, auth.Caller) error { return nil }
 
 var machine = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 
@@ -66,7 +117,7 @@ func newHouse(t *testing.T) *house {
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "data")
 	c.Issuer, c.Audience = "https://api.example.org", "https://api.example.org"
-	h := &house{t: t, now: begin, visitors: visitors{}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
+	h := &house{t: t, now: begin, people: people{byToken: map[string]dashboard.Visitor{}}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
 	now := func() time.Time { return h.now }
 	var err error
 	if h.opened, err = server.Open(t.Context(), c, server.OpenOptions{Create: true, Now: now}); err != nil {
@@ -79,7 +130,7 @@ func newHouse(t *testing.T) *house {
 			t.Fatal(err)
 		}
 		d, err := dashboard.New(dashboard.Config{
-			Side: side, Base: base, Registry: h.opened.Registry, Visitors: h.visitors, Digest: h.opened.Rings.HandedOut, Now: now,
+			Side: side, Base: base, Registry: h.opened.Registry, People: h.people, Digest: h.opened.Rings.HandedOut, Now: now,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -121,9 +172,11 @@ func (h *house) furnish() {
 // signedIn is the token of an operator, or of a member of an account, who has signed in just now.
 func (h *house) signedIn(role auth.Role, account auth.AccountID) string {
 	token := fmt.Sprintf("%s-of-%d", role, account)
-	h.visitors[token] = dashboard.Visitor{
-		Actor: auth.Actor{Name: "person " + token, Role: role, Account: account, Person: auth.PersonID("p_" + token), ProvedAt: h.now},
-		Name:  "jane@example.com", Session: "s_" + token,
+	p := auth.Person{ID: auth.PersonID("p_" + token), Account: account, Email: "jane@example.com", Name: "Jane", Role: role, State: auth.Active, Password: true, TOTP: true}
+	h.people.byToken[token] = dashboard.Visitor{
+		Actor:   auth.Actor{Name: "person " + token, Role: role, Account: account, Person: p.ID, ProvedAt: h.now},
+		Person:  p,
+		Session: auth.DashboardSession{ID: auth.DashboardSessionID("s_" + token), Person: p.ID, Stage: auth.StageFull, CreatedAt: h.now, SeenAt: h.now},
 	}
 	return token
 }
@@ -394,6 +447,74 @@ func TestAnotherAccountsIDs(t *testing.T) {
 	}
 	if c, err := h.opened.Registry.Credential(t.Context(), machine, string(h.foreign)); err != nil || c.Name != "Shop" || !c.RevokedAt.IsZero() || len(c.Secrets) != 1 {
 		t.Errorf("it was changed: %+v (%v)", c, err)
+	}
+}
+
+var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
+
+// Whoever has to prove once more who they are types nothing again: a page is come back to, and a form that was sent is kept and
+// taken once they have.
+func TestConfirming(t *testing.T) {
+	h := newHouse(t)
+	token := h.signedIn(auth.RoleOwner, 0)
+	h.now = begin.Add(registry.StepUpWithin + time.Second)
+	path := fmt.Sprintf("/dashboard/accounts/%d/credentials/new", h.account)
+	if a := h.get(h.operators, token, path); a.Status != http.StatusSeeOther || a.Header.Get("Location") != "/dashboard/confirm?next="+url.QueryEscape(path) {
+		t.Errorf("the page: %d %v", a.Status, a.Header)
+	}
+	asked := h.post(h.operators, token, path, url.Values{"kind": {"login"}, "name": {"A <new> one"}})
+	if asked.Status != http.StatusForbidden || !strings.Contains(asked.Body, "Confirm that it is you") {
+		t.Fatalf("the form: %d %s", asked.Status, asked.Body)
+	}
+	answer := url.Values{"confirm-code": {"000000"}, "confirm-password": {"x"}}
+	for _, field := range hidden.FindAllStringSubmatch(asked.Body, -1) {
+		answer.Set(field[1], field[2])
+	}
+	wrong := h.post(h.operators, token, "/dashboard/confirm", answer)
+	if wrong.Status != http.StatusUnauthorized || !strings.Contains(wrong.Body, answer.Get("confirm-kept")) {
+		t.Errorf("a wrong code: %d, and what was typed is lost", wrong.Status)
+	}
+	answer.Set("confirm-code", "123456")
+	// What was kept is taken where it was sent, and nowhere else.
+	elsewhere := url.Values{}
+	for name := range answer {
+		elsewhere.Set(name, answer.Get(name))
+	}
+	elsewhere.Set("confirm-next", fmt.Sprintf("/dashboard/accounts/%d/credentials/new", h.other))
+	if a := h.post(h.operators, token, "/dashboard/confirm", elsewhere); a.Status != http.StatusBadRequest {
+		t.Errorf("at another address: %d", a.Status)
+	}
+	done := h.post(h.operators, token, "/dashboard/confirm", answer)
+	if done.Status != http.StatusOK || !strings.Contains(done.Body, "shown once") || !strings.Contains(done.Header.Get("Set-Cookie"), "gatehouse-operator=anew") {
+		t.Errorf("a good code: %d %v\n%s", done.Status, done.Header, done.Body)
+	}
+	found, err := h.opened.Registry.Credentials(t.Context(), machine, auth.CredentialQuery{Account: h.account})
+	if err != nil || len(found) != 2 || !slices.ContainsFunc(found, func(c auth.Credential) bool { return c.Name == "A <new> one" }) {
+		t.Errorf("%+v %v", found, err)
+	}
+}
+
+// A secret is on one page, once: the answer to the form, which nobody keeps, and on no page after it.
+func TestASecretIsShownOnce(t *testing.T) {
+	h := newHouse(t)
+	for _, side := range h.sides() {
+		token := h.signedIn(auth.RoleOwner, side.at)
+		for _, kind := range auth.Kinds {
+			path := strings.ReplaceAll(h.filled("/dashboard/accounts/{account}/credentials/new"), "/accounts/"+h.account.String(), map[string]string{"members": "", "operators": "/accounts/" + h.account.String()}[side.name])
+			a := h.post(side.of, token, path, url.Values{"kind": {string(kind)}, "name": {"n"}})
+			if a.Status != http.StatusOK || a.Header.Get("Cache-Control") != "no-store" {
+				t.Fatalf("%s: %d %s", kind, a.Status, a.Body)
+			}
+			secret := regexp.MustCompile(`id="value-(?:secret|identifier)"[^>]*>([^<]*)</code>`).FindAllStringSubmatch(a.Body, -1)
+			shown := secret[len(secret)-1][1]
+			if len(shown) < auth.SecretLength {
+				t.Fatalf("%s: %q is no secret", kind, shown)
+			}
+			after := regexp.MustCompile(`href="([^"]*)">I have it`).FindStringSubmatch(a.Body)[1]
+			if page := h.get(side.of, token, after); page.Status != http.StatusOK || strings.Contains(page.Body, shown) {
+				t.Errorf("%s: %d, and the secret is shown again", kind, page.Status)
+			}
+		}
 	}
 }
 

@@ -85,23 +85,31 @@ func (v *visit) meet() error {
 	if token == "" {
 		return nil
 	}
-	who, err := v.d.Visitors.Visitor(v.r.Context(), token, v.r.Caller)
+	who, err := v.d.People.Session(v.r.Context(), v.d.kind(), token, v.r.Caller)
 	if auth.AsError(err).Kind == auth.Unauthenticated {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if operator := v.d.Side == Operators; who.Actor.Operator() != operator {
+	if who.Person.Kind() != v.d.kind() {
 		return errors.New("dashboard: a session of the other side")
 	}
-	v.visitor, v.actor = who, who.Actor
+	if v.visitor = who; who.Session.Stage == auth.StageFull {
+		v.actor = who.Actor
+	}
 	return nil
 }
 
-// signInFirst leads to the page to sign in on, and from there back to where somebody wanted to go.
+// signInFirst leads to the next step of signing in, and from there back to where somebody wanted to go.
 func (v *visit) signInFirst() error {
 	to := "/sign-in"
+	switch v.stage() {
+	case auth.StageSecond:
+		to = "/sign-in/code"
+	case auth.StageEnroll:
+		to = "/second-factor"
+	}
 	if at := v.r.URL.RequestURI(); v.route.method == get && at != Root+"/" {
 		to += "?" + url.Values{"next": {at}}.Encode()
 	}

@@ -26,11 +26,15 @@ type visit struct {
 	form    form
 	status  int
 	err     error
+	resumed bool // it was another page's before, which knows who comes and has the form
 }
 
 // serve serves the page of the visit's route: it finds out who comes, takes the form if it is from a page of ours, and asks
 // whether they may.
 func (v *visit) serve() error {
+	if v.resumed {
+		return v.enter()
+	}
 	if err := v.meet(); err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (v *visit) enter() error {
 	if v.route.open {
 		return v.route.serve(v.d, v)
 	}
-	if v.visitor.Session == "" {
+	if v.stage() != auth.StageFull {
 		return v.signInFirst()
 	}
 	if _, err := v.parseAccount(); err != nil {
@@ -146,10 +150,15 @@ func (v *visit) redirect(path string) error {
 	return nil
 }
 
+// redirectTo leads on to an address of ours.
+func (v *visit) redirectTo(address string) error {
+	return v.redirect(strings.TrimPrefix(address, Root))
+}
+
 // done leads on to a page of ours, which then says what was done.
 func (v *visit) done(path, said string) error {
 	v.say(said)
-	return v.redirect(strings.TrimPrefix(path, Root))
+	return v.redirectTo(path)
 }
 
 // refused shows a page again whose form was not taken, with what was typed and why; what is no fault of the form's is the
@@ -215,8 +224,8 @@ func (v *visit) page(name, title string, data any, trail ...link) error {
 		return errors.New("dashboard: there is no template " + name)
 	}
 	f := frame{
-		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.visitor.Session != "",
-		Name: v.visitor.Name, Role: v.actor.Role, Trail: trail, Assets: v.d.assets.paths, Now: v.d.now(), Form: &v.form, Data: data,
+		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.stage() == auth.StageFull,
+		Name: v.visitor.Person.Email, Role: v.actor.Role, Trail: trail, Assets: v.d.assets.paths, Now: v.d.now(), Form: &v.form, Data: data,
 	}
 	if f.Signed {
 		f.Nav = v.nav()

@@ -23,9 +23,9 @@ document.addEventListener('htmx:afterSwap', (event) => {
 });
 
 // Tables whose cells stand one below the other are still tables to whoever listens to them.
-const roles = { TABLE: 'table', CAPTION: 'caption', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TD: 'cell' };
+const roles = { TABLE: 'table', THEAD: 'rowgroup', TBODY: 'rowgroup', TR: 'row', TD: 'cell' };
 function prepare(root) {
-  for (const e of root.querySelectorAll('table.reflows, table.reflows :is(caption, thead, tbody, tr, td)')) e.setAttribute('role', roles[e.tagName]);
+  for (const e of root.querySelectorAll('table.reflows, table.reflows :is(thead, tbody, tr, td)')) e.setAttribute('role', roles[e.tagName]);
   for (const e of root.querySelectorAll('table.reflows th')) e.setAttribute('role', e.scope === 'row' ? 'rowheader' : 'columnheader');
   for (const e of root.querySelectorAll('[data-copy]')) e.hidden = false;
 }
