@@ -201,3 +201,18 @@ func parsePlace(s string) (time.Time, string, error) {
 }
 
 func errPlace() error { return ErrInvalid.Saying("This is no place in a list") }
+
+// A UsageQuery asks what was done with an account's credentials, in whole hours or days of UTC.
+type UsageQuery struct {
+	Account    AccountID
+	Credential CredentialID // "": all
+	Since      time.Time
+	Until      time.Time     // zero: now
+	Step       time.Duration // what is summed up: [Hourly], or [Daily]
+}
+
+// The steps of a [UsageQuery].
+const (
+	Hourly = time.Hour
+	Daily  = 24 * time.Hour
+)

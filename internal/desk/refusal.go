@@ -64,7 +64,7 @@ func refusal(r auth.Refusal) api.Refusal {
 // Usage lists what an account's credentials were used for, by the hour. The hour that holds the moment belongs to it.
 func (d *Desk) Usage(ctx context.Context, id auth.AccountID, since time.Time) (api.Page[api.UsageRow], error) {
 	var none api.Page[api.UsageRow]
-	rows, err := d.registry.Usage(ctx, d.actor, id, since.UTC().Truncate(time.Hour))
+	rows, err := d.registry.Usage(ctx, d.actor, auth.UsageQuery{Account: id, Since: since.UTC().Truncate(time.Hour)})
 	if err != nil {
 		return none, err
 	}

@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/gatehouse/gatehouse/internal/audit"
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/usage"
 )
 
 // Lists come in pages. Who asks for one more row than he shows sees whether there is another page, and asks for that with the place of
@@ -109,12 +109,27 @@ func (r *Registry) Explain(ctx context.Context, actor auth.Actor, requestID stri
 	return x, nil
 }
 
-// Usage returns what an account's credentials did in the hours that began at since or later, by hour.
-func (r *Registry) Usage(ctx context.Context, actor auth.Actor, account auth.AccountID, since time.Time) ([]auth.UsageRow, error) {
-	if err := r.seeList(ctx, actor, ReadUsage, &account, ""); err != nil {
+// Usage returns what an account's credentials did in the hours, or days, that began at q.Since or later and before q.Until. The running
+// server writes it down once a second.
+func (r *Registry) Usage(ctx context.Context, actor auth.Actor, q auth.UsageQuery) ([]auth.UsageRow, error) {
+	if err := r.seeList(ctx, actor, ReadUsage, &q.Account, q.Credential); err != nil {
 		return nil, err
 	}
-	return r.store.Usage(ctx, account, since)
+	return r.store.Usage(ctx, q)
+}
+
+// UsageChart is the usage from the hour or day that holds q.Since to the one that holds q.Until, those without any included.
+func (r *Registry) UsageChart(ctx context.Context, actor auth.Actor, q auth.UsageQuery) (usage.Chart, error) {
+	first, end, err := usage.Bounds(q, r.now())
+	if err != nil {
+		return usage.Chart{}, err
+	}
+	q.Since, q.Until = first, end
+	rows, err := r.Usage(ctx, actor, q)
+	if err != nil {
+		return usage.Chart{}, err
+	}
+	return usage.NewChart(rows, first, end, q.Step), nil
 }
 
 // seeList is the permission to read a list of an account, or of all: of a member it is his own.

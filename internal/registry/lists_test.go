@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -17,6 +18,7 @@ type listStore struct {
 	credentials auth.CredentialQuery
 	sessions    auth.SessionQuery
 	refusals    auth.RefusalFilter
+	usage       auth.UsageQuery
 	stored      []auth.Refusal
 }
 
@@ -130,5 +132,22 @@ func TestExplainToAMember(t *testing.T) {
 	s.stored, r.config.Recent = nil, nil
 	if _, err := r.Explain(ctx, member, "c"); !errors.Is(err, auth.ErrNotFound) || !strings.Contains(auth.AsError(err).Msg, `"c"`) {
 		t.Error(err)
+	}
+}
+
+func (s *listStore) Usage(_ context.Context, q auth.UsageQuery) ([]auth.UsageRow, error) {
+	s.usage = q
+	return []auth.UsageRow{{Account: q.Account, Hour: start.Add(-time.Hour), What: auth.DidLogin, Count: 2}}, nil
+}
+
+func TestUsageChart(t *testing.T) {
+	r, s := newLists(t)
+	c, err := r.UsageChart(t.Context(), member, auth.UsageQuery{Since: start.Add(-90 * time.Minute), Step: auth.Hourly})
+	if err != nil || len(c.Times) != 3 || c.Lines[0].Counts[1] != 2 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	want := auth.UsageQuery{Account: own, Since: start.Add(-2 * time.Hour), Until: start.Add(time.Hour), Step: auth.Hourly}
+	if s.usage != want {
+		t.Errorf("the store was asked for %+v, want %+v", s.usage, want)
 	}
 }

@@ -125,7 +125,10 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 			return err
 		}},
 		ReadRefusals: {func() error { _, err := r.Refusals(ctx, member, auth.RefusalFilter{Account: another}); return err }},
-		ReadUsage:    {func() error { _, err := r.Usage(ctx, member, another, start); return err }},
+		ReadUsage: {func() error {
+			_, err := r.Usage(ctx, member, auth.UsageQuery{Account: another, Since: start})
+			return err
+		}},
 		CreateCredential: {func() error {
 			_, err := r.CreateCredential(ctx, member, NewCredential{Account: another, Kind: auth.Login})
 			return err

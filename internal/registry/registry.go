@@ -51,7 +51,7 @@ type Store interface {
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
 
 	Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error)
-	Usage(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.UsageRow, error)
+	Usage(ctx context.Context, q auth.UsageQuery) ([]auth.UsageRow, error)
 
 	// Note writes down an act that changed nothing.
 	Note(ctx context.Context, act auth.Act, about auth.Subject) error

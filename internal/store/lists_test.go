@@ -97,7 +97,7 @@ func benchLists(b *testing.B, db *DB) {
 			return len(got), err
 		}},
 		{"usage, 30 days of an account", func(ctx context.Context) (int, error) {
-			got, err := db.Usage(ctx, middle, db.Now().Add(-30*24*time.Hour))
+			got, err := db.Usage(ctx, auth.UsageQuery{Account: middle, Since: db.Now().Add(-30 * 24 * time.Hour), Step: auth.Daily})
 			return len(got), err
 		}},
 	} {

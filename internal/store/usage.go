@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"slices"
-	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -46,17 +45,31 @@ func (db *DB) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.
 	return wrap(err, "write usage")
 }
 
-// Usage returns what an account's credentials did in the hours that began at since or later, by hour.
-func (db *DB) Usage(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.UsageRow, error) {
+// Usage returns what an account's credentials did in the hours that began at q.Since or later and before q.Until, if there is an end, by
+// hour; with a step of a day, by day of UTC.
+func (db *DB) Usage(ctx context.Context, q auth.UsageQuery) ([]auth.UsageRow, error) {
+	p := picking{}
+	p.add(`account = $%d AND hour >= $%d`, int64(q.Account), max(0, q.Since.UnixMilli()))
+	if !q.Until.IsZero() {
+		p.add(`hour < $%d`, q.Until.UnixMilli())
+	}
+	if q.Credential != "" {
+		p.add(`credential = $%d`, string(q.Credential))
+	}
+	query := `SELECT hour, credential, what, count FROM usage` + p.String() + ` ORDER BY hour, credential, what`
+	if q.Step == auth.Daily {
+		query = `SELECT hour - hour % 86400000 AS day, credential, what, CAST(SUM(count) AS BIGINT) FROM usage` + p.String() +
+			` GROUP BY hour - hour % 86400000, credential, what ORDER BY day, credential, what`
+	}
 	var rows []auth.UsageRow
-	err := db.read(ctx, func(q querier) error {
-		return q.all(`SELECT hour, credential, what, count FROM usage WHERE account = $1 AND hour >= $2 ORDER BY hour, credential, what`,
-			in{int64(account), since.UnixMilli()}, func(scan func(...any) error) error {
-				r := auth.UsageRow{Account: account}
-				err := scan((*stamp)(&r.Hour), (*string)(&r.Credential), &r.What, &r.Count)
-				rows = append(rows, r)
-				return err
-			})
+	err := db.read(ctx, func(r querier) error {
+		rows = nil
+		return r.all(query, p.args, func(scan func(...any) error) error {
+			r := auth.UsageRow{Account: q.Account}
+			err := scan((*stamp)(&r.Hour), (*string)(&r.Credential), &r.What, &r.Count)
+			rows = append(rows, r)
+			return err
+		})
 	})
 	return rows, wrap(err, "read usage")
 }

@@ -347,7 +347,7 @@ func usage(t *testing.T, w *World) {
 		row(a, "c1", hour, auth.DidLogin, 2), row(a, "c2", hour, auth.DidLogin, 1), row(other, "c3", hour, auth.DidLogin, 9),
 	}, nil))
 	no(t, w.WriteUsage(ctx, []auth.UsageRow{row(a, "c1", hour, auth.DidLogin, 3), row(a, "c1", hour.Add(-time.Hour), auth.DidRefresh, 1)}, nil))
-	got, err := w.Usage(ctx, a, hour.Add(-time.Hour))
+	got, err := w.Usage(ctx, auth.UsageQuery{Account: a, Since: hour.Add(-time.Hour)})
 	no(t, err)
 	want := []auth.UsageRow{
 		row(a, "c1", hour.Add(-time.Hour), auth.DidRefresh, 1), row(a, "c1", hour, auth.DidLogin, 5), row(a, "c2", hour, auth.DidLogin, 1),
@@ -355,10 +355,26 @@ func usage(t *testing.T, w *World) {
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Errorf("usage (-want +got):\n%s", diff)
 	}
-	got, err = w.Usage(ctx, a, hour)
+	got, err = w.Usage(ctx, auth.UsageQuery{Account: a, Since: hour})
 	no(t, err)
 	if diff := gocmp.Diff(want[1:], got); diff != "" {
 		t.Errorf("usage of this hour (-want +got):\n%s", diff)
+	}
+	got, err = w.Usage(ctx, auth.UsageQuery{Account: a, Until: hour, Credential: "c1"})
+	no(t, err)
+	if diff := gocmp.Diff(want[:1], got); diff != "" {
+		t.Errorf("usage of one before this hour (-want +got):\n%s", diff)
+	}
+	no(t, w.WriteUsage(ctx, []auth.UsageRow{row(a, "c1", hour.Add(-2*time.Hour), auth.DidRefresh, 7), row(a, "c1", hour.Add(-12*time.Hour), auth.DidRefresh, 8)}, nil))
+	got, err = w.Usage(ctx, auth.UsageQuery{Account: a, Step: auth.Daily})
+	no(t, err)
+	day := hour.Truncate(24 * time.Hour)
+	want = []auth.UsageRow{
+		row(a, "c1", day.Add(-24*time.Hour), auth.DidRefresh, 8),
+		row(a, "c1", day, auth.DidLogin, 5), row(a, "c1", day, auth.DidRefresh, 8), row(a, "c2", day, auth.DidLogin, 1),
+	}
+	if diff := gocmp.Diff(want, got); diff != "" {
+		t.Errorf("usage by day (-want +got):\n%s", diff)
 	}
 
 	// Of a secret's uses the latest counts, whichever was written last.
@@ -461,15 +477,15 @@ func prune(t *testing.T, w *World) {
 	no(t, err)
 
 	no(t, w.Prune(ctx, store.PruneBefore{})) // of what is not named nothing goes
-	if got, err := w.Usage(ctx, a.ID, time.UnixMilli(0)); err != nil || len(got) != 700+1 {
+	if got, err := w.Usage(ctx, auth.UsageQuery{Account: a.ID}); err != nil || len(got) != 700+1 {
 		t.Errorf("got %d rows of usage and %v, want %d", len(got), err, 700+1)
 	}
 	no(t, w.Prune(ctx, store.PruneBefore{Audit: cut, Refusals: cut, Usage: cut, Sessions: cut, Changes: cut}))
 
-	if got, err := w.Usage(ctx, a.ID, time.UnixMilli(0)); err != nil || len(got) != 1 {
+	if got, err := w.Usage(ctx, auth.UsageQuery{Account: a.ID}); err != nil || len(got) != 1 {
 		t.Errorf("got %d rows of usage and %v, want 1", len(got), err)
 	}
-	if got, err := w.Usage(ctx, a.ID+1, time.UnixMilli(0)); err != nil || len(got) > 0 {
+	if got, err := w.Usage(ctx, auth.UsageQuery{Account: a.ID + 1}); err != nil || len(got) > 0 {
 		t.Errorf("got %d rows of usage of the next account and %v, want none", len(got), err)
 	}
 	if got, err := w.Refusals(ctx, auth.RefusalFilter{Most: 5000}); err != nil || len(got) != 1 || got[0].RequestIDs[0] != "reqid_live" {
