@@ -1,20 +1,47 @@
 package dashboard
 
 import (
+	"strconv"
+
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
 // start is what operators see first.
 func (d *Dashboard) start(v *visit) error { return d.accounts(v) }
 
-// accounts lists them.
+// accounts lists them, or those that a search finds.
 func (d *Dashboard) accounts(v *visit) error {
-	found, err := d.Registry.Accounts(v.r.Context(), v.actor, auth.AccountQuery{})
+	after, err := v.after("accounts")
 	if err != nil {
 		return err
 	}
-	return v.page("accounts", "Accounts", found)
+	q := auth.AccountQuery{Search: v.query("q"), Status: v.query("status"), Most: perPage + 1}
+	if after != "" {
+		n, err := strconv.ParseInt(after, 10, 64)
+		if err != nil {
+			return err
+		}
+		q.After = auth.AccountID(n)
+	}
+	found, err := d.Registry.Accounts(v.r.Context(), v.actor, q)
+	if err != nil {
+		return err
+	}
+	v.form.Fill("q", q.Search)
+	v.form.Fill("status", q.Status)
+	return v.page("accounts", "Accounts", accountsPage{
+		paged(v, "accounts", found, func(a *auth.Account) string { return a.ID.String() }), q.Search != "" || q.Status != "", accountStates,
+	})
 }
+
+// An accountsPage is a page of accounts.
+type accountsPage struct {
+	list[auth.Account]
+	Searched bool
+	States   []Option
+}
+
+var accountStates = []Option{{Text: "Any"}, {Value: "active", Text: "Active"}, {Value: "suspended", Text: "Suspended"}}
 
 func (d *Dashboard) newAccount(v *visit) error {
 	return v.page("account-new", "New account", nil, link{To: Root + "/accounts", Text: "Accounts"})

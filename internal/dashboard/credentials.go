@@ -37,9 +37,29 @@ func (v *visit) row(c auth.Credential) credentialRow {
 	return r
 }
 
-// credentials lists those of an account.
+// A credentialsPage is a page of an account's credentials.
+type credentialsPage struct {
+	list[credentialRow]
+	Searched bool
+	Kinds    []Option
+}
+
+var kindChoice = append([]Option{{Text: "Any"}}, kinds...)
+
+// credentials lists those of an account, or those that a search finds.
 func (d *Dashboard) credentials(v *visit) error {
-	found, err := d.Registry.Credentials(v.r.Context(), v.actor, auth.CredentialQuery{Account: v.account()})
+	if _, err := v.loadAccount(); err != nil {
+		return err
+	}
+	after, err := v.after("credentials")
+	if err != nil {
+		return err
+	}
+	q := auth.CredentialQuery{Account: v.account(), Search: v.query("q"), Kind: auth.Kind(v.query("kind")), Live: v.query("live") != "", Most: perPage + 1}
+	if q.After, err = auth.ParseCredentialPlace(after); err != nil {
+		return err
+	}
+	found, err := d.Registry.Credentials(v.r.Context(), v.actor, q)
 	if err != nil {
 		return err
 	}
@@ -47,7 +67,12 @@ func (d *Dashboard) credentials(v *visit) error {
 	for _, c := range found {
 		rows = append(rows, v.row(c))
 	}
-	return v.page("credentials", "Credentials", rows, v.trail()...)
+	for _, name := range []string{"q", "kind", "live"} {
+		v.form.Fill(name, v.query(name))
+	}
+	return v.page("credentials", "Credentials", credentialsPage{
+		paged(v, "credentials", rows, func(r *credentialRow) string { return r.Place().String() }), q.Search != "" || q.Kind != "" || q.Live, kindChoice,
+	}, v.trail()...)
 }
 
 // newCredential shows the form of a credential to be made.

@@ -44,13 +44,35 @@ func (v *visit) after(list string) (string, error) {
 	return text, nil
 }
 
-// next is the address that leads on after the row that position names, with the same search.
-func (v *visit) next(list, position string) string {
-	q := v.r.URL.Query()
-	q.Set("after", v.d.seal(v.listed(list), position))
-	return v.r.URL.Path + "?" + q.Encode()
+// A list is one page of rows, and the ways on.
+type list[T any] struct {
+	Rows        []T
+	First, Next string // addresses; Next is "" on the last page
+	Later       bool   // it is not the first page
 }
 
-func (v *visit) listed(list string) string {
-	return strings.Join([]string{"cursor", list, v.account().String(), string(v.actor.Person)}, " ")
+// paged makes a page of what was found, which is one row more than is shown if there is another page. place names a row.
+func paged[T any](v *visit, name string, found []T, place func(*T) string) list[T] {
+	l := list[T]{Rows: found, First: v.address("after", ""), Later: v.query("after") != ""}
+	if len(found) > perPage {
+		l.Rows = found[:perPage]
+		l.Next = v.address("after", v.d.seal(v.listed(name), place(&l.Rows[perPage-1])))
+	}
+	return l
+}
+
+// address is that of the page with one parameter changed; "" takes it away.
+func (v *visit) address(name, value string) string {
+	q := v.r.URL.Query()
+	if q.Del(name); value != "" {
+		q.Set(name, value)
+	}
+	if len(q) == 0 {
+		return v.At()
+	}
+	return v.At() + "?" + q.Encode()
+}
+
+func (v *visit) listed(name string) string {
+	return strings.Join([]string{"cursor", name, v.account().String(), string(v.actor.Person)}, " ")
 }

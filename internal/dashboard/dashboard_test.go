@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"flag"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
@@ -514,6 +515,59 @@ func TestASecretIsShownOnce(t *testing.T) {
 			if page := h.get(side.of, token, after); page.Status != http.StatusOK || strings.Contains(page.Body, shown) {
 				t.Errorf("%s: %d, and the secret is shown again", kind, page.Status)
 			}
+		}
+	}
+}
+
+// A list goes on by a cursor, through all there is and no further; one of another list, or of somebody else, leads nowhere.
+func TestListsGoOn(t *testing.T) {
+	h := newHouse(t)
+	for i := range 120 {
+		if _, err := h.opened.Registry.CreateAccount(t.Context(), machine, fmt.Sprintf("Customer %03d", i), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	token := h.signedIn(auth.RoleOwner, 0)
+	next := regexp.MustCompile(`<a href="([^"]*)"[^>]*>Next page</a>`)
+	seen, at, pages := map[string]bool{}, "/dashboard/accounts?q=customer", 0
+	first := ""
+	for at != "" {
+		a := h.get(h.operators, token, at)
+		if a.Status != http.StatusOK || pages > 3 {
+			t.Fatalf("%s: %d, page %d", at, a.Status, pages)
+		}
+		for _, name := range regexp.MustCompile(`>(Customer \d+)</a>`).FindAllStringSubmatch(a.Body, -1) {
+			if seen[name[1]] {
+				t.Errorf("%s is there twice", name[1])
+			}
+			seen[name[1]] = true
+		}
+		pages++
+		at = ""
+		if to := next.FindStringSubmatch(a.Body); to != nil {
+			at = html.UnescapeString(to[1])
+		}
+		if first == "" {
+			first = at
+		}
+	}
+	if len(seen) != 120 || pages != 3 {
+		t.Errorf("%d accounts on %d pages", len(seen), pages)
+	}
+	cursor, err := url.Parse(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := "?after=" + cursor.Query().Get("after")
+	viewer := h.signedIn(auth.RoleViewer, 0)
+	for name, a := range map[string]webtest.Answer{
+		"another list":     h.get(h.operators, token, h.filled("/dashboard/accounts/{account}/credentials")+after),
+		"somebody else":    h.get(h.operators, viewer, "/dashboard/accounts"+after),
+		"one made up":      h.get(h.operators, token, "/dashboard/accounts?after=MTAwMDAx"),
+		"one with a quote": h.get(h.operators, token, "/dashboard/accounts?after='%20OR%201=1--"),
+	} {
+		if a.Status != http.StatusBadRequest || !strings.Contains(a.Body, "Start at its beginning") {
+			t.Errorf("%s: %d", name, a.Status)
 		}
 	}
 }

@@ -127,13 +127,12 @@ func (f *form) Choice(name, label, hint string, options []Option) Field {
 	return q
 }
 
-// Hidden is what a form carries along, besides what is named.
-func (f *form) Hidden(besides ...string) map[string]string {
-	kept := make(map[string]string, len(f.sent))
-	for name, value := range f.sent {
-		if !slices.Contains(besides, name) {
-			kept[name] = value
-		}
-	}
-	return kept
+// Select asks for one of several answers in little space.
+func (f *form) Select(name, label, hint string, options []Option) Field {
+	q := f.Choice(name, label, hint, options)
+	q.Type = "select"
+	return q
 }
+
+// Search asks what is looked for.
+func (f *form) Search(name, label, hint string) Field { return f.field("search", name, label, hint) }

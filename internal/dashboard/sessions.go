@@ -4,13 +4,38 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
+// A sessionsPage is a page of an account's sessions.
+type sessionsPage struct {
+	list[auth.Session]
+	All  bool // ended ones too
+	Swap string
+}
+
 // sessions lists those of an account: what logins started.
 func (d *Dashboard) sessions(v *visit) error {
-	found, err := d.Registry.Sessions(v.r.Context(), v.actor, auth.SessionQuery{Account: v.account(), LiveOnly: v.query("all") == ""})
+	if _, err := v.loadAccount(); err != nil {
+		return err
+	}
+	after, err := v.after("sessions")
 	if err != nil {
 		return err
 	}
-	return v.page("sessions", "Sessions", found, v.trail()...)
+	all := v.query("all") != ""
+	q := auth.SessionQuery{Account: v.account(), LiveOnly: !all, Most: perPage + 1}
+	if q.After, err = auth.ParseSessionPlace(after); err != nil {
+		return err
+	}
+	found, err := d.Registry.Sessions(v.r.Context(), v.actor, q)
+	if err != nil {
+		return err
+	}
+	swap := v.At()
+	if !all {
+		swap += "?all=1"
+	}
+	return v.page("sessions", "Sessions", sessionsPage{
+		paged(v, "sessions", found, func(s *auth.Session) string { return s.Place().String() }), all, swap,
+	}, v.trail()...)
 }
 
 func (v *visit) toSessions() link { return link{To: v.Base() + "/sessions", Text: "Sessions"} }

@@ -259,14 +259,6 @@ func (v *visit) nav() []link {
 	return links
 }
 
-// Keep is the address of the page with one parameter changed, for the choices of a list.
-func (v *visit) Keep(name, value string) string {
-	q := v.r.URL.Query()
-	q.Del("after")
-	q.Set(name, value)
-	return v.r.URL.Path + "?" + q.Encode()
-}
-
 // own says whether an address that came from outside is one of our pages, and returns its one spelling: nobody is led away.
 func own(next string) (string, bool) {
 	path, query, err := web.CheckPath(next)
