@@ -86,14 +86,14 @@ func placeholders(r auth.Refusal) *strings.Replacer {
 	if r.Address.IsValid() {
 		address = r.Address.WithZone("").String()
 	}
-	if k := kindOf(r); k != "" {
+	if k := KindOf(r); k != "" {
 		kind = string(k)
 	}
 	return strings.NewReplacer("{account}", account, "{credential}", credential, "{address}", address, "{kind}", kind)
 }
 
-// kindOf is the kind of credential that the caller should have: by his token, or by the address that he called.
-func kindOf(r auth.Refusal) auth.Kind {
+// KindOf is the kind of credential that the caller should have: by his token, or by the address that he called.
+func KindOf(r auth.Refusal) auth.Kind {
 	if i := auth.ContractOf(r.Type).Index(); r.Type != "" && i >= 0 {
 		return auth.Kinds[i]
 	}

@@ -16,6 +16,8 @@ var mainPages = []struct {
 	{Operators, "/accounts", "Accounts", registry.ReadAccounts},
 	{Members, "/credentials", "Credentials", registry.ReadCredentials},
 	{Members, "/sessions", "Sessions", registry.ReadSessions},
+	{both, "/refusals", "Refusals", registry.ReadRefusals},
+	{Members, "/start", "Get started", registry.ReadCredentials},
 	{Operators, "/signing-keys", "Signing keys", registry.ReadKeys},
 }
 
@@ -27,6 +29,8 @@ var accountPages = []struct {
 	{"", "Overview", registry.ReadAccounts},
 	{"/credentials", "Credentials", registry.ReadCredentials},
 	{"/sessions", "Sessions", registry.ReadSessions},
+	{"/refusals", "Refusals", registry.ReadRefusals},
+	{"/start", "Get started", registry.ReadCredentials},
 }
 
 // accountRoutes are the pages of an account, for operators and for its members alike.

@@ -137,7 +137,15 @@ func (v *visit) issued(title string, i registry.Issued) error {
 		Confirmed bool
 		To        string
 		Row       credentialRow
-	}{shown, i.Credential.Kind == auth.APIKey || secret != "", i.Confirmed, v.Base() + "/credentials/" + string(i.Credential.ID), v.row(i.Credential)}
+		Start     *startPage // nil: it has no secret that a program could be given
+	}{
+		Shown: shown, Once: i.Credential.Kind == auth.APIKey || secret != "", Confirmed: i.Confirmed,
+		To: v.Base() + "/credentials/" + string(i.Credential.ID), Row: v.row(i.Credential),
+	}
+	if data.Once {
+		start := v.startPage(i.Credential, identifier, secret)
+		data.Start = &start
+	}
 	return v.page("issued", title, data, v.trail(v.toCredentials())...)
 }
 

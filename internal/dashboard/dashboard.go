@@ -53,8 +53,13 @@ type Config struct {
 	People   People
 	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
 	Digest func(parts ...string) [sha256.Size]byte
-	Log    *slog.Logger     // nil: nobody reads it
-	Now    func() time.Time // nil means time.Now
+	// Programs are what one starts with, for each kind of credential that opens something here; Call is the line of curl that
+	// calls with a token.
+	Programs map[auth.Kind]Program
+	Call     string
+	Docs     string           // where the pages for customers are; "": there are none
+	Log      *slog.Logger     // nil: nobody reads it
+	Now      func() time.Time // nil means time.Now
 }
 
 // A Dashboard serves the pages of one side. It is safe for concurrent use.

@@ -132,6 +132,7 @@ func newHouse(t *testing.T) *house {
 		}
 		d, err := dashboard.New(dashboard.Config{
 			Side: side, Base: base, Registry: h.opened.Registry, People: h.people, Digest: h.opened.Rings.HandedOut, Now: now,
+			Programs: programs, Call: "curl $API_PATH\n", Docs: "/docs",
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -168,6 +169,7 @@ func (h *house) furnish() {
 		}
 		*one.account, *one.credential = a.ID, made.Credential.ID
 	}
+	h.refuse(h.refusal(refused, h.account, h.credential, auth.ReasonWrongSecret))
 }
 
 // signedIn is the token of an operator, or of a member of an account, who has signed in just now.
@@ -213,7 +215,7 @@ func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values,
 
 // filled is a line's path with what there is in place of its wildcards.
 func (h *house) filled(path string) string {
-	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{$}", "").Replace(path)
+	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{request}", refused, "{$}", "").Replace(path)
 }
 
 // sides are both dashboards with the roles that their people can have.

@@ -1,10 +1,49 @@
 package dashboard
 
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/registry"
+)
+
 // memberRoutes are the pages of members alone.
 func memberRoutes() []route {
 	return []route{
-		{Members, get, "/", "", false, (*Dashboard).memberStart},
+		{Members, get, "/", registry.ReadAccounts, false, (*Dashboard).memberStart},
 	}
+}
+
+// A memberPage is what members see first: what needs them, and what their programs do.
+type memberPage struct {
+	Account auth.Account
+	Needs   []need
+	Figures []figure
+	// Refused are the reasons of refusals of the last day, the most frequent first.
+	Refused []reasonCount
+}
+
+// A need is something that somebody of the account should do.
+type need struct {
+	Says, To, Button string
+	Soon             bool // something stops working by itself, or has
+}
+
+// A figure is a number that says how things go.
+type figure struct {
+	Label  string
+	Number int64
+	To     string
+}
+
+type reasonCount struct {
+	Reason auth.Reason
+	Count  int64
 }
 
 // memberStart is what members see first.
@@ -13,5 +52,122 @@ func (d *Dashboard) memberStart(v *visit) error {
 	if err != nil {
 		return err
 	}
-	return v.page("account", a.Name, accountPage{a, v.Base()})
+	credentials, err := v.accountCredentials()
+	if err != nil {
+		return err
+	}
+	now := d.now()
+	used, err := d.Registry.Usage(v.r.Context(), v.actor, auth.UsageQuery{Account: a.ID, Since: now.Add(-24 * time.Hour).Truncate(time.Hour), Step: auth.Hourly})
+	if err != nil {
+		return err
+	}
+	var rows []credentialPage
+	live := int64(0)
+	for _, c := range credentials {
+		p := v.credentialPage(c)
+		if rows = append(rows, p); p.State == "live" {
+			live++
+		}
+	}
+	p := memberPage{Account: a, Needs: needs(a, rows, v, now)}
+	sum := sums(used)
+	p.Refused = sum.refused
+	p.Figures = []figure{
+		{"Credentials that work", live, Root + "/credentials"},
+		{"Tokens handed out in 24 h", sum.tokens, ""},
+		{"Calls let in, in 24 h", sum.calls, ""},
+		{"Requests refused in 24 h", sum.refusals, Root + "/refusals"},
+	}
+	return v.page("member-start", a.Name, p)
+}
+
+// usageSums are the sums of a day.
+type usageSums struct {
+	tokens, calls, refusals int64
+	refused                 []reasonCount
+}
+
+func sums(rows []auth.UsageRow) usageSums {
+	var s usageSums
+	by := make(map[auth.Reason]int64)
+	for _, row := range rows {
+		reason, refused := strings.CutPrefix(row.What, "refused:")
+		switch {
+		case refused:
+			s.refusals += row.Count
+			by[auth.Reason(reason)] += row.Count
+		case row.What == auth.DidVerify:
+			s.calls += row.Count
+		case slices.Contains([]string{auth.DidExchange, auth.DidLogin, auth.DidRefresh, auth.DidRenew}, row.What):
+			s.tokens += row.Count
+		}
+	}
+	for _, reason := range slices.Sorted(maps.Keys(by)) {
+		s.refused = append(s.refused, reasonCount{reason, by[reason]})
+	}
+	slices.SortStableFunc(s.refused, func(a, b reasonCount) int { return cmp.Compare(b.Count, a.Count) })
+	return s
+}
+
+// What is soon: a credential that expires, an entry of the allowlist that ends.
+const soon = 14 * 24 * time.Hour
+
+// needs are what the people of an account should look at, in the order in which it presses.
+func needs(a auth.Account, credentials []credentialPage, v *visit, now time.Time) []need {
+	var all []need
+	live := 0
+	for _, c := range credentials {
+		to := Root + "/credentials/" + string(c.ID)
+		name := cmpName(c.Credential)
+		if c.State == "live" {
+			live++
+		}
+		switch left := c.ExpiresAt.Sub(now); {
+		case c.State == "expired" && now.Sub(c.ExpiresAt) < soon:
+			all = append(all, need{name + " expired " + distance(now.Sub(c.ExpiresAt)) + ". Whoever uses it is refused.", to, "Look at it", true})
+		case c.State == "live" && !c.ExpiresAt.IsZero() && left < soon:
+			all = append(all, need{name + " expires " + distance(-left) + ".", to + "/edit", "Change its end", true})
+		}
+		if c.State == "live" && c.Rotating {
+			if c.Safe != "" {
+				all = append(all, need{"The rotation of " + name + " is safe to finish: the old secret was " + c.Safe + ".", to + "/finish", "Finish it", false})
+			} else {
+				all = append(all, need{name + " has two secrets. The old one ends " + distance(now.Sub(c.Old.ExpiresAt)) + "; change over before that.", to, "See who uses which", c.Old.ExpiresAt.Sub(now) < soon/2})
+			}
+		}
+	}
+	if live == 0 && v.Can(string(registry.CreateCredential)) {
+		all = append(all, need{"No program of yours can call the API yet.", Root + "/start", "Get started", false})
+	}
+	if len(a.Allowlist) > 0 {
+		list, good := limit.NewAllowlist(a.Allowlist), 0
+		for _, e := range a.Allowlist {
+			left := e.ExpiresAt.Sub(now)
+			if e.ExpiresAt.IsZero() || left > 0 {
+				good++
+			}
+			if !e.ExpiresAt.IsZero() && left > 0 && left < soon {
+				all = append(all, need{"The entry " + cidr(e.Prefix) + " of the allowlist ends " + distance(-left) + ".", Root + "/allowlist", "Look at the allowlist", false})
+			}
+		}
+		if good == 0 {
+			all = append(all, need{"Every entry of the allowlist has expired: nobody is let in.", Root + "/allowlist", "Mend the allowlist", true})
+		} else if from := v.r.Caller.Address; !list.Allows(from, now) {
+			all = append(all, need{"A program that calls from where you are now, " + from.String() + ", would be refused: the address is not on the allowlist.", Root + "/allowlist?add=" + from.String(), "Look at the allowlist", false})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b need) int {
+		if a.Soon == b.Soon {
+			return 0
+		} else if a.Soon {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// accountCredentials are those of the page's account, with the last use of their secrets.
+func (v *visit) accountCredentials() ([]auth.Credential, error) {
+	return v.d.Registry.Credentials(v.r.Context(), v.actor, auth.CredentialQuery{Account: v.account(), Most: auth.MostRows})
 }

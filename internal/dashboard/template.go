@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +18,7 @@ import (
 var pages embed.FS
 
 // shared are the templates that pages are made with; every other one is a page, and defines "main".
-var shared = []string{"templates/base.html", "templates/parts.html"}
+var shared = []string{"templates/base.html", "templates/parts.html", "templates/start-parts.html"}
 
 // newTemplates reads every page together with what they share.
 func newTemplates() (map[string]*template.Template, error) {
@@ -31,7 +32,7 @@ func newTemplates() (map[string]*template.Template, error) {
 	}
 	all := make(map[string]*template.Template)
 	for _, file := range found {
-		if file == shared[0] || file == shared[1] {
+		if slices.Contains(shared, file) {
 			continue
 		}
 		page, err := frame.Clone()
@@ -51,6 +52,7 @@ var functions = template.FuncMap{
 	"day":    func(t time.Time) string { return shown(t, "2 Jan 2006") },
 	"minute": func(t time.Time) string { return shown(t, "2 Jan 2006, 15:04 UTC") },
 	"second": func(t time.Time) string { return shown(t, "2 Jan 2006, 15:04:05 UTC") },
+	"clock":  func(t time.Time) string { return shown(t, "15:04:05 UTC on 2 Jan") },
 	"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"ago":    func(now, t time.Time) string { return distance(now.Sub(t)) },
 	"number": number,
