@@ -22,7 +22,7 @@ var floors = [][]string{
 	{"internal/server"},
 	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway", "internal/dashboard"},
 	{"internal/desk"},
-	{"internal/gate", "internal/registry"},
+	{"internal/gate", "internal/registry", "internal/people"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/web/webtest"},
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/passkey", "internal/signon", "internal/config", "internal/apitest", "internal/store/storetest"},

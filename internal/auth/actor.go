@@ -47,6 +47,15 @@ type Actor struct {
 // Operator says whether the actor is one: not a member of an account.
 func (a Actor) Operator() bool { return a.Role != "" && a.Account == 0 }
 
+// StepUpWithin is how long after a proof of who they are a person may do what wants one.
+const StepUpWithin = 5 * time.Minute
+
+// Proved says whether the actor, if it is a person, has proved who they are lately enough for what wants a step-up.
+func (a Actor) Proved(now time.Time) bool {
+	age := now.Sub(a.ProvedAt)
+	return a.Machine || age >= 0 && age <= StepUpWithin
+}
+
 // Act is something that the actor does, for the audit trail.
 func (a Actor) Act(action, detail string) Act {
 	return Act{Actor: a.Name, Action: action, RequestID: a.RequestID, Address: a.Address, Detail: detail}

@@ -114,6 +114,8 @@ var (
 	ErrInvalid = &Error{Kind: Invalid, Reason: ReasonMalformed, Msg: "Invalid request"}
 	// ErrNotFound is the name of something that does not exist.
 	ErrNotFound = &Error{Kind: NotFound, Reason: ReasonUnknown, Msg: "Not found"}
+	// ErrStepUp is something that wants a fresh proof of who asks: whoever gives it may do it.
+	ErrStepUp = &Error{Kind: Forbidden, Msg: "Confirm that it is you first"}
 	// ErrConflict is a change that what is there does not allow.
 	ErrConflict = &Error{Kind: Conflict, Msg: "Conflict"}
 )

@@ -129,6 +129,17 @@ type Sealed struct {
 	Text                           []byte
 }
 
+// SealedTOTP is where the sealed secret of a person's one-time passwords lies, without the text.
+func SealedTOTP(id PersonID) Sealed {
+	return Sealed{Table: "people", Row: string(id), Purpose: "totp", Algorithm: "HMAC-SHA1"}
+}
+
+// What a row is found by of which it keeps a keyed digest alone.
+const (
+	LookupLink   = "link"   // the code of an invitation
+	LookupCookie = "cookie" // the value that opens a session of a dashboard
+)
+
 // A RecoveryCode is one of the codes that stand in for a lost second factor, each once.
 type RecoveryCode struct {
 	Digest []byte // keyed

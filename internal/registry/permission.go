@@ -49,11 +49,8 @@ const (
 // denied is what the audit trail calls an action that was refused.
 const denied = "denied"
 
-// StepUpWithin is how long after a proof of who they are a person may do what wants one.
-const StepUpWithin = 5 * time.Minute
-
 // ErrStepUp is an action that wants a fresh proof of who asks: whoever gives it may do it.
-var ErrStepUp = &auth.Error{Kind: auth.Forbidden, Msg: "Confirm that it is you first"}
+var ErrStepUp = auth.ErrStepUp
 
 // Who may. What is not named here may nobody.
 var (
@@ -70,7 +67,7 @@ type rule struct {
 	operators []auth.Role // of any account
 	members   []auth.Role // of their own account
 	scope     string      // that a token needs besides its role
-	stepUp    bool        // a person must have proved who they are within StepUpWithin: a secret is shown, or a key changes
+	stepUp    bool        // a person must have proved who they are within [auth.StepUpWithin]: a secret is shown, or a key changes
 }
 
 // rules is all that is allowed.
@@ -136,7 +133,7 @@ func May(actor auth.Actor, action Action, account auth.AccountID, now time.Time)
 	if actor.Token != "" && !slices.Contains(actor.Scopes, rule.scope) {
 		return forbidden("The token does not have the scope " + rule.scope)
 	}
-	if age := now.Sub(actor.ProvedAt); rule.stepUp && !actor.Machine && (age > StepUpWithin || age < 0) {
+	if rule.stepUp && !actor.Proved(now) {
 		return ErrStepUp
 	}
 	return nil

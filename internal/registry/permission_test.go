@@ -65,11 +65,11 @@ func TestWhoMay(t *testing.T) {
 					if err := May(actor, rule.action, account, start); (err == nil) != (plain && mine) {
 						t.Errorf("%s: %v", name, err)
 					}
-					actor.ProvedAt = start.Add(-StepUpWithin)
+					actor.ProvedAt = start.Add(-auth.StepUpWithin)
 					if err := May(actor, rule.action, account, start); (err == nil) != (proved && mine) {
 						t.Errorf("%s, who has just proved who they are: %v", name, err)
 					}
-					for _, at := range []time.Time{start.Add(-StepUpWithin - time.Second), start.Add(time.Second)} {
+					for _, at := range []time.Time{start.Add(-auth.StepUpWithin - time.Second), start.Add(time.Second)} {
 						actor.ProvedAt = at
 						if err := May(actor, rule.action, account, start); proved && mine && !plain && !errors.Is(err, ErrStepUp) {
 							t.Errorf("%s, who proved it at %v: %v", name, at, err)

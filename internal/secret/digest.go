@@ -49,5 +49,15 @@ func (m *MAC) Digest(kind auth.Kind, id auth.CredentialID, secret string) [sha25
 	return m.Sum("secret", string(kind), string(id), secret)
 }
 
+// TokenDigest is what is stored of an operator token's secret.
+func (m *MAC) TokenDigest(id auth.OperatorTokenID, secret string) [sha256.Size]byte {
+	return m.Sum("operator token", string(id), secret)
+}
+
+// CodeDigest is what is stored of a person's recovery code.
+func (m *MAC) CodeDigest(person auth.PersonID, code string) [sha256.Size]byte {
+	return m.Sum("recovery code", string(person), code)
+}
+
 // Equal compares digests in constant time.
 func Equal(a, b []byte) bool { return hmac.Equal(a, b) }

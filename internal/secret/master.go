@@ -110,6 +110,12 @@ func Labelled(s auth.Sealed) Label {
 	return Label{Table: s.Table, Row: s.Row, Purpose: s.Purpose, Algorithm: s.Algorithm}
 }
 
+// Seal seals a text for the place that s names, under the current master key.
+func (m Masters) Seal(s auth.Sealed, plain []byte) auth.Sealed {
+	s.MasterKey, s.Text = m.Current.ID, m.Current.Seal(Labelled(s), plain)
+	return s
+}
+
 // OpenSealed opens what lies in a row.
 func (m Masters) OpenSealed(s auth.Sealed) ([]byte, error) {
 	return m.Open(s.MasterKey, Labelled(s), s.Text)
@@ -121,7 +127,7 @@ func (m Masters) Reseal(s auth.Sealed) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Current.Seal(Labelled(s), plain), nil
+	return m.Seal(s, plain).Text, nil
 }
 
 var checkLabel = Label{Table: "meta", Row: "1", Purpose: "check", Algorithm: "none"}

@@ -105,7 +105,7 @@ func (t *tx) sealedTexts() ([]sealedText, error) {
 		var sealed []byte
 		var masterKey string
 		err := scan((*string)(&id), &sealed, &masterKey)
-		s := totpSealed(id)
+		s := auth.SealedTOTP(id)
 		s.Text, s.MasterKey = sealed, masterKey
 		all = append(all, sealedText{s, `UPDATE people SET totp_sealed = $1, totp_master_key = $2 WHERE id = $3`})
 		return err
@@ -113,14 +113,18 @@ func (t *tx) sealedTexts() ([]sealedText, error) {
 	return all, err
 }
 
-// resealAll replaces every sealed text, and returns how many there were. One that is not sealed under from is
-// [auth.ErrConflict], unless from is "".
+// resealAll replaces every text that is not sealed under to yet, as one is that was sealed since both keys are at hand, and returns
+// how many there were. One that is sealed under neither is [auth.ErrConflict], unless from is "".
 func (t *tx) resealAll(from, to string, reseal func(auth.Sealed) ([]byte, error)) (int64, error) {
 	all, err := t.sealedTexts()
 	if err != nil {
 		return 0, err
 	}
+	n := int64(0)
 	for _, s := range all {
+		if s.MasterKey == to && from != "" {
+			continue
+		}
 		if from != "" && s.MasterKey != from {
 			return 0, auth.ErrConflict.Saying(fmt.Sprintf("What is sealed of %s in %s is sealed under the master key %s", s.Row, s.Table, s.MasterKey))
 		}
@@ -131,6 +135,7 @@ func (t *tx) resealAll(from, to string, reseal func(auth.Sealed) ([]byte, error)
 		if err := t.later(s.replace, sealed, to, s.Row); err != nil {
 			return 0, err
 		}
+		n++
 	}
-	return int64(len(all)), nil
+	return n, nil
 }

@@ -30,11 +30,6 @@ func scanProofs(p *auth.Proofs) out {
 	return out{&p.Password, &p.TOTP.Text, (*text)(&p.TOTP.MasterKey), (*number)(&p.TOTPStep), (*stamp)(&p.TOTPAt)}
 }
 
-// totpSealed is where the sealed secret of a person's one-time passwords lies.
-func totpSealed(id auth.PersonID) auth.Sealed {
-	return auth.Sealed{Table: "people", Row: string(id), Purpose: "totp", Algorithm: "HMAC-SHA1"}
-}
-
 var errNoPerson = auth.ErrNotFound.Saying("There is no such person")
 
 // InvitePerson writes down a person, with the link that lets them in. The e-mail address of another one of the same kind is
@@ -215,7 +210,7 @@ func (db *DB) Person(ctx context.Context, id auth.PersonID) (p auth.Person, err 
 
 // Proofs returns what a person's password and codes are compared with.
 func (db *DB) Proofs(ctx context.Context, id auth.PersonID) (p auth.Proofs, err error) {
-	p.TOTP = totpSealed(id)
+	p.TOTP = auth.SealedTOTP(id)
 	err = db.read(ctx, func(q querier) error {
 		return q.one(`SELECT `+proofColumns+` FROM people p WHERE p.id = $1`, in{string(id)}, scanProofs(&p))
 	})
@@ -233,7 +228,7 @@ func (db *DB) SigningIn(ctx context.Context, kind auth.PersonKind, email string)
 		return q.one(`SELECT `+personColumns+`, `+proofColumns+fromPeople+`WHERE p.email = $1 AND p.state <> 'removed' AND `+is,
 			in{email}, append(scanPerson(&p), scanProofs(&proofs)...))
 	})
-	sealed := totpSealed(p.ID)
+	sealed := auth.SealedTOTP(p.ID)
 	sealed.MasterKey, sealed.Text = proofs.TOTP.MasterKey, proofs.TOTP.Text
 	proofs.TOTP = sealed
 	return p, proofs, wrap(notFound(err, errNoPerson.Msg), "find a person")
