@@ -49,6 +49,9 @@ const (
 // denied is what the audit trail calls an action that was refused.
 const denied = "denied"
 
+// StepUpWithin is [auth.StepUpWithin].
+const StepUpWithin = auth.StepUpWithin
+
 // ErrStepUp is an action that wants a fresh proof of who asks: whoever gives it may do it.
 var ErrStepUp = auth.ErrStepUp
 
