@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/people"
 )
 
 // An Ask is the question before something is done that takes something away: a page of its own, or a dialog on the page
@@ -38,7 +39,7 @@ type confirmPage struct {
 func (v *visit) confirmFirst() error {
 	at := v.r.URL.RequestURI()
 	if v.r.Method != post {
-		return v.away("/confirm?" + url.Values{"next": {at}}.Encode())
+		return v.proveFirst()
 	}
 	sent, err := json.Marshal(v.form.sent)
 	if err != nil {
@@ -48,6 +49,11 @@ func (v *visit) confirmFirst() error {
 	v.form = form{}
 	v.status = http.StatusForbidden
 	return v.confirmPage(at, kept)
+}
+
+// proveFirst leads to the page that asks for a proof, and from there back to the page of this address.
+func (v *visit) proveFirst() error {
+	return v.away("/confirm?" + url.Values{"next": {v.r.URL.RequestURI()}}.Encode())
 }
 
 // keptFor is what a kept form is sealed for: one address and one person.
@@ -67,7 +73,7 @@ func (d *Dashboard) confirmPage(v *visit) error {
 func (d *Dashboard) confirm(v *visit) error {
 	next, kept := v.form.Get("confirm-next"), v.form.Get("confirm-kept")
 	again := func(d *Dashboard, v *visit) error { return v.confirmPage(next, kept) }
-	signed, err := d.People.Prove(v.r.Context(), v.visitor, v.form.Raw("confirm-password"), v.form.Get("confirm-code"), v.r.Caller)
+	signed, err := d.People.Confirm(v.r.Context(), v.visitor, v.form.Raw("confirm-password"), v.form.Get("confirm-code"), v.r.Caller)
 	if err != nil {
 		return v.refused(err, "", again)
 	}
@@ -75,12 +81,13 @@ func (d *Dashboard) confirm(v *visit) error {
 }
 
 // proved goes on with what somebody was about to do before they were asked to prove who they are.
-func (v *visit) proved(s SignedIn, next, kept string) error {
+func (v *visit) proved(e people.Entry, next, kept string) error {
 	to, ok := own(next)
 	if !ok {
 		to = Root + "/"
 	}
-	v.setCookie(v.d.sessionCookie(), s.Token)
+	v.keep(e)
+	v.visitor.Session.ID = e.Session
 	v.visitor.Actor.ProvedAt, v.actor.ProvedAt = v.d.now(), v.d.now()
 	if kept == "" {
 		return v.redirectTo(to)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -50,7 +51,7 @@ type Config struct {
 	// Title is what the pages are called; "" stands for Gatehouse.
 	Title    string
 	Registry *registry.Registry
-	People   People
+	People   *people.People
 	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
 	Digest func(parts ...string) [sha256.Size]byte
 	// Programs are what one starts with, for each kind of credential that opens something here; Call is the line of curl that

@@ -3,8 +3,11 @@ package dashboard_test
 import (
 	"bytes"
 	"compress/gzip"
-	"context"
+	"crypto/hmac"
+	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"fmt"
@@ -25,7 +28,10 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/dashboard"
+	"github.com/gatehouse/gatehouse/internal/limit"
+	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/server"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/internal/web/webtest"
@@ -41,7 +47,9 @@ type house struct {
 	t         *testing.T
 	opened    *server.Opened
 	now       time.Time
-	people    people
+	people    *people.People
+	tokens    map[string]string // by whose they are
+	persons   int
 	operators *webtest.Server
 	members   *webtest.Server
 	pages     map[*webtest.Server]*dashboard.Dashboard
@@ -50,67 +58,6 @@ type house struct {
 	credential, foreign auth.CredentialID // of account, of other
 }
 
-// people are those who hold a session, by its token. They know no password and no code.
-type people struct{ byToken map[string]dashboard.Visitor }
-
-func (p people) Session(_ context.Context, _ auth.PersonKind, token string, _ auth.Caller) (dashboard.Visitor, error) {
-	if who, ok := p.byToken[token]; ok {
-		return who, nil
-	}
-	return dashboard.Visitor{}, &auth.Error{Kind: auth.Unauthenticated, Msg: "There is no such session"}
-}
-
-func (p people) Sessions(_ context.Context, who dashboard.Visitor) ([]auth.DashboardSession, error) {
-	return []auth.DashboardSession{who.Session}, nil
-}
-
-func (p people) OfferTOTP(dashboard.Visitor, string) (dashboard.TOTP, error) {
-	return dashboard.TOTP{Secret: "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP", URI: "otpauth://totp/Gatehouse:jane@example.com?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Gatehouse"}, nil
-}
-
-func (p people) SignIn(context.Context, auth.PersonKind, string, string, auth.Caller) (dashboard.SignedIn, error) {
-	return dashboard.SignedIn{}, auth.ErrBadCredential
-}
-
-func (p people) Second(context.Context, dashboard.Visitor, string, auth.Caller) (dashboard.SignedIn, error) {
-	return dashboard.SignedIn{}, auth.ErrBadCredential
-}
-
-func (p people) Prove(_ context.Context, who dashboard.Visitor, _, code string, _ auth.Caller) (dashboard.SignedIn, error) {
-	if code != "123456" {
-		return dashboard.SignedIn{}, auth.ErrBadCredential
-	}
-	return dashboard.SignedIn{Token: "anew", Stage: auth.StageFull}, nil
-}
-
-func (p people) Enroll(context.Context, dashboard.Visitor, string, string, auth.Caller) (dashboard.SignedIn, []string, error) {
-	return dashboard.SignedIn{}, nil, auth.ErrBadCredential
-}
-
-func (p people) Invited(context.Context, auth.PersonKind, string, auth.Caller) (auth.Person, error) {
-	return auth.Person{}, auth.ErrBadLink
-}
-
-func (p people) Join(context.Context, auth.PersonKind, string, dashboard.NewPerson, auth.Caller) (dashboard.SignedIn, error) {
-	return dashboard.SignedIn{}, auth.ErrBadLink
-}
-
-func (p people) SetPassword(context.Context, dashboard.Visitor, string, string) error {
-	return auth.ErrBadCredential
-}
-
-func (p people) NewRecoveryCodes(context.Context, dashboard.Visitor) ([]string, error) {
-	return []string{"aaaa-bbbb"}, nil
-}
-
-func (p people) EndSession(context.Context, dashboard.Visitor, auth.DashboardSessionID) error {
-	return auth.ErrNotFound
-}
-
-func (p people) EndOtherSessions(context.Context, dashboard.Visitor) (int, error) { return 0, nil }
-
-func (p people) SignOut(context.Context, dashboard.Visitor, auth.Caller) error { return nil }
-
 var machine = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 
 func newHouse(t *testing.T) *house {
@@ -118,13 +65,20 @@ func newHouse(t *testing.T) *house {
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "data")
 	c.Issuer, c.Audience = "https://api.example.org", "https://api.example.org"
-	h := &house{t: t, now: begin, people: people{byToken: map[string]dashboard.Visitor{}}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
+	h := &house{t: t, now: begin, tokens: map[string]string{}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
 	now := func() time.Time { return h.now }
 	var err error
 	if h.opened, err = server.Open(t.Context(), c, server.OpenOptions{Create: true, Now: now}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = h.opened.Close() })
+	h.people, err = people.New(people.Config{
+		Store: h.opened.DB, Keys: h.opened.Rings, Masters: h.opened.Masters, Limits: limit.New(limit.Config{Now: now}), Issuer: "Gatehouse", Now: now,
+		Cost: people.Cost{Memory: 8, Time: 1, Threads: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, side := range []dashboard.Side{dashboard.Operators, dashboard.Members} {
 		base, err := url.Parse("http://api.example.org")
 		if err != nil {
@@ -174,14 +128,35 @@ func (h *house) furnish() {
 
 // signedIn is the token of an operator, or of a member of an account, who has signed in just now.
 func (h *house) signedIn(role auth.Role, account auth.AccountID) string {
-	token := fmt.Sprintf("%s-of-%d", role, account)
-	p := auth.Person{ID: auth.PersonID("p_" + token), Account: account, Email: "jane@example.com", Name: "Jane", Role: role, State: auth.Active, Password: true, TOTP: true}
-	h.people.byToken[token] = dashboard.Visitor{
-		Actor:   auth.Actor{Name: "person " + token, Role: role, Account: account, Person: p.ID, ProvedAt: h.now},
-		Person:  p,
-		Session: auth.DashboardSession{ID: auth.DashboardSessionID("s_" + token), Person: p.ID, Stage: auth.StageFull, CreatedAt: h.now, SeenAt: h.now},
+	h.t.Helper()
+	who := fmt.Sprintf("%s-of-%d", role, account)
+	if h.tokens[who] != "" {
+		return h.tokens[who]
 	}
-	return token
+	entry, err := h.people.Join(h.t.Context(), h.invited(role, account), people.Joining{
+		Passkey: &auth.Passkey{ID: fmt.Append(nil, who, h.persons), Name: "telephone", PublicKey: []byte(who), Model: make([]byte, 16), CreatedAt: h.now},
+	}, auth.Caller{Address: webtest.Address, UserAgent: "Firefox on Linux", RequestID: "reqid_00000000000"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.tokens[who] = entry.Reveal()
+	return h.tokens[who]
+}
+
+// invited is the code of a link for somebody new.
+func (h *house) invited(role auth.Role, account auth.AccountID) string {
+	h.t.Helper()
+	id := secret.NewPersonID()
+	h.persons++
+	p := auth.Person{ID: id, Account: account, Email: fmt.Sprintf("%s-%d-%d@example.com", role, account, h.persons), Name: "Jane Doe", Role: role, State: auth.Invited, CreatedAt: h.now}
+	code := auth.FormatCode(secret.NewSecret())
+	err := h.opened.DB.InvitePerson(h.t.Context(), p, auth.Invitation{
+		Digest: h.opened.Rings.LookupDigest(auth.LookupLink, code), Person: id, ExpiresAt: h.now.Add(time.Hour),
+	}, auth.Act{Actor: "test", Action: "person.invite"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return code
 }
 
 // cookie is the line of a request's head that a token comes in.
@@ -263,6 +238,9 @@ func TestWhoSeesWhat(t *testing.T) {
 				token := ""
 				if role != "nobody" {
 					token = h.signedIn(role, side.at)
+				}
+				if line.Method == "POST" { // one of them signs out
+					clear(h.tokens)
 				}
 				var a webtest.Answer
 				if line.Method == "GET" {
@@ -453,14 +431,62 @@ func TestAnotherAccountsIDs(t *testing.T) {
 	}
 }
 
+const password = "four words that rhyme"
+
+// enrolled joins by the pages as somebody new does, with a password and an authenticator, and returns the token of the session
+// and the authenticator's secret.
+func (h *house) enrolled(account auth.AccountID) (token string, key []byte) {
+	h.t.Helper()
+	joined := h.post(h.operators, "", "/dashboard/join", url.Values{"code": {h.invited(auth.RoleOwner, account)}, "looked": {"yes"}, "password": {password}})
+	if joined.Status != http.StatusSeeOther || joined.Header.Get("Location") != "/dashboard/second-factor" {
+		h.t.Fatalf("joined: %d %v %s", joined.Status, joined.Header, joined.Body)
+	}
+	token = sessionIn(joined)
+	page := h.get(h.operators, token, "/dashboard/second-factor")
+	text := regexp.MustCompile(`Secret: <code>([A-Z2-7 ]+)</code>`).FindStringSubmatch(page.Body)
+	if text == nil {
+		h.t.Fatalf("no secret: %d %s", page.Status, page.Body)
+	}
+	key, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(strings.ReplaceAll(text[1], " ", ""))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if again := h.post(h.operators, token, "/dashboard/second-factor", url.Values{"code": {"000000"}}); again.Status != http.StatusUnauthorized || !strings.Contains(again.Body, text[1]) {
+		h.t.Errorf("a wrong code: %d, and another secret", again.Status)
+	}
+	done := h.post(h.operators, token, "/dashboard/second-factor", url.Values{"code": {totp(key, h.now)}})
+	if done.Status != http.StatusOK || strings.Count(done.Body, "<li><code>") != 10 {
+		h.t.Fatalf("enrolled: %d %s", done.Status, done.Body)
+	}
+	return sessionIn(done), key
+}
+
+// sessionIn is the token of the session that an answer sets, "" if it sets none.
+func sessionIn(a webtest.Answer) string {
+	for _, line := range a.Header["Set-Cookie"] {
+		if c, err := http.ParseSetCookie(line); err == nil && strings.HasPrefix(strings.TrimPrefix(c.Name, "__Host-"), "gatehouse-operator") {
+			return c.Value
+		}
+	}
+	return ""
+}
+
+// totp is the code of an authenticator (RFC 6238).
+func totp(key []byte, at time.Time) string {
+	mac := hmac.New(sha1.New, key)
+	_ = binary.Write(mac, binary.BigEndian, at.Unix()/30)
+	sum := mac.Sum(nil)
+	return fmt.Sprintf("%06d", binary.BigEndian.Uint32(sum[sum[19]&15:])&0x7fffffff%1_000_000)
+}
+
 var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
 
 // Whoever has to prove once more who they are types nothing again: a page is come back to, and a form that was sent is kept and
 // taken once they have.
 func TestConfirming(t *testing.T) {
 	h := newHouse(t)
-	token := h.signedIn(auth.RoleOwner, 0)
-	h.now = begin.Add(registry.StepUpWithin + time.Second)
+	token, key := h.enrolled(0)
+	h.now = h.now.Add(auth.StepUpWithin + time.Second)
 	path := fmt.Sprintf("/dashboard/accounts/%d/credentials/new", h.account)
 	if a := h.get(h.operators, token, path); a.Status != http.StatusSeeOther || a.Header.Get("Location") != "/dashboard/confirm?next="+url.QueryEscape(path) {
 		t.Errorf("the page: %d %v", a.Status, a.Header)
@@ -469,7 +495,7 @@ func TestConfirming(t *testing.T) {
 	if asked.Status != http.StatusForbidden || !strings.Contains(asked.Body, "Confirm that it is you") {
 		t.Fatalf("the form: %d %s", asked.Status, asked.Body)
 	}
-	answer := url.Values{"confirm-code": {"000000"}, "confirm-password": {"x"}}
+	answer := url.Values{"confirm-code": {"000000"}, "confirm-password": {password}}
 	for _, field := range hidden.FindAllStringSubmatch(asked.Body, -1) {
 		answer.Set(field[1], field[2])
 	}
@@ -477,18 +503,22 @@ func TestConfirming(t *testing.T) {
 	if wrong.Status != http.StatusUnauthorized || !strings.Contains(wrong.Body, answer.Get("confirm-kept")) {
 		t.Errorf("a wrong code: %d, and what was typed is lost", wrong.Status)
 	}
-	answer.Set("confirm-code", "123456")
+	answer.Set("confirm-code", totp(key, h.now))
 	// What was kept is taken where it was sent, and nowhere else.
 	elsewhere := url.Values{}
 	for name := range answer {
 		elsewhere.Set(name, answer.Get(name))
 	}
 	elsewhere.Set("confirm-next", fmt.Sprintf("/dashboard/accounts/%d/credentials/new", h.other))
-	if a := h.post(h.operators, token, "/dashboard/confirm", elsewhere); a.Status != http.StatusBadRequest {
-		t.Errorf("at another address: %d", a.Status)
+	misled := h.post(h.operators, token, "/dashboard/confirm", elsewhere)
+	if misled.Status != http.StatusBadRequest {
+		t.Errorf("at another address: %d", misled.Status)
 	}
+	token = sessionIn(misled)
+	h.now = h.now.Add(time.Minute)
+	answer.Set("confirm-code", totp(key, h.now))
 	done := h.post(h.operators, token, "/dashboard/confirm", answer)
-	if done.Status != http.StatusOK || !strings.Contains(done.Body, "shown once") || !strings.Contains(done.Header.Get("Set-Cookie"), "gatehouse-operator=anew") {
+	if done.Status != http.StatusOK || !strings.Contains(done.Body, "shown once") || sessionIn(done) == "" || sessionIn(done) == token {
 		t.Errorf("a good code: %d %v\n%s", done.Status, done.Header, done.Body)
 	}
 	found, err := h.opened.Registry.Credentials(t.Context(), machine, auth.CredentialQuery{Account: h.account})

@@ -1,11 +1,11 @@
 package dashboard
 
 import (
+	"errors"
 	"html/template"
-	"strings"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/people"
 )
 
 // A profilePage is what people see of themselves.
@@ -28,11 +28,16 @@ func (d *Dashboard) profile(v *visit) error {
 
 // passwordPage asks for another password.
 func (d *Dashboard) passwordPage(v *visit) error {
+	if age := d.now().Sub(v.actor.ProvedAt); age > auth.StepUpWithin || age < 0 {
+		return v.proveFirst()
+	}
 	return v.page("password", "Change your password", profilePage{Person: v.visitor.Person}, toProfile)
 }
 
 func (d *Dashboard) password(v *visit) error {
-	if err := d.People.SetPassword(v.r.Context(), v.visitor, v.form.Raw("current"), v.form.Raw("password")); err != nil {
+	if err := d.People.ChangePassword(v.r.Context(), v.visitor, v.form.Raw("password")); errors.Is(err, auth.ErrStepUp) {
+		return v.proveFirst() // a password is kept on no page
+	} else if err != nil {
 		return v.refused(err, "password", (*Dashboard).passwordPage)
 	}
 	return v.done(toProfile.To, "Your password was changed, and your other sessions have ended.")
@@ -42,55 +47,59 @@ func (d *Dashboard) password(v *visit) error {
 type factorPage struct {
 	QR     template.HTML
 	Secret string // in groups, to be typed
-	Sealed string
+	Link   template.URL
 	Next   string
 }
 
-// factorPage shows a new secret. It comes back with the code that proves that the app has it.
+// factorPage shows the secret of an authenticator: to who has to set one up before they come in, and to who wants another.
 func (d *Dashboard) factorPage(v *visit) error {
-	if v.stage() != auth.StageEnroll && v.stage() != auth.StageFull {
-		return v.redirect(v.onward("/sign-in"))
+	var offer people.Setup
+	var err error
+	if v.signedIn() {
+		offer, err = d.People.OfferAnother(v.r.Context(), v.visitor)
+	} else if here, wrong := v.waits(auth.StageEnroll); !here {
+		return wrong
+	} else {
+		offer, err = d.People.Offer(v.r.Context(), v.token())
 	}
-	if v.stale() {
-		return v.confirmFirst()
+	if err != nil {
+		return v.orConfirm(err)
 	}
-	secret := v.form.Get("secret")
-	offer, err := d.People.OfferTOTP(v.visitor, secret)
+	drawn, err := offer.QR()
 	if err != nil {
 		return err
 	}
-	drawn, err := qrCode(offer.URI, "QR code of the secret, for an authenticator app")
-	if err != nil {
-		return err
-	}
-	var groups []string
-	for rest := offer.Secret; rest != ""; {
-		n := min(4, len(rest))
-		groups, rest = append(groups, rest[:n]), rest[n:]
-	}
-	return v.page("second-factor", "Set up your second factor", factorPage{drawn, strings.Join(groups, " "), offer.Secret, v.goingTo()})
+	text, setup := offer.Reveal()
+	return v.page("second-factor", "Set up your second factor", factorPage{template.HTML(drawn), text, template.URL(setup), v.goingTo()}) //nolint:gosec // both are of people's making
 }
 
-// stale says that who has signed in has not proved lately who they are. What one signs in with is changed by nobody who found
-// an open browser.
-func (v *visit) stale() bool {
-	age := v.d.now().Sub(v.actor.ProvedAt)
-	return v.stage() == auth.StageFull && (age > registry.StepUpWithin || age < 0)
+// orConfirm asks for a proof first if that is what is missing.
+func (v *visit) orConfirm(err error) error {
+	if errors.Is(err, auth.ErrStepUp) {
+		return v.confirmFirst()
+	}
+	return err
 }
 
 // factor takes the code that shows that the app has the secret, and shows the recovery codes this once.
 func (d *Dashboard) factor(v *visit) error {
-	if v.stage() != auth.StageEnroll && v.stage() != auth.StageFull {
-		return v.redirect(v.onward("/sign-in"))
+	var entry people.Entry
+	var codes []string
+	var err error
+	if v.signedIn() {
+		entry, codes, err = d.People.EnrollAnother(v.r.Context(), v.visitor, v.form.Get("code"), v.r.Caller)
+	} else if here, wrong := v.waits(auth.StageEnroll); !here {
+		return wrong
+	} else {
+		entry, codes, err = d.People.Enroll(v.r.Context(), v.token(), v.form.Get("code"), v.r.Caller)
 	}
-	if v.stale() {
+	if errors.Is(err, auth.ErrStepUp) {
 		return v.confirmFirst()
 	}
-	signed, codes, err := d.People.Enroll(v.r.Context(), v.visitor, v.form.Get("secret"), v.form.Get("code"), v.r.Caller)
 	if err != nil {
 		return v.refused(err, "code", (*Dashboard).factorPage)
 	}
-	v.setCookie(d.sessionCookie(), signed.Token)
+	v.keep(entry)
 	return v.page("recovery-codes", "Your recovery codes", codesPage{codes, v.goingTo()})
 }
 
@@ -108,9 +117,6 @@ func (d *Dashboard) askCodes(v *visit) error {
 }
 
 func (d *Dashboard) newCodes(v *visit) error {
-	if v.stale() {
-		return v.confirmFirst()
-	}
 	codes, err := d.People.NewRecoveryCodes(v.r.Context(), v.visitor)
 	if err != nil {
 		return v.refused(err, "", (*Dashboard).askCodes)
@@ -140,7 +146,7 @@ func (d *Dashboard) askEndOthers(v *visit) error {
 }
 
 func (d *Dashboard) endOthers(v *visit) error {
-	n, err := d.People.EndOtherSessions(v.r.Context(), v.visitor)
+	n, err := d.People.EndOthers(v.r.Context(), v.visitor)
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -81,35 +80,40 @@ func (v *visit) sendProbe() {
 
 // meet finds out who comes. Whoever has no session, or one that is over, is nobody.
 func (v *visit) meet() error {
-	token := v.cookie(v.d.sessionCookie())
+	token := v.token()
 	if token == "" {
 		return nil
 	}
-	who, err := v.d.People.Session(v.r.Context(), v.d.kind(), token, v.r.Caller)
+	who, err := v.d.People.Visitor(v.r.Context(), v.d.kind(), token, v.r.Caller)
 	if auth.AsError(err).Kind == auth.Unauthenticated {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	if who.Person.Kind() != v.d.kind() {
-		return errors.New("dashboard: a session of the other side")
-	}
-	if v.visitor = who; who.Session.Stage == auth.StageFull {
-		v.actor = who.Actor
-	}
+	v.visitor, v.actor = who, who.Actor
 	return nil
 }
 
+// half says how far somebody has come who has not signed in wholly: "" for whoever has not begun.
+func (v *visit) half() (auth.Stage, error) {
+	h, err := v.d.People.Half(v.r.Context(), v.token())
+	if auth.AsError(err).Kind == auth.Unauthenticated || err == nil && h.Person.Kind() != v.d.kind() {
+		return "", nil
+	}
+	return h.Stage, err
+}
+
+// signedIn says whether who comes has signed in.
+func (v *visit) signedIn() bool { return v.visitor.Session.ID != "" }
+
 // signInFirst leads to the next step of signing in, and from there back to where somebody wanted to go.
 func (v *visit) signInFirst() error {
-	to := "/sign-in"
-	switch v.stage() {
-	case auth.StageSecond:
-		to = "/sign-in/code"
-	case auth.StageEnroll:
-		to = "/second-factor"
+	stage, err := v.half()
+	if err != nil {
+		return err
 	}
+	to := stepOf(stage)
 	if at := v.r.URL.RequestURI(); v.route.method == get && at != Root+"/" {
 		to += "?" + url.Values{"next": {at}}.Encode()
 	}

@@ -5,6 +5,7 @@ import (
 	"net/url"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/people"
 )
 
 // signInRoutes are the pages that let people in, and those of who they are.
@@ -62,7 +63,7 @@ type onlyOnce struct{ Next string }
 
 // signInPage asks who comes.
 func (d *Dashboard) signInPage(v *visit) error {
-	if v.stage() == auth.StageFull {
+	if v.signedIn() {
 		return v.redirectTo(v.goingTo())
 	}
 	v.sendProbe()
@@ -77,51 +78,60 @@ func (d *Dashboard) signIn(v *visit) error {
 	return v.signed(signed)
 }
 
-// signed keeps the session that came of a step of signing in, and leads to the next step.
-func (v *visit) signed(s SignedIn) error {
-	v.setCookie(v.d.sessionCookie(), s.Token)
-	return v.step(s.Stage)
-}
-
-// step leads to what a session still waits for.
-func (v *visit) step(stage auth.Stage) error {
+// stepOf is where somebody goes on who has come so far.
+func stepOf(stage auth.Stage) string {
 	switch stage {
 	case auth.StageSecond:
-		return v.redirect(v.onward("/sign-in/code"))
+		return "/sign-in/code"
 	case auth.StageEnroll:
-		return v.redirect(v.onward("/second-factor"))
+		return "/second-factor"
 	}
-	return v.redirectTo(v.goingTo())
+	return "/sign-in"
 }
 
-// stage is how far who comes has signed in; "": not at all.
-func (v *visit) stage() auth.Stage { return v.visitor.Session.Stage }
+// step leads to what a session still waits for, and from there on.
+func (v *visit) step(stage auth.Stage) error {
+	if stage == auth.StageFull {
+		return v.redirectTo(v.goingTo())
+	}
+	return v.redirect(v.onward(stepOf(stage)))
+}
+
+// waits says whether the session waits for this step; if it does not, it leads to the one that it waits for.
+func (v *visit) waits(for_ auth.Stage) (bool, error) {
+	if v.signedIn() {
+		return false, v.redirectTo(v.goingTo())
+	}
+	stage, err := v.half()
+	if err != nil || stage == for_ {
+		return err == nil, err
+	}
+	return false, v.step(stage)
+}
 
 // codePage asks for the code of the second factor.
 func (d *Dashboard) codePage(v *visit) error {
-	if v.stage() != auth.StageSecond {
-		return v.redirect(v.onward("/sign-in"))
+	if here, err := v.waits(auth.StageSecond); !here {
+		return err
 	}
 	return v.page("code", "Second step", onlyOnce{v.goingTo()})
 }
 
 func (d *Dashboard) code(v *visit) error {
-	if v.stage() != auth.StageSecond {
-		return v.redirect(v.onward("/sign-in"))
+	if here, err := v.waits(auth.StageSecond); !here {
+		return err
 	}
-	signed, err := d.People.Second(v.r.Context(), v.visitor, v.form.Get("code"), v.r.Caller)
+	signed, err := d.People.Second(v.r.Context(), v.token(), v.form.Get("code"), v.r.Caller)
 	if err != nil {
 		return v.refused(err, "code", (*Dashboard).codePage)
 	}
 	return v.signed(signed)
 }
 
-// signOut ends the session, whatever stage it is in.
+// signOut ends the session, whole or half.
 func (d *Dashboard) signOut(v *visit) error {
-	if v.stage() != "" {
-		if err := d.People.SignOut(v.r.Context(), v.visitor, v.r.Caller); err != nil {
-			return err
-		}
+	if err := d.People.SignOut(v.r.Context(), v.token(), v.r.Caller); err != nil {
+		return err
 	}
 	v.setCookie(d.sessionCookie(), "")
 	return v.done("/sign-in", "You have signed out.")
@@ -140,24 +150,36 @@ func (d *Dashboard) joinPage(v *visit) error {
 	v.sendProbe()
 	j := joining{Code: v.form.Get("code")}
 	if len(v.form.Problems) > 0 && j.Code != "" { // of what came with it; or else the code itself was no good
-		if p, err := d.People.Invited(v.r.Context(), d.kind(), j.Code, v.r.Caller); err == nil {
-			j.Invited, j.First = &p, p.ID == ""
+		if p, err := v.invited(j.Code); err == nil {
+			j.Invited, j.First = &p, p.Email == ""
 		}
 	}
 	return v.page("join", "Join", j)
+}
+
+// invited says whom a code lets in here. One for the other dashboard lets nobody in.
+func (v *visit) invited(code string) (auth.Person, error) {
+	p, err := v.d.People.Invited(v.r.Context(), code, v.r.Caller)
+	if err == nil && p.Kind() != v.d.kind() {
+		err = auth.ErrBadLink
+	}
+	return p, err
 }
 
 // join takes the code alone and asks for the rest, or everything.
 func (d *Dashboard) join(v *visit) error {
 	code := v.form.Get("code")
 	if v.form.Raw("password") == "" && v.form.sent["looked"] == "" {
-		p, err := d.People.Invited(v.r.Context(), d.kind(), code, v.r.Caller)
+		p, err := v.invited(code)
 		if err != nil {
 			return v.refused(err, "code", (*Dashboard).joinPage)
 		}
-		return v.page("join", "Join", joining{code, &p, p.ID == ""})
+		return v.page("join", "Join", joining{code, &p, p.Email == ""})
 	}
-	signed, err := d.People.Join(v.r.Context(), d.kind(), code, NewPerson{
+	if _, err := v.invited(code); err != nil {
+		return v.refused(err, "code", (*Dashboard).joinPage)
+	}
+	signed, err := d.People.Join(v.r.Context(), code, people.Joining{
 		Email: v.form.Get("email"), Name: v.form.Get("name"), Password: v.form.Raw("password"),
 	}, v.r.Caller)
 	if err != nil {

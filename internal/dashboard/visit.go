@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -20,9 +21,9 @@ type visit struct {
 	http.ResponseWriter
 	d       *Dashboard
 	r       *web.Request
-	route   *route     // nil: there is no such page
-	visitor Visitor    // zero: nobody has signed in
-	actor   auth.Actor // the visitor's
+	route   *route         // nil: there is no such page
+	visitor people.Visitor // zero: nobody has signed in
+	actor   auth.Actor     // the visitor's
 	form    form
 	status  int
 	err     error
@@ -57,7 +58,7 @@ func (v *visit) enter() error {
 	if v.route.open {
 		return v.route.serve(v.d, v)
 	}
-	if v.stage() != auth.StageFull {
+	if !v.signedIn() {
 		return v.signInFirst()
 	}
 	if _, err := v.parseAccount(); err != nil {
@@ -224,7 +225,7 @@ func (v *visit) page(name, title string, data any, trail ...link) error {
 		return errors.New("dashboard: there is no template " + name)
 	}
 	f := frame{
-		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.stage() == auth.StageFull,
+		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.signedIn(),
 		Name: v.visitor.Person.Email, Role: v.actor.Role, Trail: trail, Assets: v.d.assets.paths, Now: v.d.now(), Form: &v.form, Data: data,
 	}
 	if f.Signed {
