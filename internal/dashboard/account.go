@@ -16,6 +16,7 @@ var mainPages = []struct {
 	{Operators, "/accounts", "Accounts", registry.ReadAccounts},
 	{Members, "/credentials", "Credentials", registry.ReadCredentials},
 	{Members, "/sessions", "Sessions", registry.ReadSessions},
+	{Members, "/usage", "Usage", registry.ReadUsage},
 	{both, "/refusals", "Refusals", registry.ReadRefusals},
 	{Members, "/start", "Get started", registry.ReadCredentials},
 	{Operators, "/signing-keys", "Signing keys", registry.ReadKeys},
@@ -29,6 +30,7 @@ var accountPages = []struct {
 	{"", "Overview", registry.ReadAccounts},
 	{"/credentials", "Credentials", registry.ReadCredentials},
 	{"/sessions", "Sessions", registry.ReadSessions},
+	{"/usage", "Usage", registry.ReadUsage},
 	{"/refusals", "Refusals", registry.ReadRefusals},
 	{"/start", "Get started", registry.ReadCredentials},
 }

@@ -151,7 +151,11 @@ func (v *visit) issued(title string, i registry.Issued) error {
 
 // loadCredential reads the credential of the address, which must be one of the page's account.
 func (v *visit) loadCredential() (auth.Credential, error) {
-	id := v.r.PathValue("credential")
+	return v.credentialNamed(v.r.PathValue("credential"))
+}
+
+// credentialNamed reads a credential by its id alone, if it is one of the page's account.
+func (v *visit) credentialNamed(id string) (auth.Credential, error) {
 	c, err := v.d.Registry.Credential(v.r.Context(), v.actor, id)
 	if err != nil {
 		return c, err

@@ -1,15 +1,13 @@
 package dashboard
 
 import (
-	"cmp"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/usage"
 )
 
 // memberRoutes are the pages of members alone.
@@ -25,7 +23,7 @@ type memberPage struct {
 	Needs   []need
 	Figures []figure
 	// Refused are the reasons of refusals of the last day, the most frequent first.
-	Refused []reasonCount
+	Refused []usage.ReasonCount
 }
 
 // A need is something that somebody of the account should do.
@@ -41,11 +39,6 @@ type figure struct {
 	To     string
 }
 
-type reasonCount struct {
-	Reason auth.Reason
-	Count  int64
-}
-
 // memberStart is what members see first.
 func (d *Dashboard) memberStart(v *visit) error {
 	a, err := v.loadAccount()
@@ -57,7 +50,7 @@ func (d *Dashboard) memberStart(v *visit) error {
 		return err
 	}
 	now := d.now()
-	used, err := d.Registry.Usage(v.r.Context(), v.actor, auth.UsageQuery{Account: a.ID, Since: now.Add(-24 * time.Hour).Truncate(time.Hour), Step: auth.Hourly})
+	chart, err := d.Registry.UsageChart(v.r.Context(), v.actor, auth.UsageQuery{Account: a.ID, Since: now.Add(-24 * time.Hour), Step: auth.Hourly})
 	if err != nil {
 		return err
 	}
@@ -70,43 +63,18 @@ func (d *Dashboard) memberStart(v *visit) error {
 		}
 	}
 	p := memberPage{Account: a, Needs: needs(a, rows, v, now)}
-	sum := sums(used)
-	p.Refused = sum.refused
+	p.Refused = chart.Reasons
+	total := make(map[usage.Kind]int64)
+	for _, l := range chart.Lines {
+		total[l.Kind] = l.Total
+	}
 	p.Figures = []figure{
 		{"Credentials that work", live, Root + "/credentials"},
-		{"Tokens handed out in 24 h", sum.tokens, ""},
-		{"Calls let in, in 24 h", sum.calls, ""},
-		{"Requests refused in 24 h", sum.refusals, Root + "/refusals"},
+		{"Tokens handed out in 24 h", total[usage.Exchanges] + total[usage.Refreshes], Root + "/usage"},
+		{"Calls let in, in 24 h", total[usage.Calls], Root + "/usage"},
+		{"Requests refused in 24 h", total[usage.Refused] + total[usage.RateLimited], Root + "/refusals"},
 	}
 	return v.page("member-start", a.Name, p)
-}
-
-// usageSums are the sums of a day.
-type usageSums struct {
-	tokens, calls, refusals int64
-	refused                 []reasonCount
-}
-
-func sums(rows []auth.UsageRow) usageSums {
-	var s usageSums
-	by := make(map[auth.Reason]int64)
-	for _, row := range rows {
-		reason, refused := strings.CutPrefix(row.What, "refused:")
-		switch {
-		case refused:
-			s.refusals += row.Count
-			by[auth.Reason(reason)] += row.Count
-		case row.What == auth.DidVerify:
-			s.calls += row.Count
-		case slices.Contains([]string{auth.DidExchange, auth.DidLogin, auth.DidRefresh, auth.DidRenew}, row.What):
-			s.tokens += row.Count
-		}
-	}
-	for _, reason := range slices.Sorted(maps.Keys(by)) {
-		s.refused = append(s.refused, reasonCount{reason, by[reason]})
-	}
-	slices.SortStableFunc(s.refused, func(a, b reasonCount) int { return cmp.Compare(b.Count, a.Count) })
-	return s
 }
 
 // What is soon: a credential that expires, an entry of the allowlist that ends.
