@@ -98,7 +98,6 @@ func (d *Dashboard) usage(v *visit) error {
 		p.Figures = append(p.Figures, figure)
 	}
 	for _, s := range spans {
-		s.Chosen = q.Step == s.Step && d.now().Sub(q.Since) == s.Back
 		p.Spans = append(p.Spans, s.Option)
 	}
 	for _, k := range usage.Kinds {
@@ -116,14 +115,14 @@ func (d *Dashboard) usage(v *visit) error {
 
 // usageQuery is what is asked for, as the address of the page says it; without a word, the last day.
 func (v *visit) usageQuery() (q auth.UsageQuery, of *credentialRow, err error) {
-	i := max(0, slices.IndexFunc(spans, func(s struct {
-		Option
-		Back, Step time.Duration
-	},
-	) bool {
-		return s.Value == v.query("span")
-	}))
-	q = auth.UsageQuery{Account: v.account(), Since: v.d.now().Add(-spans[i].Back), Step: spans[i].Step}
+	span := spans[0]
+	for _, s := range spans {
+		if s.Value == v.query("span") {
+			span = s
+		}
+	}
+	v.form.Fill("span", span.Value)
+	q = auth.UsageQuery{Account: v.account(), Since: v.d.now().Add(-span.Back), Step: span.Step}
 	if id := v.query("credential"); id != "" {
 		c, err := v.credentialNamed(id)
 		if err != nil {
