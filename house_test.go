@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"cmd/gatehouse", "gatehousetest", "verify/remote/example", "bench/run", "e2e", "e2e/cluster", "docs", "deploy", "deploy/sbom"},
 	{"internal/demo", "e2e/ledger"},
 	{"internal/server"},
-	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/manual", "internal/feed", "internal/gateway", "internal/dashboard"},
+	{"internal/contract/liquid", "internal/contract/b2b", "internal/contract/oauth", "internal/contract/admin", "internal/manual", "internal/feed", "internal/gateway", "internal/dashboard"},
 	{"internal/desk"},
 	{"internal/gate", "internal/registry", "internal/people"},
 	{"internal/facts", "internal/changes"},

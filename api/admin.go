@@ -364,7 +364,7 @@ type RefusalQuery struct {
 	Credential string
 	Address    netip.Addr
 	Since      time.Time
-	Limit      int
+	Range
 }
 
 // A UsageRow counts what one credential did in one hour.

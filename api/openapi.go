@@ -20,3 +20,9 @@ func OpenAPI(publicURL string) []byte {
 	_ = e.Encode(publicURL) // never fails for a string; ends in a line feed
 	return bytes.Replace(openAPI, []byte(exampleServer), append([]byte("  - url: "), quoted.Bytes()...), 1)
 }
+
+//go:embed admin.yaml
+var admin []byte
+
+// Admin is the document (OpenAPI 3.1, in YAML) of the admin API, which is for operators alone.
+func Admin() []byte { return admin }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -106,14 +107,19 @@ const atOnce = 1000
 
 // whole reads a list to its end.
 func whole[T any](part func(api.Range) (api.Page[T], error)) ([]T, error) {
+	return some(math.MaxInt, part)
+}
+
+// some reads a list, as much of it as somebody wants.
+func some[T any](most int, part func(api.Range) (api.Page[T], error)) ([]T, error) {
 	items := []T{}
-	for r := (api.Range{Limit: atOnce}); ; {
-		p, err := part(r)
+	for after := ""; ; {
+		p, err := part(api.Range{After: after, Limit: min(atOnce, most-len(items))})
 		if err != nil {
 			return nil, err
 		}
 		items = append(items, p.Items...)
-		if r.After = p.Next; r.After == "" {
+		if after = p.Next; after == "" || len(items) >= most {
 			return items, nil
 		}
 	}

@@ -68,7 +68,7 @@ func (c *refusalList) Run(sh *shell) error {
 		return err
 	}
 	defer o.close()
-	q := api.RefusalQuery{Address: c.Address.Addr, Since: c.Since.before(o.Now()), Limit: c.Most}
+	q := api.RefusalQuery{Address: c.Address.Addr, Since: c.Since.before(o.Now())}
 	if c.Account != "" {
 		id, err := sh.account(o, c.Account)
 		if err != nil {
@@ -83,19 +83,22 @@ func (c *refusalList) Run(sh *shell) error {
 		}
 		q.Credential = found.ID
 	}
-	found, err := o.Refusals(sh.ctx, q)
+	found, err := some(c.Most, func(r api.Range) (api.Page[api.Refusal], error) {
+		q.Range = r
+		return o.Refusals(sh.ctx, q)
+	})
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return sh.json(found.Items)
+		return sh.json(found)
 	}
-	if len(found.Items) == 0 {
+	if len(found) == 0 {
 		sh.note("nobody was refused, as far as it is known")
 		return nil
 	}
 	rows := [][]string{{"AT", "REQUEST", "COUNT", "ASKED", "STATUS", "REASON", "ACCOUNT", "CREDENTIAL", "FROM"}}
-	for _, r := range found.Items {
+	for _, r := range found {
 		id, account := "", ""
 		if len(r.RequestIDs) > 0 {
 			id = r.RequestIDs[0]

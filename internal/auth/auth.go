@@ -396,6 +396,13 @@ type RouteLimit struct {
 	Rate Rate
 }
 
+// A Repeat is what is known of an Idempotency-Key of the admin API.
+type Repeat struct {
+	Claimed bool   // by this very call
+	Request []byte // a keyed digest of the request that it was claimed for
+	Answer  string // to it, without secrets; "": there is none yet
+}
+
 // Served is what an act that hands out nothing leaves for the answer: who asked for it, and what the limiter found.
 type Served struct {
 	Client Subject

@@ -77,6 +77,8 @@ type Error struct {
 	// Proof says that the token came with a DPoP proof, or should have: RFC 9449, section 7.1.
 	Proof    bool
 	IssuedAt time.Time
+	// Scope is what a token of the admin API would need and does not have: RFC 6750, section 3.1.
+	Scope string
 	// Position is that of the change which came of the refusal, as when a reused refresh token ends its session; 0: none.
 	Position Position
 

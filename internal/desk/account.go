@@ -85,6 +85,15 @@ func (d *Desk) Account(ctx context.Context, id string) (api.Account, error) {
 	return account(a), nil
 }
 
+// Known is an error if there is no such account, as far as the actor may know that.
+func (d *Desk) Known(ctx context.Context, id auth.AccountID) error {
+	if !d.may(registry.ReadAccounts, id) {
+		return nil
+	}
+	_, err := d.registry.Account(ctx, d.actor, id.String())
+	return err
+}
+
 // CreateAccount makes an account.
 func (d *Desk) CreateAccount(ctx context.Context, n api.NewAccount) (api.Account, error) {
 	a, err := d.registry.CreateAccount(ctx, d.actor, n.Name, n.Ref)
@@ -247,20 +256,35 @@ func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expi
 }
 
 // judged is a list for an account, with what it says to where the account came from, as far as that is known: its live sessions,
-// and the last use of each live secret.
+// and the last use of each live secret. What the actor may not read is left out.
 func (d *Desk) judged(ctx context.Context, id auth.AccountID, list []auth.AllowEntry) (api.Allowlist, error) {
 	told := api.Allowlist{Account: int64(id), Allowlist: entries(list), Addresses: []api.SeenAddress{}}
-	live, err := d.registry.Sessions(ctx, d.actor, auth.SessionQuery{Account: id, LiveOnly: true, Most: auth.MostRows})
-	if err != nil {
+	if err := d.seenSessions(ctx, id, &told); err != nil {
 		return told, err
 	}
+	if err := d.seenSecrets(ctx, id, &told); err != nil {
+		return told, err
+	}
+	judge(&told, list, d.Now())
+	return told, nil
+}
+
+func (d *Desk) seenSessions(ctx context.Context, id auth.AccountID, told *api.Allowlist) error {
+	if !d.may(registry.ReadSessions, id) {
+		return nil
+	}
+	live, err := d.registry.Sessions(ctx, d.actor, auth.SessionQuery{Account: id, LiveOnly: true, Most: auth.MostRows})
 	for _, s := range live {
 		told.Addresses = append(told.Addresses, api.SeenAddress{Address: s.Address, Who: "session " + string(s.ID), At: at(s.StartedAt)})
 	}
-	known, err := d.registry.Credentials(ctx, d.actor, auth.CredentialQuery{Account: id, Live: true, Most: auth.MostRows})
-	if err != nil {
-		return told, err
+	return err
+}
+
+func (d *Desk) seenSecrets(ctx context.Context, id auth.AccountID, told *api.Allowlist) error {
+	if !d.may(registry.ReadCredentials, id) {
+		return nil
 	}
+	known, err := d.registry.Credentials(ctx, d.actor, auth.CredentialQuery{Account: id, Live: true, Most: auth.MostRows})
 	now := d.Now()
 	for _, c := range known {
 		for _, s := range c.Secrets {
@@ -270,8 +294,7 @@ func (d *Desk) judged(ctx context.Context, id auth.AccountID, list []auth.AllowE
 			}
 		}
 	}
-	judge(&told, list, now)
-	return told, nil
+	return err
 }
 
 // judge says of each address that is known whether the list lets it in.

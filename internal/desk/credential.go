@@ -73,9 +73,12 @@ func (d *Desk) FindCredential(ctx context.Context, text string) (api.Found, erro
 	if err != nil {
 		return api.Found{}, err
 	}
-	a, err := d.registry.Account(ctx, d.actor, found.Credential.Account.String())
-	if err != nil && !errors.Is(err, auth.ErrNotFound) { // a credential outlives its account
-		return api.Found{}, err
+	var a auth.Account
+	if d.may(registry.ReadAccounts, found.Credential.Account) {
+		a, err = d.registry.Account(ctx, d.actor, found.Credential.Account.String())
+		if err != nil && !errors.Is(err, auth.ErrNotFound) { // a credential outlives its account
+			return api.Found{}, err
+		}
 	}
 	return api.Found{
 		Credential: d.credential(found.Credential), AccountName: a.Name, Secret: found.Secret,

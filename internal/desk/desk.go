@@ -63,9 +63,14 @@ func (d *Desks) For(actor auth.Actor) *Desk { return &Desk{&d.config, d.config.R
 // Now is the time by which everything is judged.
 func (d *Desk) Now() time.Time { return d.config.Now() }
 
-// may asks for a permission of which the registry has no method.
-func (d *Desk) may(action registry.Action, of auth.AccountID) error {
-	return registry.May(d.actor, action, of, d.Now())
+// Ask says whether the actor may take an action on what is the account's, 0 for what is none's. A refusal is in the audit trail.
+func (d *Desk) Ask(ctx context.Context, action registry.Action, of auth.AccountID) error {
+	return d.registry.Ask(ctx, d.actor, action, of)
+}
+
+// may says whether the actor may read something that is told beside what was asked for.
+func (d *Desk) may(action registry.Action, of auth.AccountID) bool {
+	return registry.May(d.actor, action, of, d.Now()) == nil
 }
 
 // at is a time as it is told.

@@ -1,10 +1,8 @@
 package desk
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -22,37 +20,29 @@ func (d *Desk) Explain(ctx context.Context, requestID string) (audit.Explained, 
 	return x, err
 }
 
-// mostRefusals is the most that are told at once: there is no next part.
-const mostRefusals = 100_000
-
 // Refusals lists who was refused, the newest first.
 func (d *Desk) Refusals(ctx context.Context, q api.RefusalQuery) (api.Page[api.Refusal], error) {
 	var none api.Page[api.Refusal]
-	if q.Limit < 0 || q.Limit > mostRefusals {
-		return none, auth.ErrInvalid.Saying("limit is a number from 1 to " + strconv.Itoa(mostRefusals))
+	most, err := atOnce(q.Range)
+	if err != nil {
+		return none, err
 	}
-	wanted := cmp.Or(q.Limit, usualAtOnce)
-	f := auth.RefusalFilter{Account: auth.AccountID(q.Account), Credential: auth.CredentialID(q.Credential), Address: q.Address, Since: q.Since}
-	told := []api.Refusal{}
-	for len(told) < wanted {
-		f.Most = min(wanted-len(told), MostAtOnce)
-		found, err := d.registry.Refusals(ctx, d.actor, f)
-		if err != nil {
-			return none, err
-		}
-		for _, r := range found {
-			told = append(told, refusal(r))
-		}
-		if len(found) < f.Most {
-			break
-		}
-		f.After = found[len(found)-1].Place()
+	after, err := auth.ParseRefusalPlace(q.After)
+	if err != nil {
+		return none, err
 	}
-	return api.Page[api.Refusal]{Items: told}, nil
+	found, err := d.registry.Refusals(ctx, d.actor, auth.RefusalFilter{
+		Account: auth.AccountID(q.Account), Credential: auth.CredentialID(q.Credential), Address: q.Address, Since: q.Since,
+		After: after, Most: most + 1,
+	})
+	if err != nil {
+		return none, err
+	}
+	return page(found, most, refusal, func(r *auth.Refusal) string { return r.Place().String() }), nil
 }
 
 // refusal is a refusal as it is told.
-func refusal(r auth.Refusal) api.Refusal {
+func refusal(r *auth.Refusal) api.Refusal {
 	return api.Refusal{
 		At: at(r.At), RequestIDs: append([]string{}, r.RequestIDs...), Count: r.Count, Method: r.Method, Path: r.Path, Host: r.Host,
 		Route: r.Route, Contract: string(r.Contract), Status: r.Status, Reason: string(r.Reason), Account: int64(r.Subject.Account),

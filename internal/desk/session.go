@@ -79,7 +79,7 @@ func (d *Desk) endSession(ctx context.Context, of auth.Subject) (api.SessionRevo
 
 // InspectToken says whose a token is and whether it would be accepted. Nothing is spent.
 func (d *Desk) InspectToken(ctx context.Context, t api.Token) (api.Inspection, error) {
-	if err := d.may(registry.ReadSessions, 0); err != nil {
+	if err := d.Ask(ctx, registry.ReadSessions, 0); err != nil {
 		return api.Inspection{}, err
 	}
 	var from netip.Addr
@@ -102,7 +102,7 @@ var errForeign = auth.ErrNotFound.Saying("this token is none of this database's,
 
 // RevokeToken ends a token, and everything that came of the same login or exchange.
 func (d *Desk) RevokeToken(ctx context.Context, raw string) (api.SessionRevoked, error) {
-	if err := d.may(registry.RevokeSession, 0); err != nil {
+	if err := d.Ask(ctx, registry.RevokeSession, 0); err != nil {
 		return api.SessionRevoked{}, err
 	}
 	found, err := d.config.Inspect(ctx, raw, netip.Addr{})

@@ -207,3 +207,21 @@ func (s *fakeStore) Session(context.Context, auth.SessionID) (auth.Session, erro
 func (s *fakeStore) Account(_ context.Context, id auth.AccountID) (auth.Account, error) {
 	return auth.Account{ID: id, Name: "of " + id.String()}, nil
 }
+
+func TestWhoMayChangeAThingMayReadIt(t *testing.T) {
+	for scope, want := range map[string]bool{
+		"accounts:read": true, "accounts:write": true, "credentials:write": false, "accounts:": false, "accounts": false, "": false,
+	} {
+		actor := auth.Actor{Name: "token", Role: auth.RoleViewer, Machine: true, Token: "ot_1", Scopes: []string{scope}}
+		if got := May(actor, ReadAccounts, 0, start) == nil; got != want {
+			t.Errorf("with %q: accounts may be read: %v", scope, got)
+		}
+		if err := May(actor, CreateAccount, 0, start); err == nil {
+			t.Errorf("with %q a viewer makes accounts", scope)
+		}
+	}
+	actor := auth.Actor{Name: "token", Role: auth.RoleOwner, Machine: true, Token: "ot_1", Scopes: []string{"accounts:read"}}
+	if err := auth.AsError(May(actor, CreateAccount, 0, start)); err.Scope != "accounts:write" || err.Reason != auth.ReasonInsufficientScope {
+		t.Errorf("who may read changes: %+v", err)
+	}
+}

@@ -62,6 +62,7 @@ func leftTables() map[string]string {
 		"used_once":          "what it remembers is over in minutes",
 		"dashboard_sessions": "who was there signs in again",
 		"invitations":        "a link that was sent is good for a day, and could have been used since",
+		"repeats":            "what it remembers is over in a day, and happened to another database",
 		"refusals":           "they are kept for days, and hold addresses of strangers",
 		"refusal_requests":   "as refusals",
 		versionTable:         "the header says it",

@@ -52,6 +52,7 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 		// Once no act is about them any more.
 		{"persons", forgetPeople, before.Audit},
 		{"operator tokens", `DELETE FROM operator_tokens WHERE id IN (SELECT id FROM operator_tokens WHERE revoked_at < $1 OR expires_at < $1 LIMIT $2)`, before.Audit},
+		{"idempotency keys", `DELETE FROM repeats WHERE digest IN (SELECT digest FROM repeats WHERE until < $1 ORDER BY until LIMIT $2)`, db.Now()},
 	} {
 		if p.before.IsZero() {
 			continue

@@ -146,6 +146,12 @@ func (b *Bearer) Challenge(h http.Header, e *auth.Error) {
 // ChallengeNone sets WWW-Authenticate where no access token is asked for, whatever was sent.
 func (b *Bearer) ChallengeNone(h http.Header) { h["Www-Authenticate"] = b.bearer.none }
 
+// ScopeChallenge returns the value of WWW-Authenticate for a bearer token that lacks a scope (RFC 6750, section 3.1).
+func ScopeChallenge(realm, scope string) string {
+	b := appendQuoted([]byte("Bearer realm="), realm)
+	return string(appendQuoted(append(b, `, error="insufficient_scope", scope=`...), scope))
+}
+
 // BasicChallenge returns the value of WWW-Authenticate for the scheme Basic (RFC 7617, section 2.1).
 func BasicChallenge(realm string) string {
 	return string(appendQuoted([]byte("Basic realm="), realm)) + `, charset="UTF-8"`

@@ -62,6 +62,7 @@ func Run(t *testing.T, open Open) {
 		{"lifetimes", lifetimes},
 		{"replicas", replicas},
 		{"what counts once", usedOnce},
+		{"what is asked again under a key", repeats},
 		{"usage", usage},
 		{"refusals", refusals},
 		{"prune", prune},
@@ -92,6 +93,7 @@ func Run(t *testing.T, open Open) {
 		{"race: the last owner", raceLastOwner},
 		{"race: prove", raceProof},
 		{"race: the last way to sign in", raceWays},
+		{"race: one key", raceRepeat},
 		{"race: answers of their own", raceAnswers},
 	} {
 		t.Run(story.name, func(t *testing.T) {

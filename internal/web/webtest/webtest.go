@@ -130,7 +130,8 @@ func (s *Server) document(t *testing.T, line string, got *http.Response, body []
 	method, target, _ := strings.Cut(line, " ")
 	path, _, _ := strings.Cut(target, "?")
 	for i := range s.own {
-		if s.own[i].Path == path && (s.own[i].Refuse != nil || got.StatusCode < http.StatusBadRequest) {
+		at := s.own[i].Path == path || s.own[i].Prefix && strings.HasPrefix(path, s.own[i].Path+"/")
+		if at && (s.own[i].Refuse != nil || got.StatusCode < http.StatusBadRequest) {
 			apitest.Check(t, apitest.Answer{Method: method, Target: target, Status: got.StatusCode, Header: got.Header, Body: body})
 		}
 	}

@@ -1,0 +1,645 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/apitest"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/contract/admin"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/web/webtest"
+)
+
+// unknown fills in names that nothing has.
+var unknown = strings.NewReplacer(
+	"{account}", "999999", "{credential}", "AAAAAAAAAAAA", "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000")
+
+func TestNobodyComesInWithoutAToken(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range admin.Routes() {
+		path := unknown.Replace(r.Path)
+		for _, c := range []struct {
+			name, token, code string
+			headers           []string
+		}{
+			{"no token", "", "no_token", nil},
+			{"a cookie", "", "no_token", []string{"Cookie: __Host-gatehouse-operator=gko_owner"}},
+			{"a wrong token", "gko_somebody", "invalid_token", nil},
+			{"a token twice", "gko_owner", "invalid_token", []string{"Authorization: Bearer gko_owner"}},
+			{"Basic", "", "invalid_token", []string{"Authorization: Basic Z2tvX293bmVyOg=="}},
+			{"another case", "GKO_OWNER", "invalid_token", nil},
+		} {
+			a := w.ask(c.token, r.Method, path, "", append(c.headers, "Origin: https://evil.example.com")...)
+			w.says(a, c.code)
+			want := `Bearer realm="gatehouse"`
+			if c.code == "invalid_token" {
+				want += `, error="invalid_token", error_description="The access token is not valid"`
+			}
+			if got := a.Header.Get("Www-Authenticate"); a.Status != 401 || got != want || a.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s %s with %s: %d, %s", r.Method, path, c.name, a.Status, got)
+			}
+		}
+	}
+	w.broken = auth.ErrRateLimited.With(auth.Limit{
+		Name: "failures_per_address", Quota: 30, Window: 30 * time.Second, Refused: true, RetryAfter: 2 * time.Second, Reset: 2 * time.Second,
+	})
+	for _, r := range admin.Routes() {
+		a := w.ask("gko_owner", r.Method, unknown.Replace(r.Path), "")
+		if w.says(a, "rate_limited"); a.Header.Get("Retry-After") != "2" || a.Header.Get("Ratelimit") == "" {
+			t.Errorf("%s %s: %v", r.Method, r.Path, a.Header)
+		}
+	}
+	w.broken = errors.New("the disk is gone: /var/lib/gatehouse")
+	for _, r := range admin.Routes() {
+		a := w.ask("gko_owner", r.Method, unknown.Replace(r.Path), "")
+		if w.says(a, "internal"); strings.Contains(a.Body, "disk") {
+			t.Errorf("%s", a.Body)
+		}
+	}
+}
+
+// The table of permissions is the registry's: for every route, every role and with its scope or without, the API says what
+// that says.
+func TestEveryRouteAsksThePermissionTable(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range admin.Routes() {
+		for name, actor := range w.tokens {
+			if r.Asks == "" {
+				t.Errorf("%s %s asks for nothing", r.Method, r.Path)
+			}
+			may := registry.May(actor, registry.Action(r.Asks), 0, time.Now())
+			a := w.ask(name, r.Method, unknown.Replace(r.Path), valid(r))
+			switch {
+			case may == nil && (a.Status == 401 || a.Status == 403):
+				t.Errorf("%s %s as %s: %s", r.Method, r.Path, actor.Name, a.Body)
+			case may != nil && auth.AsError(may).Scope != "":
+				w.says(a, "insufficient_scope")
+				want := `Bearer realm="gatehouse", error="insufficient_scope", scope="` + auth.AsError(may).Scope + `"`
+				if got := a.Header.Get("Www-Authenticate"); got != want {
+					t.Errorf("%s %s: %s, want %s", r.Method, r.Path, got, want)
+				}
+			case may != nil:
+				if w.says(a, "forbidden"); a.Header.Get("Www-Authenticate") != "" {
+					t.Errorf("%s %s: %v", r.Method, r.Path, a.Header)
+				}
+			}
+		}
+	}
+}
+
+// valid is a body that gets past the parser.
+func valid(r admin.Route) string {
+	switch r.Path {
+	case "/admin/v1/accounts":
+		if r.Method == "POST" {
+			return `{"name":"n"}`
+		}
+	case "/admin/v1/accounts/{account}":
+		if r.Method == "PATCH" {
+			return `{"name":"n"}`
+		}
+	case "/admin/v1/accounts/{account}/limit":
+		return `{"requests":"1/s"}`
+	case "/admin/v1/accounts/{account}/allowlist/add", "/admin/v1/accounts/{account}/allowlist/remove":
+		return `{"cidrs":["192.0.2.1"]}`
+	case "/admin/v1/credentials":
+		if r.Method == "POST" {
+			return `{"account":999999,"kind":"login"}`
+		}
+	case "/admin/v1/credentials/find":
+		return `{"text":"u_AAAAAAAAAAAA"}`
+	case "/admin/v1/credentials/{credential}":
+		if r.Method == "PATCH" {
+			return `{"name":"n"}`
+		}
+	case "/admin/v1/tokens/inspect", "/admin/v1/tokens/revoke":
+		return `{"token":"a.b.c"}`
+	}
+	return ""
+}
+
+func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
+	w := newWorld(t)
+	id := w.account("Acme").ID
+	c := w.credential(id, "login").ID
+	known := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000")
+	methods := map[string][]string{"/admin/v1/openapi.yaml": {"GET"}}
+	for _, r := range admin.Routes() {
+		methods[r.Path] = append(methods[r.Path], r.Method)
+	}
+	for pattern, all := range methods {
+		slices.Sort(all)
+		for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "get"} {
+			if slices.Contains(all, method) {
+				continue
+			}
+			a := w.ask("gko_owner", method, known.Replace(pattern), "")
+			if a.Status != 405 || a.Header.Get("Allow") != strings.Join(all, ", ") {
+				t.Errorf("%s %s: %d, Allow %q", method, pattern, a.Status, a.Header.Get("Allow"))
+			}
+		}
+	}
+	large := `{"x":"` + strings.Repeat("x", 64<<10) + `"}`
+	for _, r := range admin.Routes() {
+		path := known.Replace(r.Path)
+		w.says(w.ask("gko_owner", r.Method, path, large), "too_large")
+		if !r.Takes {
+			continue
+		}
+		w.says(w.Send(t, r.Method+" "+path+"\nAuthorization: bearer gko_owner\nContent-Type: text/plain\nContent-Length: 2\n\n{}"), "unsupported_media_type")
+		for _, body := range []string{
+			`{"colour":"red"}`, `{"Name":"n"}`, `{"name":"a","name":"b"}`, `[]`, `null`, `"x"`, `{`, `{} {}`, "{\"\xff\":1}", `{"name":7}`,
+			`{"scopes":"x"}`, `{"account":1.5}`, `{"expires_at":"tomorrow"}`, `{"old_expires_at":7}`, `{"dry_run":"yes"}`,
+		} {
+			w.says(w.ask("gko_owner", r.Method, path, body), "invalid")
+		}
+		if r.Conditional {
+			a := w.ask("gko_owner", r.Method, path, valid(r), `If-Match: "AAAAAAAAAAAAAAAAAAAAAA", W/"x"`)
+			w.says(a, "precondition_failed")
+		}
+	}
+	for _, path := range []string{"", "/", "/accounts/", "/accounts/x", "/accounts/0", "/accounts/0100001", "/accounts/100001/x", "/credentials/find/x", "/me"} {
+		w.problem("not_found", "GET", path, "")
+	}
+	for _, query := range []string{
+		"?x=1", "?limit=0", "?limit=1001", "?limit=-1", "?limit=01", "?limit=a", "?limit=1&limit=2", "?limit=%zz", "?search=%00", "?=", "?live=x",
+	} {
+		w.problem("invalid", "GET", "/credentials"+query, "")
+	}
+	for _, path := range []string{
+		"/accounts?status=deleted", "/accounts?colour=red", "/credentials?kind=x", "/refusals?address=x", "/refusals?since=1h", "/refusals?limit=1001",
+		fmt.Sprintf("/accounts/%d/usage?since=x", id), fmt.Sprintf("/accounts/%d/sessions?all=1", id),
+	} {
+		w.problem("invalid", "GET", path, "")
+	}
+}
+
+func TestWhatIsNotThere(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range admin.Routes() {
+		lookUp := strings.Contains(r.Path, "{") || r.Path == "/admin/v1/credentials/find" || r.Path == "/admin/v1/tokens/revoke" || r.Path == "/admin/v1/credentials" && r.Method == "POST"
+		if lookUp {
+			w.says(w.ask("gko_owner", r.Method, unknown.Replace(r.Path), valid(r)), "not_found")
+		}
+	}
+}
+
+// What an answer is, to the letter.
+func TestAnAnswerToTheLetter(t *testing.T) {
+	w := newWorld(t)
+	a := w.must(201, "POST", "/accounts", `{"name":"Böhm & <Söhne>","ref":"C-4711"}`, nil)
+	at := a.Body[strings.Index(a.Body, `"created_at":"`)+14:][:20]
+	want := `{"id":100001,"name":"Böhm & <Söhne>","ref":"C-4711","status":"active","allowlist":[],"created_at":"` + at + `","confirmed":true}`
+	if a.Body != want {
+		t.Errorf("got  %s\nwant %s", a.Body, want)
+	}
+	if diff := cmp.Diff(http.Header{
+		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"}, "Etag": a.Header["Etag"],
+	}, a.Header); diff != "" {
+		t.Error(diff)
+	}
+	if got := w.must(200, "GET", "/accounts", "", nil).Body; got != `{"items":[`+strings.Replace(want, `,"confirmed":true`, "", 1)+`]}` {
+		t.Errorf("the list: %s", got)
+	}
+	p := w.problem("conflict", "POST", "/accounts", `{"name":"x","ref":"C-4711"}`)
+	want = `{"type":"/admin/v1/openapi.yaml#/components/examples/conflict","title":"What is there does not allow this","status":409,` +
+		`"detail":"Account 100001 has the reference \"C-4711\" already","instance":"` + p.RequestID + `","code":"conflict"}`
+	if p.Body != want {
+		t.Errorf("got  %s\nwant %s", p.Body, want)
+	}
+	if a.Seen.Route != "/admin/v1/accounts" || p.Seen.Route != "/admin/v1/accounts" {
+		t.Errorf("observed at %s and %s", a.Seen.Route, p.Seen.Route)
+	}
+}
+
+func TestAccountsFromBeginningToEnd(t *testing.T) {
+	w := newWorld(t)
+	a := w.account("Acme")
+	other := w.account("Other")
+	at := fmt.Sprintf("/accounts/%d", a.ID)
+	w.must(200, "PATCH", at, `{"ref":"C-1"}`, &a)
+	if a.Ref != "C-1" || a.Name != "Acme" || a.Confirmed == nil || !*a.Confirmed {
+		t.Errorf("got %+v", a)
+	}
+	w.problem("conflict", "PATCH", fmt.Sprintf("/accounts/%d", other.ID), `{"ref":"C-1"}`)
+	var list api.Page[api.Account]
+	w.must(200, "GET", "/accounts?ref=C-1", "", &list)
+	if len(list.Items) != 1 || list.Items[0].ID != a.ID {
+		t.Errorf("by reference: %+v", list)
+	}
+	w.must(200, "GET", "/accounts?ref=nobody", "", &list)
+	if len(list.Items) != 0 {
+		t.Errorf("by a reference that nobody has: %+v", list)
+	}
+	for _, step := range []struct{ method, path, body, want string }{
+		{"POST", "/suspend", `{"revoke_tokens":true}`, `"status":"suspended"`},
+		{"POST", "/resume", ``, `"status":"active"`},
+		{"PUT", "/limit", `{"requests":"600/min","burst":7}`, `"requests":"600/min","burst":7`},
+		{"PUT", "/limit", `{"requests":"0"}`, `"allowlist":[]`},
+		{"POST", "/allowlist/add", `{"cidrs":["192.0.2.0/24","2001:db8::1"],"note":"office","dry_run":true}`, `"dry_run":true`},
+		{"GET", "/allowlist", ``, `"allowlist":[]`},
+		{"POST", "/allowlist/add", `{"cidrs":["192.0.2.0/24","2001:db8::1"],"note":"office"}`, `{"cidr":"2001:db8::1","note":"office"`},
+		{"POST", "/allowlist/remove", `{"cidrs":["192.0.2.0/24"]}`, `"shut_out":0,"confirmed":true`},
+		{"GET", "/usage?since=2026-01-01T00:00:00Z", ``, `{"items":[]}`},
+		{"GET", "/sessions?all=true", ``, `{"items":[]}`},
+	} {
+		if got := w.must(200, step.method, at+step.path, step.body, nil); !strings.Contains(got.Body, step.want) {
+			t.Errorf("%s %s %s: %s", step.method, step.path, step.body, got.Body)
+		}
+	}
+	w.problem("invalid", "PUT", at+"/limit", `{"requests":"0","burst":1}`)
+	w.problem("invalid", "POST", at+"/allowlist/add", `{"cidrs":["192.0.2.1/24"]}`)
+	w.problem("conflict", "POST", at+"/allowlist/remove", `{"cidrs":["2001:db8::1"]}`)
+	w.must(200, "POST", at+"/allowlist/remove", `{"cidrs":["2001:db8::1"],"allow_everyone":true}`, nil)
+	w.must(200, "DELETE", at, "", nil)
+	w.problem("not_found", "GET", at, "")
+	w.must(200, "GET", "/signing-keys", "", nil)
+}
+
+func TestCredentialsFromBeginningToEnd(t *testing.T) {
+	w := newWorld(t)
+	account := w.account("Acme").ID
+	for _, kind := range []string{"api-key", "basic", "login", "oauth"} {
+		made := w.credential(account, kind)
+		at := "/credentials/" + made.ID
+		whole := made.Key + made.UserID + made.Username + made.ClientID
+		if secret := made.Password + made.ClientSecret; secret != "" {
+			whole += ":" + secret
+		}
+		var found api.Found
+		w.must(200, "POST", "/credentials/find", `{"text":"`+whole+`"}`, &found)
+		if !found.Good || found.Credential.ID != made.ID || found.AccountName != "Acme" || found.Secret != 1 {
+			t.Errorf("%s: found %+v", kind, found)
+		}
+		w.problem("conflict", "POST", at+"/finish", "")
+		w.problem("conflict", "POST", at+"/undo", "")
+		var again api.Issued
+		w.must(200, "POST", at+"/rotate", `{"end_sessions":true}`, &again)
+		if again.OldExpiresAt.Sub(again.CreatedAt) < 6*24*time.Hour || again.Key == made.Key && again.Password == made.Password && again.ClientSecret == made.ClientSecret {
+			t.Errorf("%s: rotated %#v", kind, again)
+		}
+		w.problem("conflict", "POST", at+"/rotate", "")
+		w.must(200, "POST", at+"/undo", "", nil)
+		w.must(200, "POST", at+"/rotate", `{"old_expires_at":"2099-01-01T00:00:00Z"}`, nil)
+		w.must(200, "POST", at+"/finish", `{}`, nil)
+		var c api.Credential
+		w.must(200, "PATCH", at, `{"name":"shop","scopes":["b","a"],"expires_at":"2099-01-01T00:00:00Z"}`, &c)
+		if c.Name != "shop" || !slices.Equal(c.Scopes, []string{"a", "b"}) || c.ExpiresAt.IsZero() {
+			t.Errorf("%s: changed to %+v", kind, c)
+		}
+		w.must(200, "PATCH", at, `{"expires_at":null}`, &c)
+		if kind != "api-key" {
+			w.must(200, "GET", "/credentials/"+c.Identifier, "", nil)
+		}
+		var now api.Credential
+		w.must(200, "GET", at, "", &now)
+		if !now.ExpiresAt.IsZero() || len(now.Secrets) != 2 || now.Confirmed != nil {
+			t.Errorf("%s: is now %+v", kind, now)
+		}
+		w.must(200, "POST", at+"/revoke", "", &c)
+		if c.Status != "revoked" {
+			t.Errorf("%s: %+v", kind, c)
+		}
+		w.problem("conflict", "POST", at+"/rotate", "")
+		w.problem("conflict", "PATCH", at, `{"expires_at":null}`)
+	}
+	w.problem("invalid", "POST", "/credentials", fmt.Sprintf(`{"account":%d,"kind":"login","jwks":{"keys":[]}}`, account))
+	w.problem("invalid", "POST", "/credentials", fmt.Sprintf(`{"account":%d,"kind":"password"}`, account))
+	var list api.Page[api.Credential]
+	w.must(200, "GET", fmt.Sprintf("/credentials?account=%d&limit=3", account), "", &list)
+	if len(list.Items) != 3 || list.Next == "" {
+		t.Errorf("got %d credentials, next %q", len(list.Items), list.Next)
+	}
+}
+
+func TestSessionsTokensAndKeys(t *testing.T) {
+	w := newWorld(t)
+	w.problem("not_found", "POST", "/tokens/revoke", `{"token":"a.b.c"}`)
+	w.problem("invalid", "POST", "/tokens/inspect", `{"token":""}`)
+	w.problem("invalid", "POST", "/tokens/inspect", `{"token":"a.b.c","address":"somewhere"}`)
+	w.problem("invalid", "POST", "/tokens/revoke", `{"token":"a.b.c","address":"192.0.2.1"}`)
+	var told api.Inspection
+	w.must(200, "POST", "/tokens/inspect", `{"token":"a.b.c","address":"192.0.2.1"}`, &told)
+	if told.Good || !told.Unreadable || told.Reason != "signature" {
+		t.Errorf("got %+v", told)
+	}
+	account := w.account("Acme").ID
+	token, session := w.mint(account)
+	w.must(200, "POST", "/tokens/inspect", `{"token":"`+token+`"}`, &told)
+	if !told.Good || told.Session != session || told.AccountName != "Acme" {
+		t.Errorf("got %+v", told)
+	}
+	var ended api.SessionRevoked
+	w.must(200, "POST", "/tokens/revoke", `{"token":"`+token+`"}`, &ended)
+	if ended.Session != session || ended.Account != account || !*ended.Confirmed {
+		t.Errorf("got %+v", ended)
+	}
+	w.must(200, "POST", "/tokens/inspect", `{"token":"`+token+`"}`, &told)
+	if told.Good {
+		t.Errorf("it lives on: %+v", told)
+	}
+	login := w.login(account)
+	var sessions api.Page[api.Session]
+	w.must(200, "GET", fmt.Sprintf("/accounts/%d/sessions", account), "", &sessions)
+	if len(sessions.Items) != 1 || sessions.Items[0].ID != login || sessions.Items[0].Status != "live" {
+		t.Errorf("got %+v", sessions)
+	}
+	w.must(200, "POST", "/sessions/"+login+"/revoke", "", &ended)
+	w.must(200, "GET", fmt.Sprintf("/accounts/%d/sessions?all=true", account), "", &sessions)
+	if len(sessions.Items) != 1 || sessions.Items[0].Status != "ended" || sessions.Items[0].EndedBecause != "session.revoke" {
+		t.Errorf("got %+v", sessions)
+	}
+
+	var key api.SigningKey
+	w.must(201, "POST", "/signing-keys", "", &key)
+	if key.State != "next" {
+		t.Errorf("got %+v", key)
+	}
+	w.must(200, "POST", "/signing-keys/"+key.ID+"/revoke", "", &key)
+	if key.State != "revoked" {
+		t.Errorf("got %+v", key)
+	}
+	w.problem("conflict", "POST", "/signing-keys/"+key.ID+"/revoke", "")
+}
+
+func TestRefusalsAndWhy(t *testing.T) {
+	w := newWorld(t)
+	if err := w.opened.DB.WriteRefusals(t.Context(), []auth.Refusal{{
+		At: time.Now(), RequestIDs: []string{"reqid_123abc45def"}, Count: 2, Method: "GET", Path: "/x", Status: 403,
+		Contract: auth.B2B, Reason: auth.ReasonAddressNotAllowed, Subject: auth.Subject{Account: 100001}, Address: webtest.Address,
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	for query, want := range map[string]int{"": 1, "?account=100001": 1, "?account=100002": 0, "?address=192.0.2.7&limit=1": 1, "?since=2099-01-01T00:00:00Z": 0} {
+		var found api.Page[api.Refusal]
+		if w.must(200, "GET", "/refusals"+query, "", &found); len(found.Items) != want {
+			t.Errorf("%s: %+v", query, found)
+		}
+	}
+	a := w.must(200, "GET", "/refusals/reqid_123abc45def", "", nil)
+	if !strings.Contains(a.Body, `"commands":["gatehouse account allow-ip 100001 192.0.2.7"`) {
+		t.Errorf("got %s", a.Body)
+	}
+}
+
+// One and the same request under one key is done once. A secret is told once.
+func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
+	w := newWorld(t)
+	account := w.account("Acme").ID
+	c := w.credential(account, "login").ID
+	for _, r := range admin.Routes() {
+		if !r.Repeats {
+			continue
+		}
+		path := strings.TrimPrefix(strings.NewReplacer("{credential}", c).Replace(r.Path), "/admin/v1")
+		body := strings.Replace(valid(r), "999999", fmt.Sprint(account), 1)
+		key := "Idempotency-Key: a key for " + strings.ReplaceAll(path, "/", "-")
+		key = strings.ReplaceAll(key, " ", "-")
+		key = strings.Replace(key, "Key:-", "Key: ", 1)
+		w.problem("invalid", r.Method, path, body, "Idempotency-Key: short")
+		w.problem("invalid", r.Method, path, `{"x":1}`, key) // what is refused may be mended under the same key
+		var first, again map[string]any
+		status := 201
+		if strings.HasSuffix(path, "/rotate") {
+			status = 200
+		}
+		w.must(status, r.Method, path, body, &first, key)
+		a := w.must(200, r.Method, path, body, &again, key)
+		if a.Header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s: %v", path, a.Header)
+		}
+		if first["password"] != nil {
+			if again["password"] != nil || again["username"] != nil || again["replayed"] != true {
+				t.Errorf("%s: the secret is told again: %v", path, again)
+			}
+			delete(first, "password")
+			delete(first, "username")
+			delete(again, "replayed")
+		}
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Errorf("%s: %s", path, diff)
+		}
+		w.problem("idempotency_mismatch", r.Method, path, `{ }`, key)
+		// Another's key of the same spelling is another key.
+		if other := w.ask("gko_admin", r.Method, "/admin/v1"+path, body, key); other.Header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s: another got %s", path, other.Body)
+		}
+		// The process ends between the act and its answer.
+		lost := strings.Replace(key, "key-for", "lost-for", 1)
+		if strings.HasSuffix(path, "/rotate") {
+			w.must(200, "POST", "/credentials/"+c+"/finish", "", nil)
+		}
+		w.lose = true
+		w.must(status, r.Method, path, body, nil, lost)
+		w.lose = false
+		w.problem("idempotency_unfinished", r.Method, path, body, lost)
+		w.offset.Add(int64(25 * time.Hour))
+		if strings.HasSuffix(path, "/rotate") {
+			w.must(200, "POST", "/credentials/"+c+"/finish", "", nil)
+		}
+		w.must(status, r.Method, path, body, nil, lost) // a day later nobody remembers
+	}
+}
+
+func TestOfManyUnderOneKeyOneIsFirst(t *testing.T) {
+	w := newWorld(t)
+	var wg sync.WaitGroup
+	answers := make([]webtest.Answer, 16)
+	for i := range answers {
+		wg.Go(func() {
+			answers[i] = w.ask("gko_owner", "POST", "/admin/v1/accounts", `{"name":"Acme"}`, "Idempotency-Key: sixteen-at-once-1")
+		})
+	}
+	wg.Wait()
+	made := 0
+	for _, a := range answers {
+		switch {
+		case a.Status == 201:
+			made++
+		case a.Status == 200 && a.Header.Get("Idempotency-Replayed") == "true":
+		default:
+			w.says(a, "idempotency_unfinished")
+		}
+	}
+	var list api.Page[api.Account]
+	if w.must(200, "GET", "/accounts", "", &list); made != 1 || len(list.Items) != 1 {
+		t.Errorf("%d were first, and there are %d accounts", made, len(list.Items))
+	}
+}
+
+func TestAListGoesOnWhereItEnded(t *testing.T) {
+	w := newWorld(t)
+	for i := range 5 {
+		w.account(fmt.Sprint("Account ", i))
+	}
+	var seen []int64
+	cursors := map[string]bool{}
+	path, limit := "/accounts?limit=2", 0
+	for next := ""; ; {
+		var p api.Page[api.Account]
+		at := path
+		if next != "" {
+			at += "&after=" + next
+		}
+		w.must(200, "GET", at, "", &p)
+		for _, a := range p.Items {
+			seen = append(seen, a.ID)
+		}
+		if limit++; p.Next == "" || limit > 5 {
+			break
+		}
+		next = p.Next
+		cursors[next] = true
+	}
+	if !slices.Equal(seen, []int64{100001, 100002, 100003, 100004, 100005}) || limit != 3 {
+		t.Errorf("saw %v in %d parts", seen, limit)
+	}
+	for cursor := range cursors {
+		w.must(200, "GET", "/accounts?limit=1&after="+cursor, "", nil) // how many is no part of the question
+		for _, wrong := range []string{
+			"/accounts?status=active&after=" + cursor, "/credentials?after=" + cursor, "/refusals?after=" + cursor, "/accounts/100001/sessions?after=" + cursor,
+			"/accounts?after=" + cursor[1:], "/accounts?after=" + cursor[:len(cursor)-2], "/accounts?after=" + cursor + "A",
+			"/accounts?after=A", "/accounts?after=100002", "/accounts?after=" + strings.Repeat("A", 40), "/accounts?after=%00",
+		} {
+			w.says(w.ask("gko_owner", "GET", "/admin/v1"+wrong, ""), map[bool]string{false: "invalid_cursor", true: "invalid"}[strings.HasSuffix(wrong, "%00")])
+		}
+		w.says(w.ask("gko_admin", "GET", "/admin/v1/accounts?after="+cursor, ""), "invalid_cursor")
+	}
+}
+
+func TestNothingIsChangedThatHasChanged(t *testing.T) {
+	w := newWorld(t)
+	id := w.account("Acme").ID
+	at := fmt.Sprintf("/accounts/%d", id)
+	tag := w.must(200, "GET", at, "", nil).Header.Get("Etag")
+	second := w.must(200, "PATCH", at, `{"name":"Acme Ltd"}`, nil, "If-Match: "+tag).Header.Get("Etag")
+	w.problem("precondition_failed", "PATCH", at, `{"name":"Acme Inc"}`, "If-Match: "+tag)
+	w.problem("precondition_failed", "DELETE", at, "", "If-Match: "+tag)
+	if got := w.must(200, "GET", at, "", nil).Header.Get("Etag"); got != second || second == tag {
+		t.Errorf("tags: %s, %s, %s", tag, second, got)
+	}
+	w.must(200, "PATCH", at, `{"name":"Acme"}`, nil, `If-Match: "x", `+second)
+	w.must(200, "PATCH", at, `{"name":"Acme"}`, nil, `If-Match: *`)
+
+	c := "/credentials/" + w.credential(id, "login").ID
+	tag = w.must(200, "GET", c, "", nil).Header.Get("Etag")
+	if err := w.opened.DB.WriteUsage(t.Context(), nil, []auth.SecretUse{{
+		Credential: auth.CredentialID(strings.TrimPrefix(c, "/credentials/")), Secret: 1, Use: auth.Use{At: time.Now(), Address: webtest.Address, Count: 3},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.must(200, "GET", c, "", nil); !strings.Contains(a.Body, `"uses":3`) || a.Header.Get("Etag") != tag {
+		t.Errorf("after a use: %s, tag %s, was %s", a.Body, a.Header.Get("Etag"), tag)
+	}
+	w.must(200, "POST", c+"/rotate", "", nil, "If-Match: "+tag)
+	w.problem("precondition_failed", "POST", c+"/rotate", "", "If-Match: "+tag)
+	w.problem("precondition_failed", "POST", c+"/rotate", "", "If-Match: "+tag, "Idempotency-Key: one-that-is-refused")
+	w.problem("conflict", "POST", c+"/rotate", "", "Idempotency-Key: one-that-is-refused")
+
+	list := at + "/allowlist"
+	tag = w.must(200, "GET", list, "", nil).Header.Get("Etag")
+	w.must(200, "POST", list+"/add", `{"cidrs":["192.0.2.1"]}`, nil, "If-Match: "+tag)
+	w.problem("precondition_failed", "POST", list+"/remove", `{"cidrs":["192.0.2.1"],"allow_everyone":true}`, "If-Match: "+tag)
+
+	// Of many who believe the same one is right.
+	tag = w.must(200, "GET", at, "", nil).Header.Get("Etag")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	statuses := map[int]int{}
+	for i := range 8 {
+		wg.Go(func() {
+			a := w.ask("gko_owner", "PATCH", "/admin/v1"+at, fmt.Sprintf(`{"name":"Name %d"}`, i), "If-Match: "+tag)
+			mu.Lock()
+			defer mu.Unlock()
+			statuses[a.Status]++
+		})
+	}
+	wg.Wait()
+	if statuses[200] != 1 || statuses[412] != 7 {
+		t.Errorf("got %v", statuses)
+	}
+}
+
+// Whoever did something, from where and with which request stands in the audit trail, and so does who was refused.
+func TestWhatIsDoneIsInTheAuditTrail(t *testing.T) {
+	w := newWorld(t)
+	a := w.must(201, "POST", "/accounts", `{"name":"Acme"}`, nil)
+	refused := w.ask("gko_viewer", "POST", "/admin/v1/accounts", `{"name":"Acme"}`)
+	trail := w.trail()
+	for _, want := range []string{
+		"account.create token owner " + a.RequestID + " " + webtest.Address.String(),
+		"denied token viewer " + refused.RequestID + " " + webtest.Address.String(),
+	} {
+		if !slices.Contains(trail, want) {
+			t.Errorf("the trail has no %q: %q", want, trail)
+		}
+	}
+}
+
+func TestTheDocumentIsServed(t *testing.T) {
+	w := newWorld(t)
+	a := w.ask("", "GET", "/admin/v1/openapi.yaml", "")
+	if a.Status != 200 || a.Header.Get("Content-Type") != "application/yaml" || a.Body != string(api.Admin()) {
+		t.Errorf("got %d, %d bytes", a.Status, len(a.Body))
+	}
+	if again := w.ask("", "GET", "/admin/v1/openapi.yaml", "", "If-None-Match: "+a.Header.Get("Etag")); again.Status != 304 {
+		t.Errorf("again: %d", again.Status)
+	}
+}
+
+// Every route is in the document, with its scope, and the other way round; and so is every sort of failure.
+func TestEveryRouteIsInTheDocument(t *testing.T) {
+	d, err := apitest.LoadAdmin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := map[string]bool{}
+	for path, item := range d.Paths.Map() {
+		for method := range item.Operations() {
+			left[method+" "+path] = true
+		}
+	}
+	delete(left, "GET /admin/v1/openapi.yaml")
+	for _, r := range admin.Routes() {
+		name := r.Method + " " + r.Path
+		if !left[name] {
+			t.Errorf("%s is not in the document", name)
+			continue
+		}
+		delete(left, name)
+		o := d.Paths.Value(r.Path).GetOperation(r.Method)
+		wrong := registry.May(token("x", auth.RoleOwner), registry.Action(r.Asks), 0, time.Now())
+		want := []string{auth.AsError(wrong).Scope}
+		if o.Security == nil || len(*o.Security) != 1 || !slices.Equal((*o.Security)[0]["operatorToken"], want) {
+			t.Errorf("%s: the document says %v, and it takes %v", name, o.Security, want)
+		}
+		named := func(in string) bool { return o.Parameters.GetByInAndName("header", in) != nil }
+		if named("Idempotency-Key") != r.Repeats || named("If-Match") != r.Conditional {
+			t.Errorf("%s: Idempotency-Key %v, If-Match %v", name, r.Repeats, r.Conditional)
+		}
+	}
+	for name := range left {
+		t.Errorf("%s is in the document, and nobody answers there", name)
+	}
+	for code := range d.Components.Examples {
+		if !strings.HasSuffix(admin.Type(code), "#/components/examples/"+code) {
+			t.Errorf("%s: %s", code, admin.Type(code))
+		}
+		value, _ := json.Marshal(d.Components.Examples[code].Value.Value)
+		var p api.Problem
+		if err := json.Unmarshal(value, &p); err != nil || p.Type != admin.Type(code) || p.Title != admin.Title(code) {
+			t.Errorf("the example %s: %s (%v)", code, value, err)
+		}
+	}
+}

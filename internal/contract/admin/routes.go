@@ -1,0 +1,441 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/web"
+)
+
+// A route is one method at one path.
+type route struct {
+	method string
+	path   string // below [Path]; what is in braces stands for a name
+	// asks is the permission that whoever calls it needs.
+	asks    registry.Action
+	takes   bool // a body of JSON
+	repeats bool // may be repeated under an Idempotency-Key
+	serve   func(context.Context, *call) (answer, error)
+	// current reads what the route changes, for If-Match; nil: there is nothing to compare.
+	current func(context.Context, *call) (any, error)
+}
+
+// routes is every address of the API but the document's.
+func routes() []*route {
+	const (
+		get, post, patch, put, del = http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodPut, http.MethodDelete
+
+		account    = "/accounts/{account}"
+		credential = "/credentials/{credential}"
+	)
+	return []*route{
+		{method: get, path: "/accounts", asks: registry.ReadAccounts, serve: listAccounts},
+		{method: post, path: "/accounts", asks: registry.CreateAccount, takes: true, repeats: true, serve: createAccount},
+		{method: get, path: account, asks: registry.ReadAccounts, serve: showAccount},
+		{method: patch, path: account, asks: registry.RenameAccount, takes: true, serve: updateAccount, current: currentAccount},
+		{method: del, path: account, asks: registry.DeleteAccount, serve: deleteAccount, current: currentAccount},
+		{method: post, path: account + "/suspend", asks: registry.Suspend, takes: true, serve: suspendAccount, current: currentAccount},
+		{method: post, path: account + "/resume", asks: registry.Resume, takes: true, serve: resumeAccount, current: currentAccount},
+		{method: put, path: account + "/limit", asks: registry.LimitAccount, takes: true, serve: limitAccount, current: currentAccount},
+		{method: get, path: account + "/allowlist", asks: registry.ReadAccounts, serve: showAllowlist},
+		{method: post, path: account + "/allowlist/add", asks: registry.AllowIP, takes: true, serve: allow, current: currentAllowlist},
+		{method: post, path: account + "/allowlist/remove", asks: registry.RemoveIP, takes: true, serve: disallow, current: currentAllowlist},
+		{method: get, path: account + "/sessions", asks: registry.ReadSessions, serve: listSessions},
+		{method: get, path: account + "/usage", asks: registry.ReadUsage, serve: usage},
+
+		{method: get, path: "/credentials", asks: registry.ReadCredentials, serve: listCredentials},
+		{method: post, path: "/credentials", asks: registry.CreateCredential, takes: true, repeats: true, serve: createCredential},
+		{method: post, path: "/credentials/find", asks: registry.ReadCredentials, takes: true, serve: findCredential},
+		{method: get, path: credential, asks: registry.ReadCredentials, serve: showCredential},
+		{method: patch, path: credential, asks: registry.UpdateCredential, takes: true, serve: updateCredential, current: currentCredential},
+		{method: post, path: credential + "/rotate", asks: registry.Rotate, takes: true, repeats: true, serve: rotate, current: currentCredential},
+		{method: post, path: credential + "/finish", asks: registry.FinishRotation, takes: true, serve: finish, current: currentCredential},
+		{method: post, path: credential + "/undo", asks: registry.UndoRotation, takes: true, serve: undo, current: currentCredential},
+		{method: post, path: credential + "/revoke", asks: registry.RevokeCredential, takes: true, serve: revokeCredential, current: currentCredential},
+
+		{method: post, path: "/sessions/{session}/revoke", asks: registry.RevokeSession, takes: true, serve: revokeSession},
+
+		{method: post, path: "/tokens/inspect", asks: registry.ReadSessions, takes: true, serve: inspect},
+		{method: post, path: "/tokens/revoke", asks: registry.RevokeSession, takes: true, serve: revokeToken},
+
+		{method: get, path: "/signing-keys", asks: registry.ReadKeys, serve: listKeys},
+		{method: post, path: "/signing-keys", asks: registry.RotateKey, takes: true, repeats: true, serve: rotateKey},
+		{method: post, path: "/signing-keys/{key}/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey},
+
+		{method: get, path: "/refusals", asks: registry.ReadRefusals, serve: listRefusals},
+		{method: get, path: "/refusals/{request}", asks: registry.ReadRefusals, serve: explain},
+	}
+}
+
+// find finds the route that the call is for, and what is named in its path. What is at no path of ours is 404, and another method
+// 405.
+func (c *call) find() error {
+	path := strings.TrimPrefix(c.Path, Path)
+	var allow []string
+	for _, r := range c.c.routes {
+		named, ok := match(r.path, path)
+		if !ok {
+			continue
+		}
+		if r.method == c.Method {
+			c.route, c.named = r, named
+			return nil
+		}
+		if !slices.Contains(allow, r.method) {
+			allow = append(allow, r.method)
+		}
+	}
+	if len(allow) == 0 {
+		return &web.StatusError{Status: http.StatusNotFound}
+	}
+	slices.Sort(allow)
+	return &web.StatusError{Status: http.StatusMethodNotAllowed, Allow: strings.Join(allow, ", ")}
+}
+
+// match says whether path is one that the pattern stands for. What it names is letters, digits, - and _, and "find" is no name.
+func match(pattern, path string) (named string, ok bool) {
+	before, rest, names := strings.Cut(pattern, "{")
+	if !names {
+		return "", pattern == path
+	}
+	_, after, _ := strings.Cut(rest, "}")
+	path, ok = strings.CutPrefix(path, before)
+	if !ok {
+		return "", false
+	}
+	named, ok = strings.CutSuffix(path, after)
+	if !ok || named == "" || named == "find" || strings.ContainsFunc(named, notInNames) {
+		return "", false
+	}
+	return named, true
+}
+
+func notInNames(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') && r != '-' && r != '_'
+}
+
+// read reads the call's body.
+func read[T any](c *call) (T, error) {
+	var t T
+	if c.body == "" {
+		return t, nil
+	}
+	err := web.Strict(c.body, &t)
+	return t, err
+}
+
+// empty refuses a body that says something, where there is nothing to be said.
+func (c *call) empty() error {
+	_, err := read[struct{}](c)
+	return err
+}
+
+// account is the account that the path names.
+func (c *call) account() (auth.AccountID, error) {
+	n, err := strconv.ParseInt(c.named, 10, 64)
+	if err != nil || n <= 0 || strconv.FormatInt(n, 10) != c.named {
+		return 0, auth.ErrNotFound.Saying("an account is named by its number here; GET " + Path + "/accounts?ref=… finds it by your reference")
+	}
+	return auth.AccountID(n), nil
+}
+
+// credential is the credential that the path names, by its id or by what its holder sends.
+func (c *call) credential(ctx context.Context) (auth.CredentialID, error) {
+	found, err := c.desk.Credential(ctx, c.named)
+	return auth.CredentialID(found.ID), err
+}
+
+func told[T any](v T, err error) (answer, error) {
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{value: v}, nil
+}
+
+func made[T any](v T, err error) (answer, error) {
+	a, err := told(v, err)
+	a.status = http.StatusCreated
+	return a, err
+}
+
+// issued answers with a secret. What is kept for a repetition has none.
+func issued(i api.Issued, status int, err error) (answer, error) {
+	if err != nil {
+		return answer{}, err
+	}
+	again := i.Public()
+	again.Replayed = true
+	return answer{status: status, value: i, public: again}, nil
+}
+
+func currentAccount(ctx context.Context, c *call) (any, error) {
+	return c.desk.Account(ctx, c.named)
+}
+
+func currentAllowlist(ctx context.Context, c *call) (any, error) {
+	id, err := c.account()
+	if err != nil {
+		return nil, err
+	}
+	return c.desk.Allowlist(ctx, id)
+}
+
+func currentCredential(ctx context.Context, c *call) (any, error) {
+	return c.desk.Credential(ctx, c.named)
+}
+
+func listAccounts(ctx context.Context, c *call) (answer, error) {
+	q := c.query("search", "ref", "status", "after", "limit")
+	asked := api.AccountQuery{Search: q.get("search"), Ref: q.get("ref"), Status: q.get("status"), Range: c.part(q)}
+	if asked.Status != "" && asked.Status != "active" && asked.Status != "suspended" {
+		q.wrong("status is active or suspended")
+	}
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.Accounts(ctx, asked)
+	return listed(c, found, err)
+}
+
+func createAccount(ctx context.Context, c *call) (answer, error) {
+	n, err := read[api.NewAccount](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return made(c.desk.CreateAccount(ctx, n))
+}
+
+func showAccount(ctx context.Context, c *call) (answer, error) {
+	id, err := c.account()
+	if err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.Account(ctx, id.String()))
+}
+
+// onAccount reads a body about the account in the path, and does something with both.
+func onAccount[B, T any](ctx context.Context, c *call, do func(context.Context, auth.AccountID, B) (T, error)) (answer, error) {
+	id, err := c.account()
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := read[B](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return told(do(ctx, id, body))
+}
+
+func updateAccount(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, c.desk.UpdateAccount)
+}
+
+func suspendAccount(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, c.desk.SuspendAccount)
+}
+
+func limitAccount(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, c.desk.LimitAccount)
+}
+
+func allow(ctx context.Context, c *call) (answer, error) { return onAccount(ctx, c, c.desk.Allow) }
+
+func disallow(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, c.desk.Disallow)
+}
+
+func resumeAccount(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, func(ctx context.Context, id auth.AccountID, _ struct{}) (api.Account, error) {
+		return c.desk.ResumeAccount(ctx, id)
+	})
+}
+
+func deleteAccount(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, func(ctx context.Context, id auth.AccountID, _ struct{}) (api.Deleted, error) {
+		return c.desk.DeleteAccount(ctx, id)
+	})
+}
+
+func showAllowlist(ctx context.Context, c *call) (answer, error) {
+	return onAccount(ctx, c, func(ctx context.Context, id auth.AccountID, _ struct{}) (api.Allowlist, error) {
+		return c.desk.Allowlist(ctx, id)
+	})
+}
+
+func listSessions(ctx context.Context, c *call) (answer, error) {
+	id, err := c.account()
+	if err != nil {
+		return answer{}, err
+	}
+	q := c.query("all", "after", "limit")
+	asked := api.SessionQuery{Account: int64(id), All: q.flag("all"), Range: c.part(q)}
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	if err := c.desk.Known(ctx, id); err != nil {
+		return answer{}, err
+	}
+	found, err := c.desk.Sessions(ctx, asked)
+	return listed(c, found, err)
+}
+
+func usage(ctx context.Context, c *call) (answer, error) {
+	id, err := c.account()
+	if err != nil {
+		return answer{}, err
+	}
+	q := c.query("since")
+	since := q.moment("since")
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	if err := c.desk.Known(ctx, id); err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.Usage(ctx, id, since))
+}
+
+func listCredentials(ctx context.Context, c *call) (answer, error) {
+	q := c.query("account", "kind", "search", "live", "after", "limit")
+	asked := api.CredentialQuery{
+		Account: q.number("account"), Kind: q.get("kind"), Search: q.get("search"), Live: q.flag("live"), Range: c.part(q),
+	}
+	if asked.Kind != "" && auth.Kind(asked.Kind).Contract() == "" {
+		q.wrong("kind is one of api-key, basic, login, oauth")
+	}
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.Credentials(ctx, asked)
+	return listed(c, found, err)
+}
+
+func createCredential(ctx context.Context, c *call) (answer, error) {
+	n, err := read[api.NewCredential](c)
+	if err != nil {
+		return answer{}, err
+	}
+	i, err := c.desk.CreateCredential(ctx, n)
+	return issued(i, http.StatusCreated, err)
+}
+
+func findCredential(ctx context.Context, c *call) (answer, error) {
+	text, err := read[api.Text](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.FindCredential(ctx, text.Text))
+}
+
+func showCredential(ctx context.Context, c *call) (answer, error) {
+	return told(c.desk.Credential(ctx, c.named))
+}
+
+func updateCredential(ctx context.Context, c *call) (answer, error) {
+	u, err := read[api.CredentialUpdate](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return c.onCredential(ctx, func(ctx context.Context, id auth.CredentialID) (api.Credential, error) {
+		return c.desk.UpdateCredential(ctx, id, u)
+	})
+}
+
+// onCredential does something with the credential that the path names.
+func (c *call) onCredential(ctx context.Context, do func(context.Context, auth.CredentialID) (api.Credential, error)) (answer, error) {
+	id, err := c.credential(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	return told(do(ctx, id))
+}
+
+// end is onCredential for what wants no body.
+func (c *call) end(ctx context.Context, do func(context.Context, auth.CredentialID) (api.Credential, error)) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return c.onCredential(ctx, do)
+}
+
+func rotate(ctx context.Context, c *call) (answer, error) {
+	asked, err := read[api.Rotation](c)
+	if err != nil {
+		return answer{}, err
+	}
+	id, err := c.credential(ctx)
+	if err != nil {
+		return answer{}, err
+	}
+	i, err := c.desk.RotateCredential(ctx, id, asked)
+	return issued(i, http.StatusOK, err)
+}
+
+func finish(ctx context.Context, c *call) (answer, error) { return c.end(ctx, c.desk.FinishRotation) }
+func undo(ctx context.Context, c *call) (answer, error)   { return c.end(ctx, c.desk.UndoRotation) }
+
+func revokeCredential(ctx context.Context, c *call) (answer, error) {
+	return c.end(ctx, c.desk.RevokeCredential)
+}
+
+func revokeSession(ctx context.Context, c *call) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.RevokeSession(ctx, auth.SessionID(c.named)))
+}
+
+func inspect(ctx context.Context, c *call) (answer, error) {
+	t, err := read[api.Token](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.InspectToken(ctx, t))
+}
+
+func revokeToken(ctx context.Context, c *call) (answer, error) {
+	t, err := read[api.Token](c)
+	if err != nil {
+		return answer{}, err
+	}
+	if t.Address != "" {
+		return answer{}, auth.ErrInvalid.Saying("a token is revoked wherever it is: leave out address")
+	}
+	return told(c.desk.RevokeToken(ctx, t.Token))
+}
+
+func listKeys(ctx context.Context, c *call) (answer, error) { return told(c.desk.SigningKeys(ctx)) }
+
+func rotateKey(ctx context.Context, c *call) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return made(c.desk.RotateSigningKey(ctx))
+}
+
+func revokeKey(ctx context.Context, c *call) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.RevokeSigningKey(ctx, auth.KeyID(c.named)))
+}
+
+func listRefusals(ctx context.Context, c *call) (answer, error) {
+	q := c.query("account", "credential", "address", "since", "after", "limit")
+	asked := api.RefusalQuery{
+		Account: q.number("account"), Credential: q.get("credential"), Address: q.address("address"), Since: q.moment("since"), Range: c.part(q),
+	}
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.Refusals(ctx, asked)
+	return listed(c, found, err)
+}
+
+func explain(ctx context.Context, c *call) (answer, error) { return told(c.desk.Explain(ctx, c.named)) }
