@@ -27,7 +27,7 @@ var floors = [][]string{
 	{"internal/token", "internal/web/webtest"},
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/passkey", "internal/signon", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store", "internal/ceremony"},
-	{"internal/auth", "client", "verify/remote"},
+	{"internal/auth", "internal/audit/chain", "client", "verify/remote"},
 	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest", "internal/fault", "e2e/program", "internal/passkey/passkeytest"},
 }
 
