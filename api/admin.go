@@ -367,6 +367,35 @@ type RefusalQuery struct {
 	Range
 }
 
+// An AuditEntry is one act of the audit trail.
+type AuditEntry struct {
+	Number     int64     `json:"number"`
+	Seq        int64     `json:"seq,omitempty"` // its place in the chain that proves the trail; 0: none yet
+	At         time.Time `json:"at"`
+	Actor      string    `json:"actor"`
+	Person     string    `json:"person,omitempty"` // the actor, if that is an operator or a member
+	Action     string    `json:"action"`
+	Account    int64     `json:"account,omitempty"`
+	Credential string    `json:"credential,omitempty"`
+	Secret     int       `json:"secret,omitempty"`
+	Session    string    `json:"session,omitempty"`
+	About      string    `json:"about,omitempty"` // the operator or member to whom it was done
+	RequestID  string    `json:"request_id,omitempty"`
+	Address    string    `json:"address,omitempty"`
+	Detail     string    `json:"detail,omitempty"`
+}
+
+// An AuditQuery picks acts; what is zero picks all.
+type AuditQuery struct {
+	Account    int64
+	Credential string
+	Person     string // who acted, or to whom it was done
+	Action     string
+	Since      time.Time
+	Until      time.Time
+	Range
+}
+
 // A UsageRow counts what one credential did in one hour.
 type UsageRow struct {
 	Hour       time.Time `json:"hour"`

@@ -153,7 +153,7 @@ func (e *examination) clock(op *server.Opened) {
 			latest = k.CreatedAt
 		}
 	}
-	if trail, err := op.DB.AuditTrail(e.sh.ctx, 1); err == nil && len(trail) > 0 && trail[0].At.After(latest) {
+	if trail, err := op.DB.Audit(e.sh.ctx, auth.AuditQuery{Most: 1}); err == nil && len(trail) > 0 && trail[0].At.After(latest) {
 		latest = trail[0].At
 	}
 	if behind := latest.Sub(now); behind > verify.Leeway {

@@ -51,6 +51,7 @@ type office interface {
 
 	Explain(ctx context.Context, requestID string) (audit.Explained, error)
 	Refusals(context.Context, api.RefusalQuery) (api.Page[api.Refusal], error)
+	Audit(context.Context, api.AuditQuery) (api.Page[api.AuditEntry], error)
 	Usage(ctx context.Context, account auth.AccountID, since time.Time) (api.Page[api.UsageRow], error)
 }
 

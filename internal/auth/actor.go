@@ -58,5 +58,5 @@ func (a Actor) Proved(now time.Time) bool {
 
 // Act is something that the actor does, for the audit trail.
 func (a Actor) Act(action, detail string) Act {
-	return Act{Actor: a.Name, Action: action, RequestID: a.RequestID, Address: a.Address, Detail: detail}
+	return Act{Actor: a.Name, Action: action, Person: a.Person, RequestID: a.RequestID, Address: a.Address, Detail: detail}
 }

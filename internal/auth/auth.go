@@ -301,8 +301,9 @@ type Caller struct {
 // An Act is one thing somebody did that changed something. It is written to the audit trail in the transaction of the
 // change.
 type Act struct {
-	Actor     string // "command line (user root)", "credential u_…", "server"
-	Action    string // "account.create", "session.reuse", …
+	Actor     string   // "command line (user root)", "credential u_…", "server"
+	Action    string   // "account.create", "session.reuse", …
+	Person    PersonID // who acts, if it is a person that we know
 	RequestID string
 	Address   netip.Addr
 	Detail    string // free text without secrets
@@ -314,6 +315,7 @@ type Subject struct {
 	Credential CredentialID
 	Secret     int
 	Session    SessionID
+	Person     PersonID // the operator or member that it was done to
 }
 
 // A Change is one entry of the change log: which fact changed, for whoever holds it in memory.
@@ -362,6 +364,7 @@ const (
 	RefreshRing Ring = "refresh" // signs refresh tokens (HMAC); in no key set
 	PepperRing  Ring = "pepper"  // keys the digests of secrets
 	DerivedRing Ring = "derived" // keys what is derived: jti of pairs, digests of idempotency keys
+	AuditRing   Ring = "audit"   // signs checkpoints of the audit trail; it lies in a table of its own
 )
 
 // A KeyRow is a working key as it is stored.
@@ -379,7 +382,11 @@ type KeyRow struct {
 
 // Seal is the sealed key, with the place where it lies.
 func (k KeyRow) Seal() Sealed {
-	return Sealed{Table: "keys", Row: string(k.ID), Purpose: string(k.Ring), Algorithm: k.Algorithm, MasterKey: k.MasterKey, Text: k.Sealed}
+	table := "keys"
+	if k.Ring == AuditRing {
+		table = "audit_keys"
+	}
+	return Sealed{Table: table, Row: string(k.ID), Purpose: string(k.Ring), Algorithm: k.Algorithm, MasterKey: k.MasterKey, Text: k.Sealed}
 }
 
 // Want is what a route asks of a token.

@@ -216,3 +216,57 @@ const (
 	Hourly = time.Hour
 	Daily  = 24 * time.Hour
 )
+
+// An AuditEntry is one act as it is kept.
+type AuditEntry struct {
+	Number int64
+	At     time.Time
+	Act    Act
+	About  Subject
+	Seq    int64 // its place in the chain that proves the trail; 0: it has none yet
+}
+
+// Place is where e stands in a list.
+func (e *AuditEntry) Place() AuditPlace { return AuditPlace{e.At, e.Number} }
+
+// An AuditPlace is where an act stands in a list, the newest first. The zero place is before the newest.
+type AuditPlace struct {
+	At     time.Time
+	Number int64
+}
+
+// String is the place as [ParseAuditPlace] reads it; "" for the zero place.
+func (p AuditPlace) String() string {
+	if p == (AuditPlace{}) {
+		return ""
+	}
+	return strconv.FormatInt(p.At.UnixMilli(), 10) + "." + strconv.FormatInt(p.Number, 10)
+}
+
+// ParseAuditPlace reads a place; anything else is [ErrInvalid].
+func ParseAuditPlace(s string) (AuditPlace, error) {
+	if s == "" {
+		return AuditPlace{}, nil
+	}
+	at, number, err := parsePlace(s)
+	p := AuditPlace{At: at}
+	if err == nil {
+		p.Number, err = strconv.ParseInt(number, 10, 64)
+	}
+	if err != nil || p.String() != s {
+		return AuditPlace{}, errPlace()
+	}
+	return p, nil
+}
+
+// An AuditQuery picks acts; its zero fields pick all.
+type AuditQuery struct {
+	Account    AccountID
+	Credential CredentialID
+	Person     PersonID // who acted, or to whom it was done
+	Action     string
+	Since      time.Time  // from then on,
+	Until      time.Time  // and before this
+	Before     AuditPlace // older than what stands there
+	Most       int        // 0 stands for 100
+}

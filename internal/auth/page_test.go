@@ -19,6 +19,10 @@ func TestPlaces(t *testing.T) {
 	if got, err := ParseRefusalPlace(r.Place().String()); err != nil || got != r.Place() || got.ID != "a.x" || !got.At.Equal(at) {
 		t.Errorf("a refusal's: got %v, %v", got, err)
 	}
+	e := AuditEntry{Number: 7, At: at}
+	if got, err := ParseAuditPlace(e.Place().String()); err != nil || got != e.Place() {
+		t.Errorf("an act's: got %v, %v", got, err)
+	}
 	for _, bad := range []string{"x", "1", "1.", ".1", "1.2.\x00", "01.2.c", "-1.2.c", "0.1.c", "1.-2.c", "1.2", "1.2.\xff"} {
 		if got, err := ParseCredentialPlace(bad); err == nil && bad != "1.2." {
 			t.Errorf("%q is %v", bad, got)
@@ -38,6 +42,9 @@ func FuzzPlaces(f *testing.F) {
 		}
 		if p, err := ParseRefusalPlace(s); err == nil && p.String() != s {
 			t.Errorf("a refusal's place %q is also spelled %q", p, s)
+		}
+		if p, err := ParseAuditPlace(s); err == nil && p.String() != s {
+			t.Errorf("an act's place %q is also spelled %q", p, s)
 		}
 	})
 }

@@ -259,15 +259,15 @@ func (r *trailReader) decode(line []byte, to any) error {
 	return decodeStrictly(line, to)
 }
 
-// A journal is the acts of a trail.
-type journal func(Entry) error
+// Acts is a [Trail] that takes the acts alone.
+type Acts func(Entry) error
 
-func (j journal) Begin(Cut) error             { return nil }
-func (j journal) Entry(e Entry) error         { return j(e) }
-func (j journal) Checkpoint(Checkpoint) error { return nil }
-func (j journal) End(End) error               { return nil }
+func (a Acts) Begin(Cut) error             { return nil }
+func (a Acts) Entry(e Entry) error         { return a(e) }
+func (a Acts) Checkpoint(Checkpoint) error { return nil }
+func (a Acts) End(End) error               { return nil }
 
 // ReadJournal calls each for every act of an export, see [ReadTrail].
 func ReadJournal(from io.Reader, each func(Entry) error) error {
-	return ReadTrail(from, journal(each))
+	return ReadTrail(from, Acts(each))
 }

@@ -10,6 +10,7 @@ import (
 // may be called from several goroutines.
 type Sources struct {
 	LogLag              func() time.Duration    // how old what this replica knows of the change log may be
+	SealLag             func() time.Duration    // since when an act may lie in the audit trail that is not sealed
 	ClockOffset         func() time.Duration    // of the database's clock from this machine's
 	SigningKeyExpiry    func() time.Time        // of the key in use: when the next takes over; zero: left out
 	CertificateExpiry   func() time.Time        // of the one that `listen` shows
@@ -84,6 +85,10 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.LogLag != nil {
 		send(prometheus.GaugeValue, s.LogLag().Seconds(), described("gatehouse_log_lag_seconds",
 			"How long ago this replica last knew that it had applied the whole change log."))
+	}
+	if s.SealLag != nil {
+		send(prometheus.GaugeValue, s.SealLag().Seconds(), described("gatehouse_audit_seal_lag_seconds",
+			"How long ago this replica last knew that every act of the audit trail was sealed."))
 	}
 	if s.SigningKeyExpiry != nil {
 		if at := s.SigningKeyExpiry(); !at.IsZero() {

@@ -165,7 +165,7 @@ func (w *world) signIn(h holder) string {
 // trail are the acts, the newest first.
 func (w *world) trail() []string {
 	w.t.Helper()
-	entries, err := w.db.AuditTrail(w.ctx(), 100)
+	entries, err := w.db.Audit(w.ctx(), auth.AuditQuery{Most: 100})
 	w.must(err)
 	var acts []string
 	for _, e := range entries {

@@ -43,6 +43,8 @@ const (
 	RotateKey Action = "signing-key.rotate"
 	RevokeKey Action = "signing-key.revoke"
 
+	ReadAudit Action = "audit.read"
+
 	RotateMasterKey Action = "master-key.rotate"
 	Restore         Action = "restore"
 )
@@ -103,6 +105,7 @@ var rules = []rule{
 	{ReadKeys, operators, nil, "keys:read", false},
 	{RotateKey, owners, nil, "keys:write", true},
 	{RevokeKey, owners, nil, "keys:write", true},
+	{ReadAudit, operators, members, "audit:read", false},
 	{RotateMasterKey, owners, nil, "database:write", true},
 	{Restore, owners, nil, "database:write", true},
 }

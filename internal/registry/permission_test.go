@@ -19,18 +19,18 @@ import (
 const allowed = `
 operator owner      account.read account.create account.rename account.suspend account.resume account.delete! account.limit account.allow-ip account.remove-ip
 operator owner      credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
-operator owner      session.read session.revoke signing-key.read signing-key.rotate! signing-key.revoke! master-key.rotate! restore!
+operator owner      session.read session.revoke audit.read signing-key.read signing-key.rotate! signing-key.revoke! master-key.rotate! restore!
 operator admin      account.read account.create account.rename account.suspend account.resume account.delete! account.limit account.allow-ip account.remove-ip
 operator admin      credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
-operator admin      session.read session.revoke signing-key.read
-operator viewer     account.read credential.read session.read signing-key.read
+operator admin      session.read session.revoke audit.read signing-key.read
+operator viewer     account.read credential.read session.read audit.read signing-key.read
 member   owner      account.read account.allow-ip account.remove-ip
 member   owner      credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
-member   owner      session.read session.revoke
+member   owner      session.read session.revoke audit.read
 member   developer  account.read account.allow-ip
 member   developer  credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
-member   developer  session.read session.revoke
-member   viewer     account.read credential.read session.read
+member   developer  session.read session.revoke audit.read
+member   viewer     account.read credential.read session.read audit.read
 operator owner      refusal.read usage.read
 operator admin      refusal.read usage.read
 operator viewer     refusal.read usage.read
@@ -120,6 +120,7 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 			func() error { _, err := r.Find(ctx, member, "theirs:secret"); return err },
 			func() error { _, err := r.Credentials(ctx, member, auth.CredentialQuery{Account: another}); return err },
 		},
+		ReadAudit: {func() error { _, err := r.Audit(ctx, member, auth.AuditQuery{Account: another}); return err }},
 		ReadSessions: {func() error {
 			_, err := r.Sessions(ctx, member, auth.SessionQuery{Account: another, LiveOnly: true})
 			return err
@@ -152,7 +153,7 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 			if err := ask(); !errors.Is(err, auth.ErrNotFound) {
 				t.Errorf("%s, way %d: %v, want it not found", action, i, err)
 			}
-			want := []note{{auth.Act{Actor: "member", Action: "denied", RequestID: "reqid_1", Detail: string(action) + " of what is another account's"}, auth.Subject{Account: own}}}
+			want := []note{{auth.Act{Actor: "member", Action: "denied", Person: "p", RequestID: "reqid_1", Detail: string(action) + " of what is another account's"}, auth.Subject{Account: own}}}
 			if diff := cmp.Diff(want, s.noted, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 				t.Errorf("%s, way %d, in the audit trail (-want +got):\n%s", action, i, diff)
 			}
@@ -223,5 +224,23 @@ func TestWhoMayChangeAThingMayReadIt(t *testing.T) {
 	actor := auth.Actor{Name: "token", Role: auth.RoleOwner, Machine: true, Token: "ot_1", Scopes: []string{"accounts:read"}}
 	if err := auth.AsError(May(actor, CreateAccount, 0, start)); err.Scope != "accounts:write" || err.Reason != auth.ReasonInsufficientScope {
 		t.Errorf("who may read changes: %+v", err)
+	}
+}
+
+// A member who names no account asks for his own.
+func TestAudit(t *testing.T) {
+	r, s := newRegistry(t)
+	member := auth.Actor{Name: "member", Role: auth.RoleViewer, Account: own, Person: "p"}
+	for _, c := range []struct {
+		actor      auth.Actor
+		asks, gets auth.AuditQuery
+	}{
+		{member, auth.AuditQuery{Action: "denied"}, auth.AuditQuery{Account: own, Action: "denied"}},
+		{member, auth.AuditQuery{Account: own, Most: 3}, auth.AuditQuery{Account: own, Most: 3}},
+		{operator, auth.AuditQuery{Most: 3}, auth.AuditQuery{Most: 3}},
+	} {
+		if _, err := r.Audit(t.Context(), c.actor, c.asks); err != nil || s.asked != c.gets {
+			t.Errorf("%s asks %+v: the store was asked %+v, %v", c.actor.Name, c.asks, s.asked, err)
+		}
 	}
 }

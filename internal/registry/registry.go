@@ -48,6 +48,9 @@ type Store interface {
 	Sessions(ctx context.Context, q auth.SessionQuery) ([]auth.Session, error)
 	RevokeSession(ctx context.Context, id auth.SessionID, account auth.AccountID, until time.Time, because string, act auth.Act) (auth.Revoked, error)
 
+	// Audit returns the acts that fit, the newest first.
+	Audit(ctx context.Context, q auth.AuditQuery) ([]auth.AuditEntry, error)
+
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
 
 	Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error)

@@ -23,11 +23,17 @@ type fakeStore struct {
 	created []auth.Credential
 	held    map[auth.CredentialID]auth.Credential
 	session auth.Session
+	asked   auth.AuditQuery
 	noted   []note
 	noteErr error
 }
 
 type tokenStore interface{ token.Store }
+
+func (s *fakeStore) Audit(_ context.Context, q auth.AuditQuery) ([]auth.AuditEntry, error) {
+	s.asked = q
+	return nil, nil
+}
 
 func (s *fakeStore) Keys(context.Context) ([]auth.KeyRow, error) { return s.keys, nil }
 

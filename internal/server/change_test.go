@@ -359,7 +359,7 @@ func TestWhatARefreshTokenPresentedAgainMeans(t *testing.T) {
 	if _, code := w.refresh(p0.Refresh, ""); code != http.StatusUnauthorized || w.works(p2.Access) {
 		t.Errorf("one before the previous one, at once: %d, and the session lives: %v", code, w.works(p2.Access))
 	}
-	trail, err := w.opened.DB.AuditTrail(t.Context(), 10)
+	trail, err := w.opened.DB.Audit(t.Context(), auth.AuditQuery{Most: 10})
 	if err != nil {
 		t.Fatal(err)
 	}

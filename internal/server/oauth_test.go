@@ -338,7 +338,7 @@ func TestRevocationThroughOAuth(t *testing.T) {
 			if _, alive := w.alive(h.access, "192.0.2.1"); alive {
 				t.Errorf("%s, %s: it lives", name, kind)
 			}
-			trail, err := w.opened.DB.AuditTrail(t.Context(), 1)
+			trail, err := w.opened.DB.Audit(t.Context(), auth.AuditQuery{Most: 1})
 			if err != nil || len(trail) != 1 {
 				t.Fatal(err)
 			}

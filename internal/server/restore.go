@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/internal/config"
@@ -306,8 +307,8 @@ func (r *restoring) replay() (unclear []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := backup.ReadJournal(r.Journal, acts.Act); err != nil {
-		return nil, err
+	if err := backup.ReadTrail(r.Journal, &journal{Verifier: chain.NewVerifier(chain.Want{}), act: acts.Act}); err != nil {
+		return nil, fmt.Errorf("the journal: %w", err)
 	}
 	r.done.Taken, unclear, err = acts.Finish()
 	return unclear, err

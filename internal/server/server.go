@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/internal/usage"
 )
 
@@ -72,6 +73,7 @@ type Server struct {
 	proofs   *proof.Used // of DPoP; they outlive a configuration: what was used up before a reload is used up after it
 	usage    *usage.Counter
 	refusals *audit.Refusals
+	sealer   *audit.Sealer
 	control  *control     // nil with PostgreSQL, where no data directory says which server is meant
 	replica  string       // among the replicas
 	backedUp atomic.Int64 // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
@@ -175,6 +177,10 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 		return err
 	}
 	if s.refusals, err = audit.New(audit.Config{Store: db, Now: db.Now, Log: s.log}); err != nil {
+		return err
+	}
+	keys := token.NewAuditKeys(db, s.opened.Masters, db.Now)
+	if s.sealer, err = audit.NewSealer(audit.SealerConfig{Store: db, Key: keys.Key, Now: db.Now, Log: s.log}); err != nil {
 		return err
 	}
 	if err := s.readCertificates(c); err != nil {
@@ -281,6 +287,7 @@ func (s *Server) Run(ctx context.Context) error {
 		{"limits", s.limiter.Run},
 		{"usage", s.usage.Run},
 		{"refusals", s.refusals.Run},
+		{"audit trail", s.sealer.Run},
 		{"housekeeping", s.keepHouse},
 		{"backups", s.keepBackups},
 		{"configuration", s.watchConfig},

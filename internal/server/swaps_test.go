@@ -139,7 +139,7 @@ func TestOneCustomersClientLearnsNothingOfAnothersTokens(t *testing.T) {
 					t.Errorf("%s: its owner is told %+v, and was told %+v", what, is, before[what])
 				}
 			}
-			trail, err := w.opened.DB.AuditTrail(t.Context(), 1000)
+			trail, err := w.opened.DB.Audit(t.Context(), auth.AuditQuery{Most: 1000})
 			if err != nil {
 				t.Fatal(err)
 			}

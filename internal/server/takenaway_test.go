@@ -96,7 +96,7 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 			o := Restore{Replace: true, Old: old}
 			if by == "journal" {
 				var journal bytes.Buffer
-				must(nil, w.Opened().DB.ExportAudit(t.Context(), func(e backup.Entry) error { return backup.WriteEntry(&journal, e) }))
+				must(nil, w.Opened().DB.ExportAudit(t.Context(), backup.NewExporter(&journal)))
 				o = Restore{Replace: true, Journal: &journal}
 			}
 			w.stop()
@@ -190,7 +190,7 @@ func TestAnUnclearJournal(t *testing.T) {
 		last = e.Number
 		return backup.WriteEntry(&journal, e)
 	}
-	if err := w.Opened().DB.ExportAudit(t.Context(), write); err != nil {
+	if err := w.Opened().DB.ExportAudit(t.Context(), backup.Acts(write)); err != nil {
 		t.Fatal(err)
 	}
 	whole := journal.String()

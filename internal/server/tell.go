@@ -107,10 +107,13 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 	if !s.opened.alone() { // one that is alone does not tell that it is there
 		replicas = now.Add(-replicaMemory)
 	}
+	old := now.Add(-c.Audit.Retention)
+	if err := s.sealer.Prune(ctx, old); err != nil {
+		return err
+	}
 	return s.opened.DB.Prune(ctx, store.PruneBefore{
-		Replicas: replicas,
-		Audit:    now.Add(-c.Audit.Retention), Refusals: now.Add(-c.Refusals.Retention),
-		Usage: now.Add(-c.Audit.Retention), Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
+		Replicas: replicas, Audit: old, Refusals: now.Add(-c.Refusals.Retention),
+		Usage: old, Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
 	})
 }
 
@@ -140,6 +143,7 @@ func (s *Server) watch(c *config.Config) {
 			return map[string]int64{"max_connections": inAll, "max_connections_per_address": ofOneAddress}
 		},
 		LogLag:              s.follower.Age,
+		SealLag:             s.sealer.Lag,
 		SigningKeyExpiry:    s.opened.Rings.NextRotation,
 		ClockOffset:         s.opened.DB.ClockOffset,
 		CredentialsExpiring: s.expiring.Load,

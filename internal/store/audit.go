@@ -1,26 +1,21 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
-// An AuditEntry is one act as it is kept.
-type AuditEntry struct {
-	Number int64
-	At     time.Time
-	Act    auth.Act
-	About  auth.Subject
-}
-
 // audit writes down an act, in the transaction of what it changed.
 func (t *tx) audit(act auth.Act, about auth.Subject, now time.Time) error {
-	return t.later(`INSERT INTO audit (at, actor, action, account, credential, secret, session, request_id, address, detail)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		now.UnixMilli(), act.Actor, act.Action, int64(about.Account), string(about.Credential), about.Secret, string(about.Session),
-		act.RequestID, address(act.Address), act.Detail)
+	return t.later(`INSERT INTO audit (at, actor, action, account, credential, secret, session, request_id, address, detail, person, about)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		now.UnixMilli(), portable(act.Actor), act.Action, int64(about.Account), string(about.Credential), about.Secret, string(about.Session),
+		portable(act.RequestID), address(act.Address), portable(act.Detail), string(act.Person), string(about.Person))
 }
 
 // Note writes down an act that changed nothing, such as one that was refused.
@@ -29,18 +24,64 @@ func (db *DB) Note(ctx context.Context, act auth.Act, about auth.Subject) error 
 	return wrap(err, "write down an act")
 }
 
-// AuditTrail returns the last acts, the newest first, at most so many.
-func (db *DB) AuditTrail(ctx context.Context, most int) ([]AuditEntry, error) {
-	var entries []AuditEntry
+// mostOfAudit is how many acts are read at once unless somebody says.
+const mostOfAudit = 100
+
+// Audit returns the acts that fit every field of q that is set, the newest first.
+func (db *DB) Audit(ctx context.Context, query auth.AuditQuery) ([]auth.AuditEntry, error) {
+	// Out of fixed parts, for the sake of the indexes; what is asked for is always a parameter.
+	var where []string
+	var args in
+	fits := func(condition string, values ...any) {
+		var places []any
+		for _, v := range values {
+			args = append(args, v)
+			places = append(places, len(args))
+		}
+		where = append(where, fmt.Sprintf(condition, places...))
+	}
+	if query.Account != 0 {
+		fits(`account = $%d AND account <> 0`, int64(query.Account))
+	}
+	if query.Credential != "" {
+		fits(`credential = $%d AND credential <> ''`, string(query.Credential))
+	}
+	if query.Person != "" {
+		fits(`(person = $%[1]d AND person <> '' OR about = $%[1]d AND about <> '')`, string(query.Person))
+	}
+	if query.Action != "" {
+		fits(`action = $%d`, query.Action)
+	}
+	if !query.Since.IsZero() {
+		fits(`at >= $%d`, query.Since.UnixMilli())
+	}
+	if !query.Until.IsZero() {
+		fits(`at < $%d`, query.Until.UnixMilli())
+	}
+	if query.Before != (auth.AuditPlace{}) {
+		fits(`(at, number) < ($%d, $%d)`, query.Before.At.UnixMilli(), query.Before.Number)
+	}
+	text := `SELECT ` + auditColumns + ` FROM audit`
+	if len(where) > 0 {
+		text += ` WHERE ` + strings.Join(where, ` AND `)
+	}
+	args = append(args, cmp.Or(query.Most, mostOfAudit))
+	text += fmt.Sprintf(` ORDER BY at DESC, number DESC LIMIT $%d`, len(args))
+
+	var found []auth.AuditEntry
 	err := db.read(ctx, func(q querier) error {
-		return q.all(`SELECT number, at, actor, action, account, credential, secret, session, request_id, address, detail
-			FROM audit ORDER BY number DESC LIMIT $1`, in{most}, func(scan func(...any) error) error {
-			var e AuditEntry
+		found = nil
+		return q.all(text, args, func(scan func(...any) error) error {
+			var e auth.AuditEntry
 			err := scan(&e.Number, (*stamp)(&e.At), &e.Act.Actor, &e.Act.Action, (*int64)(&e.About.Account), (*string)(&e.About.Credential),
-				&e.About.Secret, (*string)(&e.About.Session), &e.Act.RequestID, (*addr)(&e.Act.Address), &e.Act.Detail)
-			entries = append(entries, e)
+				&e.About.Secret, (*string)(&e.About.Session), &e.Act.RequestID, (*addr)(&e.Act.Address), &e.Act.Detail,
+				(*string)(&e.Act.Person), (*string)(&e.About.Person), (*number)(&e.Seq), &hash{})
+			found = append(found, e)
 			return err
 		})
 	})
-	return entries, wrap(err, "read the audit trail")
+	if err != nil {
+		return nil, wrap(err, "read the audit trail")
+	}
+	return found, nil
 }

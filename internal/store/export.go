@@ -42,7 +42,11 @@ func copiedTables() []copied {
 		table("keys", "ring = 'pepper'", "seq", `seq int, id text, ring text, algorithm text, sealed bytes, master_key text,
 			created_at int, active_at int, expires_at int, revoked_at int`),
 		table("audit", "", "number", `number int, at int, actor text, action text, account int, credential text, secret int, session text,
-			request_id text, address text, detail text`),
+			request_id text, address text, detail text, person text, about text, seq int, hash bytes`),
+		// The trail stays one that can be verified. What signs it is drawn anew, as all that signs.
+		table("audit_head", "", "id", "id int, seq int, hash bytes"),
+		table("audit_checkpoints", "", "number", `number int, seq int, hash bytes, cut int, cut_hash bytes, at int, key_id text, public bytes,
+			signature bytes`),
 		table("usage", "", "account, hour, credential, what", "account int, hour int, credential text, what text, count int"),
 		table("secret_uses", "", "credential, secret", "credential text, secret int, at int, address text, user_agent text, count int"),
 	}
@@ -53,6 +57,7 @@ func leftTables() map[string]string {
 	const dead = "no token of before a restore is good after it"
 	return map[string]string{
 		"account_words":      "they are taken from the accounts anew",
+		"audit_keys":         "who steals backups and the master key signs nothing with them",
 		"changes":            "who meets another incarnation loads everything anew",
 		"sessions":           dead,
 		"revoked_sessions":   dead,

@@ -113,6 +113,19 @@ func (t *tx) sealedTexts() ([]sealedText, error) {
 	return all, err
 }
 
+// auditTexts are the keys of the audit trail that are sealed under the master key called under. One that is not, because a release
+// that knew nothing of it has replaced the master key, is lost, and stays as it is.
+func (t *tx) auditTexts(under string) ([]sealedText, error) {
+	rows, err := auditKeys(t.all)
+	var all []sealedText
+	for _, k := range rows {
+		if k.MasterKey == under {
+			all = append(all, sealedText{k.Seal(), `UPDATE audit_keys SET sealed = $1, master_key = $2 WHERE id = $3`})
+		}
+	}
+	return all, err
+}
+
 // resealAll replaces every text that is not sealed under to yet, as one is that was sealed since both keys are at hand, and returns
 // how many there were. One that is sealed under neither is [auth.ErrConflict], unless from is "".
 func (t *tx) resealAll(from, to string, reseal func(auth.Sealed) ([]byte, error)) (int64, error) {
@@ -120,6 +133,11 @@ func (t *tx) resealAll(from, to string, reseal func(auth.Sealed) ([]byte, error)
 	if err != nil {
 		return 0, err
 	}
+	signing, err := t.auditTexts(from)
+	if err != nil {
+		return 0, err
+	}
+	all = append(all, signing...)
 	n := int64(0)
 	for _, s := range all {
 		if s.MasterKey == to && from != "" {

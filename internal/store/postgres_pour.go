@@ -69,7 +69,7 @@ func (p *postgres) take(ctx context.Context, s *Staging, replace bool, each func
 			return fmt.Errorf("table %s: %w", t.Name, err)
 		}
 	}
-	for table, column := range map[string]string{"audit": "number", "keys": "seq"} {
+	for table, column := range map[string]string{"audit": "number", "keys": "seq", "audit_keys": "seq"} {
 		if _, err := tx.Exec(ctx, `SELECT setval(pg_get_serial_sequence('`+table+`', '`+column+`'), (SELECT COALESCE(MAX(`+column+`), 0) + 1 FROM `+table+`), false)`); err != nil {
 			return err
 		}

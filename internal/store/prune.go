@@ -16,7 +16,7 @@ const usedMargin = time.Minute
 
 // PruneBefore says what may go: whatever is older. A zero time keeps everything.
 type PruneBefore struct {
-	Audit    time.Time
+	Audit    time.Time // whom only older acts are about; of those acts themselves see [DB.NextCut]
 	Refusals time.Time
 	Usage    time.Time
 	Sessions time.Time // whose refresh and access tokens both expired before
@@ -31,7 +31,6 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 		what, query string
 		before      time.Time
 	}{
-		{"audit trail", `DELETE FROM audit WHERE number IN (SELECT number FROM audit WHERE at < $1 ORDER BY at LIMIT $2)`, before.Audit},
 		{"refusals", `DELETE FROM refusals WHERE id IN (SELECT id FROM refusals WHERE at < $1 ORDER BY at LIMIT $2)`, before.Refusals},
 		{"revoked sessions", `DELETE FROM revoked_sessions WHERE sid IN
 			(SELECT sid FROM revoked_sessions WHERE until < $1 ORDER BY until LIMIT $2)`, db.Now()},

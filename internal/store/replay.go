@@ -1,42 +1,16 @@
 package store
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"net/netip"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/verify"
 )
-
-// ExportAudit calls each for every act of the audit trail, the oldest first, as of one moment.
-func (db *DB) ExportAudit(ctx context.Context, each func(backup.Entry) error) error {
-	err := db.engine.export(func(q querier) error {
-		n := 0
-		return q.all(`SELECT `+auditColumns+` FROM audit ORDER BY number`, nil, func(scan func(...any) error) error {
-			if n++; n%exportedBetween == 0 && ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			var e backup.Entry
-			if err := scan(scanEntryOfAudit(&e)...); err != nil {
-				return err
-			}
-			return each(e)
-		})
-	})
-	return wrap(err, "read the audit trail")
-}
-
-const auditColumns = `number, at, actor, action, account, credential, secret, session, request_id, address, detail`
-
-func scanEntryOfAudit(e *backup.Entry) out {
-	return out{
-		&e.Number, (*stamp)(&e.At), &e.Actor, &e.Action, &e.Account, &e.Credential, &e.Secret, &e.Session, &e.RequestID, &e.Address, &e.Detail,
-	}
-}
 
 // A Replay applies to what was loaded, and migrated, what the audit trail of the database that is replaced says was taken away since
 // the backup. What was given since is not given; an allowlist is as it was in the end, unless it was empty then.
@@ -48,8 +22,9 @@ type Replay struct {
 	// onlyKeys returns the keys of a set that have one of these names, "" if there are none.
 	onlyKeys func(set string, names []string) (string, error)
 
-	first, last int64 // numbers of the backup's audit trail
-	met         bool  // the last of them has come
+	first, last int64       // numbers of the backup's audit trail
+	met         bool        // the last of them has come
+	head        chain.Point // the last row that is in the chain
 	taken       Taken
 	unclear     []string
 	suspended   map[int64]bool // since the backup
@@ -67,6 +42,9 @@ func (s *Staging) NewReplay(onlyKeys func(set string, names []string) (string, e
 	}
 	err := r.t.one(`SELECT COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM audit`, nil, out{&r.first, &r.last})
 	if err == nil {
+		r.head, err = auditHead(r.t)
+	}
+	if err == nil {
 		_, err = r.t.exec(`CREATE TEMP TABLE listed AS SELECT * FROM allowlist`)
 	}
 	return r, wrap(err, "begin to replay the journal")
@@ -82,18 +60,37 @@ func (r *Replay) Act(e backup.Entry) error {
 	switch {
 	case err == nil:
 		r.met = r.met || e.Number == r.last
-		if was != e {
+		if was.Act() != e.Act() {
 			return fmt.Errorf("%w: its act number %d is another", ErrOther, e.Number)
 		}
-		return nil
+		return r.seal(e)
 	case !isNoRow(err):
 		return err
 	}
 	if err := r.apply(e); err != nil {
 		return fmt.Errorf("act %d, %s: %w", e.Number, e.Action, err)
 	}
-	_, err = r.t.exec(`INSERT INTO audit (`+auditColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		e.Number, e.At.UnixMilli(), e.Actor, e.Action, e.Account, e.Credential, e.Secret, e.Session, e.RequestID, e.Address, e.Detail)
+	_, err = r.t.exec(`INSERT INTO audit (`+actColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+		e.Number, e.At.UnixMilli(), e.Actor, e.Action, e.Account, e.Credential, e.Secret, e.Session, e.RequestID, e.Address, e.Detail, e.Person, e.About)
+	if err != nil {
+		return err
+	}
+	return r.seal(e)
+}
+
+// seal gives an act the place in the chain that the journal says, as long as one follows the other: so what was kept elsewhere of
+// the chain holds of what is restored. The rest is sealed by the server that runs next.
+func (r *Replay) seal(e backup.Entry) error {
+	if e.Seq != r.head.Seq+1 || chain.Next(r.head.Hash, e.Seq, e) != e.Hash {
+		return nil
+	}
+	n, err := r.t.exec(`UPDATE audit SET seq = $1, hash = $2 WHERE number = $3 AND seq IS NULL`, e.Seq, e.Hash[:], e.Number)
+	if err != nil || n == 0 {
+		return err
+	}
+	r.head = chain.Point{Seq: e.Seq, Hash: e.Hash}
+	_, err = r.t.exec(`INSERT INTO audit_head (id, seq, hash) VALUES (1, $1, $2)
+		ON CONFLICT (id) DO UPDATE SET seq = excluded.seq, hash = excluded.hash`, e.Seq, e.Hash[:])
 	return err
 }
 
@@ -166,7 +163,7 @@ func (r *Replay) apply(e backup.Entry) error {
 		r.taken.CredentialsGone++
 		return nil
 	case "account.rename", "session.revoke", "session.reuse", "session.logout", "signing-key.rotate", "signing-key.revoke",
-		"master-key.rotate", "database.restore":
+		"master-key.rotate", "database.restore", "audit-key.create", "denied":
 		return nil // sessions and signing keys begin anew
 	}
 	return r.leave(e)

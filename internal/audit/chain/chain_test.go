@@ -273,19 +273,24 @@ func TestPlaces(t *testing.T) {
 		if err := v.Begin(backup.Cut{}); err != nil {
 			return err
 		}
-		for _, row := range b.rows[:8] {
+		for i, row := range b.rows[:8] {
 			if err := v.Entry(row); err != nil {
 				return err
+			}
+			if i == 3 {
+				if err := v.Checkpoint(b.points[4][0]); err != nil {
+					return err
+				}
 			}
 		}
 		return v.End(e)
 	}
-	if err := end(backup.End{Rows: 8, Sealed: 8}); err != nil {
+	if err := end(backup.End{Rows: 8, Sealed: 8, Checkpoints: 1}); err != nil {
 		t.Errorf("eight rows: %v", err)
 	}
 	for name, e := range map[string]backup.End{
-		"rows removed at the end": {Rows: 8, Sealed: 10}, "rows put in at the end": {Rows: 8, Sealed: 7},
-		"a checkpoint removed": {Rows: 8, Sealed: 8, Checkpoints: 1}, "an act removed": {Rows: 9, Sealed: 8},
+		"rows removed at the end": {Rows: 8, Sealed: 10, Checkpoints: 1}, "rows put in at the end": {Rows: 8, Sealed: 7, Checkpoints: 1},
+		"a checkpoint removed": {Rows: 8, Sealed: 8, Checkpoints: 2}, "an act removed": {Rows: 9, Sealed: 8, Checkpoints: 1},
 	} {
 		if err := end(e); err == nil {
 			t.Errorf("%s: it is whole", name)
@@ -350,7 +355,8 @@ func TestPins(t *testing.T) {
 		{"by another key", stranger, Want{}, true},
 		{"by another key, held against ours", stranger, Want{Keys: []string{mine}}, false},
 		{"by one of two", stranger, Want{Keys: []string{mine, stranger.key.Fingerprint()}}, true},
-		{"not signed at all", unsigned, Want{Keys: []string{mine}}, false},
+		{"not signed at all", unsigned, Want{}, false},
+		{"empty, held against our key", &book{key: b.key}, Want{Keys: []string{mine}}, false},
 		{"a checkpoint of later", b, Want{Points: []Point{{99, kept.Hash}}}, false},
 	} {
 		if _, err := verify(c.b.export(t), c.want); (err == nil) != c.ok {
@@ -409,15 +415,17 @@ func draw(t *rapid.T, k *Key) *book {
 			})
 		case "seal":
 			b.seal()
+			if b.signed == 0 && len(b.rows) > 0 { // what seals the first row signs it too
+				b.sign()
+			}
 		case "sign":
 			if seq, _ := b.head(); seq > 0 && (len(b.rows) == 0 || b.rows[len(b.rows)-1].Seq > 0) {
 				b.sign()
 			}
 		case "cut":
-			// Before anything was signed, as if all earlier checkpoints had gone with the rows.
-			if b.signed == 0 && len(b.rows) > 0 && b.rows[len(b.rows)-1].Seq > 0 {
+			if len(b.rows) > 0 && b.rows[len(b.rows)-1].Seq > 0 {
 				b.cut.Seq, b.cut.Hash = b.head()
-				b.rows = nil
+				b.rows, b.points = nil, nil
 				b.sign()
 			}
 		}
@@ -533,15 +541,11 @@ func TestUnsealed(t *testing.T) {
 	}
 }
 
-// What is read without an error is, written again, the same letter by letter; and what is whole stays whole.
+// What is whole counts its rows right.
 func FuzzVerify(f *testing.F) {
 	f.Add(ten(f).export(f))
 	f.Add([]byte(`{"format":"gatehouse audit 1","cut":0,"cut_hash":"` + backup.Hash{}.String() + "\"}\n"))
 	f.Fuzz(func(t *testing.T, file []byte) {
-		var again bytes.Buffer
-		if err := backup.ReadTrail(bytes.NewReader(file), backup.NewExporter(&again)); err == nil && !bytes.Equal(again.Bytes(), file) {
-			t.Errorf("%q became %q", file, again.Bytes())
-		}
 		if r, err := verify(file, Want{}); err == nil && r.Rows != r.Unchained+r.Last-max(r.First-1, 0) {
 			t.Errorf("%+v of %q", r, file)
 		}

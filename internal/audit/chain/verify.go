@@ -55,6 +55,13 @@ func ParsePoint(s string) (Point, error) {
 	return p, nil
 }
 
+// A State is how far an audit trail is sealed, as of one moment.
+type State struct {
+	Head       Point             // the last row of the chain
+	Checkpoint backup.Checkpoint // the last; without a number: there is none
+	Unsealed   []backup.Entry    // the oldest rows that are in no chain yet
+}
+
 // A Want is what a chain must be beside whole.
 type Want struct {
 	Keys   []string // fingerprints: one of these keys must have signed the last checkpoint; empty: any
@@ -187,10 +194,12 @@ func (v *Verifier) End(e backup.End) error {
 		return brokenRow(v.seq+1, "rows %d to %d are missing at the end", v.seq+1, e.Sealed)
 	case e.Sealed < v.seq:
 		return brokenRow(e.Sealed+1, "rows %d to %d were put in at the end", e.Sealed+1, v.seq)
+	case v.seq > v.cut.Seq && v.last.Number == 0: // what seals the first row signs it too
+		return brokenRow(v.cut.Seq+1, "rows %d to %d are sealed and no checkpoint is there: all were removed", v.cut.Seq+1, v.seq)
 	case e.Checkpoints != v.found.Checkpoints:
-		return fmt.Errorf("there are %d checkpoints and should be %d", v.found.Checkpoints, e.Checkpoints)
+		return brokenRow(0, "there are %d checkpoints and should be %d", v.found.Checkpoints, e.Checkpoints)
 	case e.Rows != v.found.Rows:
-		return fmt.Errorf("there are %d rows and should be %d", v.found.Rows, e.Rows)
+		return brokenRow(0, "there are %d rows and should be %d", v.found.Rows, e.Rows)
 	case v.cut != v.last.Cut:
 		from := min(v.cut.Seq, v.last.Cut.Seq) + 1
 		return brokenRow(from, "rows %d to %d are missing, and no checkpoint says that they were removed for their age", from, max(v.cut.Seq, v.last.Cut.Seq))
@@ -210,7 +219,7 @@ func (v *Verifier) wanted() error {
 		return nil
 	}
 	if v.last.Number == 0 {
-		return errors.New("no checkpoint is signed, by the key that is wanted or any other")
+		return brokenRow(0, "no checkpoint is signed, by the key that is wanted or any other")
 	}
 	if signer := Fingerprint(v.last.Public); !slices.Contains(v.want.Keys, signer) {
 		return brokenCheckpoint(v.last, "checkpoint %d, the last, is signed by the key %s, which is not the one that is wanted (%s)", v.last.Number, signer, strings.Join(v.want.Keys, ", "))

@@ -209,10 +209,10 @@ func (w *world) login(account int64) (session string) {
 func (w *world) trail() []string {
 	w.t.Helper()
 	var all []string
-	if err := w.opened.DB.ExportAudit(w.t.Context(), func(e backup.Entry) error {
+	if err := w.opened.DB.ExportAudit(w.t.Context(), backup.Acts(func(e backup.Entry) error {
 		all = append(all, strings.Join([]string{e.Action, e.Actor, e.RequestID, e.Address}, " "))
 		return nil
-	}); err != nil {
+	})); err != nil {
 		w.t.Fatal(err)
 	}
 	return all

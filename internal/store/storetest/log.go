@@ -480,7 +480,7 @@ func prune(t *testing.T, w *World) {
 	if got, err := w.Usage(ctx, auth.UsageQuery{Account: a.ID}); err != nil || len(got) != 700+1 {
 		t.Errorf("got %d rows of usage and %v, want %d", len(got), err, 700+1)
 	}
-	no(t, w.Prune(ctx, store.PruneBefore{Audit: cut, Refusals: cut, Usage: cut, Sessions: cut, Changes: cut}))
+	no(t, w.Prune(ctx, store.PruneBefore{Refusals: cut, Usage: cut, Sessions: cut, Changes: cut}))
 
 	if got, err := w.Usage(ctx, auth.UsageQuery{Account: a.ID}); err != nil || len(got) != 1 {
 		t.Errorf("got %d rows of usage and %v, want 1", len(got), err)
@@ -499,9 +499,6 @@ func prune(t *testing.T, w *World) {
 	}
 	_, err = w.refresh(t, dead[0], 0, "")
 	is(t, "refresh a session that is gone", err, auth.ErrBadRefresh)
-	if got := w.trail(t); len(got) != 1 {
-		t.Errorf("got %d acts, want the last", len(got))
-	}
 	e, err := w.Exceptions(ctx, w.Now())
 	no(t, err)
 	if diff := gocmp.Diff([]auth.RevokedSession{{ID: "long", Until: old.Add(60*24*time.Hour - many*time.Millisecond)}}, e.Sessions); diff != "" {
@@ -542,13 +539,13 @@ func auditTrail(t *testing.T, w *World) {
 		t.Errorf("a note moved the change log from %d to %d", head, now)
 	}
 	got := w.trail(t)
-	want := []store.AuditEntry{
+	want := []auth.AuditEntry{
 		{At: w.Now(), Act: refused, About: auth.Subject{Account: a.ID}},
 		{At: w.Now(), Act: auth.Act{Actor: "credential u_1", Action: "credential.rotate"}, About: auth.Subject{Account: a.ID, Credential: c.ID, Secret: 2}},
 		{At: w.Now().Add(-time.Second), Act: act, About: auth.Subject{Account: a.ID, Credential: c.ID, Secret: 1}},
 		{At: w.Now().Add(-time.Second), Act: act, About: auth.Subject{Account: a.ID}},
 	}
-	if !slices.IsSortedFunc(got, func(a, b store.AuditEntry) int { return cmp.Compare(b.Number, a.Number) }) {
+	if !slices.IsSortedFunc(got, func(a, b auth.AuditEntry) int { return cmp.Compare(b.Number, a.Number) }) {
 		t.Errorf("the newest should come first: got %+v", got)
 	}
 	for i := range got {

@@ -77,6 +77,11 @@ func Run(t *testing.T, open Open) {
 		{"the last owner", lastOwner},
 		{"operator tokens", operatorTokens},
 		{"prune people", prunePeople},
+		{"the audit trail's chain", auditChain},
+		{"a long audit trail", auditPages},
+		{"an old audit trail", auditCut},
+		{"the audit trail by pages", auditQueries},
+		{"keys of the audit trail", auditKeys},
 		{"race: create", raceCreate},
 		{"race: references", raceReferences},
 		{"race: one generation", raceGeneration},
@@ -94,6 +99,7 @@ func Run(t *testing.T, open Open) {
 		{"race: prove", raceProof},
 		{"race: the last way to sign in", raceWays},
 		{"race: one key", raceRepeat},
+		{"race: seal", raceSeal},
 		{"race: answers of their own", raceAnswers},
 	} {
 		t.Run(story.name, func(t *testing.T) {
@@ -233,9 +239,9 @@ func (w *World) last(t *testing.T) auth.Change {
 	return changes[len(changes)-1]
 }
 
-func (w *World) trail(t *testing.T) []store.AuditEntry {
+func (w *World) trail(t *testing.T) []auth.AuditEntry {
 	t.Helper()
-	entries, err := w.AuditTrail(t.Context(), 1000)
+	entries, err := w.Audit(t.Context(), auth.AuditQuery{Most: 10_000})
 	no(t, err)
 	return entries
 }
