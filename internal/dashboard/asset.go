@@ -25,6 +25,7 @@ const (
 var files = map[string]struct{ path, name, mediaType string }{
 	"style":      {"static/style.css", "style.css", styles},
 	"script":     {"static/dashboard.js", "dashboard.js", scripts},
+	"passkey":    {"static/passkey.js", "passkey.js", scripts},
 	"chart":      {"static/chart.js", "chart.js", scripts},
 	"icon":       {"static/icon.svg", "icon.svg", "image/svg+xml"},
 	"htmx":       {"static/vendor/htmx.min.js.gz", "htmx.js.gz", scripts},

@@ -71,6 +71,9 @@ func (d *Dashboard) confirmPage(v *visit) error {
 
 // confirm takes the proof, and does what was about to be done: it leads to the page, or takes the form that was kept.
 func (d *Dashboard) confirm(v *visit) error {
+	if other := v.another((*Dashboard).passkeyConfirm, (*Dashboard).confirmElsewhere); other != nil {
+		return other(d, v)
+	}
 	next, kept := v.form.Get("confirm-next"), v.form.Get("confirm-kept")
 	again := func(d *Dashboard, v *visit) error { return v.confirmPage(next, kept) }
 	signed, err := d.People.Confirm(v.r.Context(), v.visitor, v.form.Raw("confirm-password"), v.form.Get("confirm-code"), v.r.Caller)

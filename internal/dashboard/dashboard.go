@@ -17,8 +17,10 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/passkey"
 	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/signon"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -52,6 +54,9 @@ type Config struct {
 	Title    string
 	Registry *registry.Registry
 	People   *people.People
+	// Passkeys and Providers are how people sign in besides passwords; nil: there are none.
+	Passkeys  *passkey.Passkeys
+	Providers *signon.Signon
 	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
 	Digest func(parts ...string) [sha256.Size]byte
 	// Programs are what one starts with, for each kind of credential that opens something here; Call is the line of curl that

@@ -7,6 +7,7 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
@@ -50,6 +51,8 @@ type house struct {
 	people    *people.People
 	tokens    map[string]string // by whose they are
 	persons   int
+	passkey   string // in an address, of who joined last
+	link      string // likewise
 	operators *webtest.Server
 	members   *webtest.Server
 	pages     map[*webtest.Server]*dashboard.Dashboard
@@ -79,30 +82,32 @@ func newHouse(t *testing.T) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, side := range []dashboard.Side{dashboard.Operators, dashboard.Members} {
-		base, err := url.Parse("http://api.example.org")
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, err := dashboard.New(dashboard.Config{
-			Side: side, Base: base, Registry: h.opened.Registry, People: h.people, Digest: h.opened.Rings.HandedOut, Now: now,
-			Programs: programs, Call: "curl $API_PATH\n", Docs: "/docs",
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := webtest.Serve(t, web.Config{Own: d.Addresses(), Now: now, Fallbacks: []web.Fallback{{Refuse: func(w http.ResponseWriter, r *web.Request, err error) {
-			w.WriteHeader(web.Fail(w.Header(), r, err).Status)
-		}}}})
-		h.pages[s] = d
-		if side == dashboard.Operators {
-			h.operators = s
-		} else {
-			h.members = s
-		}
+	base, err := url.Parse("http://api.example.org")
+	if err != nil {
+		t.Fatal(err)
 	}
+	keys, providers := offer(t, base, h, &company{away: true})
+	pages := dashboard.Config{Base: base, Passkeys: keys, Providers: providers}
+	h.operators, h.members = h.serve(dashboard.Operators, pages), h.serve(dashboard.Members, pages)
 	h.furnish()
 	return h
+}
+
+// serve serves the pages of one side.
+func (h *house) serve(side dashboard.Side, c dashboard.Config) *webtest.Server {
+	h.t.Helper()
+	now := func() time.Time { return h.now }
+	c.Side, c.Registry, c.People, c.Digest, c.Now = side, h.opened.Registry, h.people, h.opened.Rings.HandedOut, now
+	c.Programs, c.Call, c.Docs = programs, "curl $API_PATH\n", "/docs"
+	d, err := dashboard.New(c)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	s := webtest.Serve(h.t, web.Config{Own: d.Addresses(), Now: now, Fallbacks: []web.Fallback{{Refuse: func(w http.ResponseWriter, r *web.Request, err error) {
+		w.WriteHeader(web.Fail(w.Header(), r, err).Status)
+	}}}})
+	h.pages[s] = d
+	return s
 }
 
 // furnish makes two accounts with a credential each.
@@ -133,12 +138,19 @@ func (h *house) signedIn(role auth.Role, account auth.AccountID) string {
 	if h.tokens[who] != "" {
 		return h.tokens[who]
 	}
+	id := fmt.Append(nil, who, h.persons)
 	entry, err := h.people.Join(h.t.Context(), h.invited(role, account), people.Joining{
-		Passkey: &auth.Passkey{ID: fmt.Append(nil, who, h.persons), Name: "telephone", PublicKey: []byte(who), Model: make([]byte, 16), CreatedAt: h.now},
+		Passkey: &auth.Passkey{ID: id, Name: "telephone", PublicKey: []byte(who), Model: make([]byte, 16), CreatedAt: h.now},
 	}, auth.Caller{Address: webtest.Address, UserAgent: "Firefox on Linux", RequestID: "reqid_00000000000"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	err = h.opened.DB.AddOpenID(h.t.Context(), entry.Person.ID, auth.OpenID{Issuer: issuer, Subject: string(id), Provider: "company"}, auth.Act{Actor: "test", Action: "person.openid-add"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	sum := sha256.Sum256([]byte(issuer + "\x00" + string(id)))
+	h.passkey, h.link = base64.RawURLEncoding.EncodeToString(id), base64.RawURLEncoding.EncodeToString(sum[:12])
 	h.tokens[who] = entry.Reveal()
 	return h.tokens[who]
 }
@@ -190,7 +202,7 @@ func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values,
 
 // filled is a line's path with what there is in place of its wildcards.
 func (h *house) filled(path string) string {
-	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{request}", refused, "{$}", "").Replace(path)
+	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{passkey}", h.passkey, "{link}", h.link, "{provider}", "company", "{request}", refused, "{$}", "").Replace(path)
 }
 
 // sides are both dashboards with the roles that their people can have.

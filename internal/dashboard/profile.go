@@ -28,7 +28,7 @@ func (d *Dashboard) profile(v *visit) error {
 
 // passwordPage asks for another password.
 func (d *Dashboard) passwordPage(v *visit) error {
-	if age := d.now().Sub(v.actor.ProvedAt); age > auth.StepUpWithin || age < 0 {
+	if v.stale() {
 		return v.proveFirst()
 	}
 	return v.page("password", "Change your password", profilePage{Person: v.visitor.Person}, toProfile)

@@ -71,6 +71,9 @@ func (d *Dashboard) signInPage(v *visit) error {
 }
 
 func (d *Dashboard) signIn(v *visit) error {
+	if other := v.another((*Dashboard).passkeySignIn, (*Dashboard).signInElsewhere); other != nil {
+		return other(d, v)
+	}
 	signed, err := d.People.SignIn(v.r.Context(), d.kind(), v.form.Get("email"), v.form.Raw("password"), v.r.Caller)
 	if err != nil {
 		return v.refused(err, "", (*Dashboard).signInPage)
@@ -168,6 +171,9 @@ func (v *visit) invited(code string) (auth.Person, error) {
 
 // join takes the code alone and asks for the rest, or everything.
 func (d *Dashboard) join(v *visit) error {
+	if other := v.another((*Dashboard).passkeyJoin, (*Dashboard).joinElsewhere); other != nil {
+		return other(d, v)
+	}
 	code := v.form.Get("code")
 	if v.form.Raw("password") == "" && v.form.sent["looked"] == "" {
 		p, err := v.invited(code)

@@ -18,7 +18,7 @@ import (
 var pages embed.FS
 
 // shared are the templates that pages are made with; every other one is a page, and defines "main".
-var shared = []string{"templates/base.html", "templates/parts.html", "templates/start-parts.html"}
+var shared = []string{"templates/base.html", "templates/parts.html", "templates/start-parts.html", "templates/ways.html"}
 
 // newTemplates reads every page together with what they share.
 func newTemplates() (map[string]*template.Template, error) {

@@ -27,7 +27,8 @@ type visit struct {
 	form    form
 	status  int
 	err     error
-	resumed bool // it was another page's before, which knows who comes and has the form
+	mark    string // of the browser, once it was asked for
+	resumed bool   // it was another page's before, which knows who comes and has the form
 }
 
 // serve serves the page of the visit's route: it finds out who comes, takes the form if it is from a page of ours, and asks

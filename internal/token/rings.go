@@ -257,6 +257,11 @@ func (r *Rings) HandedOut(parts ...string) [sha256.Size]byte {
 	return r.state.Load().derived.Sum(append([]string{"handed out"}, parts...)...)
 }
 
+// Challenge is the digest in a challenge, by which we know our own again. All replicas make the same one.
+func (r *Rings) Challenge(parts ...string) [sha256.Size]byte {
+	return r.state.Load().derived.Sum(append([]string{"ceremony"}, parts...)...)
+}
+
 // LookupDigest is what is kept of a random text by which a row is found: the code of a link, the value of a cookie. what says
 // which. It is good for one database: a restore draws the key anew.
 func (r *Rings) LookupDigest(what, text string) []byte {
