@@ -95,10 +95,12 @@ type Allowlist struct {
 
 // A SeenAddress is where somebody of an account came from.
 type SeenAddress struct {
-	Address netip.Addr `json:"address"`
-	Who     string     `json:"who"`
-	At      time.Time  `json:"at"`
-	Allowed bool       `json:"allowed"`
+	Address string    `json:"address"` // or, of IPv6, the /64
+	Who     string    `json:"who"`
+	At      time.Time `json:"at"`
+	Count   int64     `json:"count"` // how often, as far as it is known
+	Allowed bool      `json:"allowed"`
+	Partly  bool      `json:"partly,omitempty"` // some of the /64 is allowed
 }
 
 // An Allowing is the body of POST /admin/v1/accounts/{account}/allowlist/add.
@@ -129,7 +131,14 @@ type Credential struct {
 	RevokedAt  time.Time `json:"revoked_at,omitzero"`
 	Keys       []string  `json:"keys,omitempty"` // of a client that signs: kid, or thumbprint
 	Secrets    []Secret  `json:"secrets"`
+	Rotation   *Rotating `json:"rotation,omitempty"` // while two secrets are live
 	Confirmed  *bool     `json:"confirmed,omitempty"`
+}
+
+// Rotating says what to do about the old secret of two.
+type Rotating struct {
+	Advice string `json:"advice"` // finish, wait, hurry
+	Says   string `json:"says"`
 }
 
 // A Secret is what is known of one of a credential's secrets.

@@ -52,7 +52,7 @@ func (c *accountAllowIP) Run(sh *shell) error {
 	}
 	sh.settle(o, &list.Confirmed)
 	for _, seen := range list.Addresses {
-		if !seen.Allowed {
+		if !seen.Allowed && !seen.Partly {
 			sh.note("note: %s is shut out now: %s came from there at %s", seen.Address, seen.Who, stamp(seen.At))
 		}
 	}
@@ -92,15 +92,18 @@ func (sh *shell) showDryRun(list api.Allowlist, first, forProgram bool) error {
 		}
 	}
 	if len(list.Addresses) == 0 {
-		return sh.printf("\nNo address is known that the account came from: it has no live session, and no secret of it was used.\n")
+		return sh.printf("\nNo address is known that the account came from: it has no live session, and nobody came in within 30 days.\n")
 	}
 	rows := [][]string{{"CAME FROM", "AT", "WHO", "THEN"}}
 	for _, seen := range list.Addresses {
 		then := "comes in"
-		if !seen.Allowed {
+		switch {
+		case seen.Partly:
+			then = "comes in from a part of it"
+		case !seen.Allowed:
 			then = "is SHUT OUT"
 		}
-		rows = append(rows, []string{seen.Address.String(), stamp(seen.At), seen.Who, then})
+		rows = append(rows, []string{seen.Address, stamp(seen.At), seen.Who, then})
 	}
 	if err := sh.printf("\n"); err != nil {
 		return err

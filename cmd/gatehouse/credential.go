@@ -49,7 +49,10 @@ func (sh *shell) showCredential(c api.Credential, forProgram bool) error {
 			strconv.Itoa(s.Number), stamp(s.CreatedAt), until, or(stamp(s.LastUsed), "never"), s.From, s.UserAgent, strconv.FormatInt(s.Uses, 10),
 		})
 	}
-	return sh.table(rows)
+	if err := sh.table(rows); err != nil || c.Rotation == nil {
+		return err
+	}
+	return sh.printf("\n%s.\n", c.Rotation.Says)
 }
 
 type credentialCreate struct {

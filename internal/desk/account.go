@@ -10,7 +10,6 @@ import (
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/registry"
 )
 
@@ -178,7 +177,7 @@ func (d *Desk) Allowlist(ctx context.Context, id auth.AccountID) (api.Allowlist,
 	if err != nil {
 		return api.Allowlist{}, err
 	}
-	return d.judged(ctx, id, a.Allowlist)
+	return d.tried(ctx, id, a.Allowlist)
 }
 
 // Allow adds entries to an account's allowlist. One that is there already gets the new note and end.
@@ -199,10 +198,7 @@ func (d *Desk) wouldAllow(ctx context.Context, id auth.AccountID, prefixes []net
 	if err != nil {
 		return api.Allowlist{}, err
 	}
-	if !change.ExpiresAt.IsZero() && !change.ExpiresAt.After(d.Now()) {
-		return api.Allowlist{}, auth.ErrInvalid.Saying("the entry would have expired already")
-	}
-	told, err := d.judged(ctx, id, withEntries(a.Allowlist, prefixes, change.Note, change.ExpiresAt, d.Now()))
+	told, err := d.tried(ctx, id, withEntries(a.Allowlist, prefixes, change.Note, change.ExpiresAt))
 	told.DryRun = true
 	return told, err
 }
@@ -242,12 +238,12 @@ func parsePrefixes(cidrs []string) ([]netip.Prefix, error) {
 }
 
 // withEntries is the list with these entries added, as the store would have it.
-func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expires, now time.Time) []auth.AllowEntry {
+func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expires time.Time) []auth.AllowEntry {
 	list := slices.Clone(before)
 	for _, p := range add {
 		i := slices.IndexFunc(list, func(e auth.AllowEntry) bool { return e.Prefix == p })
 		if i < 0 {
-			list = append(list, auth.AllowEntry{Prefix: p, CreatedAt: now})
+			list = append(list, auth.AllowEntry{Prefix: p})
 			i = len(list) - 1
 		}
 		list[i].Note, list[i].ExpiresAt = note, expires
@@ -255,56 +251,28 @@ func withEntries(before []auth.AllowEntry, add []netip.Prefix, note string, expi
 	return list
 }
 
-// judged is a list for an account, with what it says to where the account came from, as far as that is known: its live sessions,
-// and the last use of each live secret. What the actor may not read is left out.
-func (d *Desk) judged(ctx context.Context, id auth.AccountID, list []auth.AllowEntry) (api.Allowlist, error) {
-	told := api.Allowlist{Account: int64(id), Allowlist: entries(list), Addresses: []api.SeenAddress{}}
-	if err := d.seenSessions(ctx, id, &told); err != nil {
-		return told, err
+// tried is a list for an account, with what it says to where the account came from lately.
+func (d *Desk) tried(ctx context.Context, id auth.AccountID, list []auth.AllowEntry) (api.Allowlist, error) {
+	trial, err := d.registry.TryAllowlist(ctx, d.actor, id, list)
+	if err != nil {
+		return api.Allowlist{}, err
 	}
-	if err := d.seenSecrets(ctx, id, &told); err != nil {
-		return told, err
+	told := api.Allowlist{Account: int64(id), Allowlist: entries(trial.Entries), Addresses: []api.SeenAddress{}, ShutOut: trial.ShutOut}
+	for _, s := range trial.Seen {
+		told.Addresses = append(told.Addresses, api.SeenAddress{
+			Address: cidr(s.From), Who: who(s), At: at(s.At), Count: s.Count, Allowed: s.Allowed, Partly: s.Partly,
+		})
 	}
-	judge(&told, list, d.Now())
 	return told, nil
 }
 
-func (d *Desk) seenSessions(ctx context.Context, id auth.AccountID, told *api.Allowlist) error {
-	if !d.may(registry.ReadSessions, id) {
-		return nil
+// who names who came from somewhere.
+func who(s auth.SeenFrom) string {
+	switch {
+	case s.Session != "":
+		return "session " + string(s.Session)
+	case s.Kind != "":
+		return string(s.Kind) + " credential " + string(s.Credential)
 	}
-	live, err := d.registry.Sessions(ctx, d.actor, auth.SessionQuery{Account: id, LiveOnly: true, Most: auth.MostRows})
-	for _, s := range live {
-		told.Addresses = append(told.Addresses, api.SeenAddress{Address: s.Address, Who: "session " + string(s.ID), At: at(s.StartedAt)})
-	}
-	return err
-}
-
-func (d *Desk) seenSecrets(ctx context.Context, id auth.AccountID, told *api.Allowlist) error {
-	if !d.may(registry.ReadCredentials, id) {
-		return nil
-	}
-	known, err := d.registry.Credentials(ctx, d.actor, auth.CredentialQuery{Account: id, Live: true, Most: auth.MostRows})
-	now := d.Now()
-	for _, c := range known {
-		for _, s := range c.Secrets {
-			if c.Dead(now) == auth.ReasonNone && s.Live(now) {
-				who := string(c.Kind) + " credential " + string(c.ID)
-				told.Addresses = append(told.Addresses, api.SeenAddress{Address: s.LastUse.Address, Who: who, At: at(s.LastUse.At)})
-			}
-		}
-	}
-	return err
-}
-
-// judge says of each address that is known whether the list lets it in.
-func judge(told *api.Allowlist, list []auth.AllowEntry, now time.Time) {
-	told.Addresses = slices.DeleteFunc(told.Addresses, func(seen api.SeenAddress) bool { return !seen.Address.IsValid() })
-	compiled := limit.NewAllowlist(list)
-	for i := range told.Addresses {
-		seen := &told.Addresses[i]
-		if seen.Allowed = compiled.Allows(seen.Address, now); !seen.Allowed {
-			told.ShutOut++
-		}
-	}
+	return "credential " + string(s.Credential)
 }

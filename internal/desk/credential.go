@@ -32,6 +32,9 @@ func (d *Desk) credential(c auth.Credential) api.Credential {
 			LastUsed: at(s.LastUse.At), From: address(s.LastUse.Address), UserAgent: s.LastUse.UserAgent, Uses: s.LastUse.Count,
 		})
 	}
+	if advice := auth.Advise(c, now); advice.Word != "" {
+		told.Rotation = &api.Rotating{Advice: string(advice.Word), Says: advice.Says}
+	}
 	return told
 }
 

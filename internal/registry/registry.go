@@ -33,6 +33,8 @@ type Store interface {
 	DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
 	LimitAccount(ctx context.Context, id auth.AccountID, rate auth.Rate, act auth.Act) (auth.Revoked, error)
 	AllowIP(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, act auth.Act) (auth.Revoked, error)
+	ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, acts []auth.Act) (auth.Revoked, error)
+	Seen(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.Sighting, error)
 	RemoveIP(ctx context.Context, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool, act auth.Act) (auth.Revoked, error)
 
 	CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error
@@ -125,6 +127,14 @@ func (r *Registry) CreateAccount(ctx context.Context, actor auth.Actor, name, re
 func checkName(name string) error {
 	if name == "" || len(name) > 200 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
 		return auth.ErrInvalid.Saying("a name is 1 to 200 bytes of text without control characters")
+	}
+	return nil
+}
+
+// checkNote accepts no note, or what a name could be.
+func checkNote(note string) error {
+	if note != "" && checkName(note) != nil {
+		return auth.ErrInvalid.Saying("a note is up to 200 bytes of text without control characters")
 	}
 	return nil
 }
@@ -244,10 +254,8 @@ func (r *Registry) LimitAccount(ctx context.Context, actor auth.Actor, id auth.A
 // AllowIP adds entries to the account's allowlist; one that is there already gets the new note and expiry. With the first
 // entry every other address is shut out, tokens already out included.
 func (r *Registry) AllowIP(ctx context.Context, actor auth.Actor, id auth.AccountID, prefixes []netip.Prefix, note string, expires time.Time) (Done, error) {
-	if note != "" {
-		if err := checkName(note); err != nil {
-			return Done{}, auth.ErrInvalid.Saying("a note is up to 200 bytes of text without control characters")
-		}
+	if err := checkNote(note); err != nil {
+		return Done{}, err
 	}
 	if !expires.IsZero() && !expires.After(r.now()) {
 		return Done{}, auth.ErrInvalid.Saying("the entry would have expired already")

@@ -112,7 +112,7 @@ func (s *Server) cleanOnce(ctx context.Context) error {
 		return err
 	}
 	return s.opened.DB.Prune(ctx, store.PruneBefore{
-		Replicas: replicas, Audit: old, Refusals: now.Add(-c.Refusals.Retention),
+		Replicas: replicas, Audit: old, Refusals: now.Add(-c.Refusals.Retention), Seen: now.Add(-seenMemory),
 		Usage: old, Sessions: now.Add(-sessionMemory - keep), Changes: now.Add(-keep - 24*time.Hour),
 	})
 }
@@ -127,6 +127,9 @@ const replicaMemory = 2 * time.Hour
 // sessionMemory is how long an ended session is remembered: a refresh token of it that turns up is then known as reused, and
 // the audit trail still says whose it was.
 const sessionMemory = 30 * 24 * time.Hour
+
+// seenMemory is how long it is remembered where a credential came from, as docs/operate.md says.
+const seenMemory = 30 * 24 * time.Hour
 
 // watch tells the metrics where to look when somebody scrapes.
 func (s *Server) watch(c *config.Config) {

@@ -271,6 +271,9 @@ func (db *DB) DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act
 		if err := t.index(id, "", ""); err != nil {
 			return false, err
 		}
+		if err := t.later(`DELETE FROM seen_addresses WHERE account = $1`, int64(id)); err != nil {
+			return false, err
+		}
 		return true, t.later(`DELETE FROM allowlist WHERE account = $1`, int64(id))
 	}, func(t *tx, p auth.Position) error { return t.killAll(id, p) })
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -15,14 +16,7 @@ func (db *DB) AllowIP(ctx context.Context, id auth.AccountID, entries []auth.All
 		if err := t.lockAccount(id); err != nil {
 			return false, err
 		}
-		for _, e := range entries {
-			if err := t.later(`INSERT INTO allowlist (account, prefix, note, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
-				ON CONFLICT (account, prefix) DO UPDATE SET note = excluded.note, expires_at = excluded.expires_at`,
-				int64(id), e.Prefix.String(), e.Note, now.UnixMilli(), ms(e.ExpiresAt)); err != nil {
-				return false, err
-			}
-		}
-		return len(entries) > 0, nil
+		return len(entries) > 0, t.allow(id, entries, now)
 	}, nil)
 }
 
@@ -53,4 +47,57 @@ func (db *DB) RemoveIP(ctx context.Context, id auth.AccountID, prefixes []netip.
 		}
 		return len(prefixes) > 0, nil
 	}, nil)
+}
+
+// ReplaceAllowlist gives an account these entries in place of those that it has, if the list has the tag was still; else it is
+// [auth.ErrConflict]. Entries that stay keep the time when they were made. Each of the acts is written down; without one there is
+// nothing to do.
+func (db *DB) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, acts []auth.Act) (auth.Revoked, error) {
+	var last auth.Act
+	if len(acts) > 0 {
+		last = acts[len(acts)-1]
+	}
+	return db.alterAccount(ctx, id, last, "replace an allowlist", func(t *tx, now time.Time) (bool, error) {
+		if err := t.lockAccount(id); err != nil {
+			return false, err
+		}
+		a, err := accountWithList(t, `SELECT `+accountColumns+` FROM accounts WHERE id = $1`, int64(id))
+		if err != nil {
+			return false, err
+		}
+		if auth.AllowlistTag(a.Allowlist) != was {
+			return false, auth.ErrConflict.Saying("The allowlist was changed meanwhile by somebody else")
+		}
+		if len(acts) == 0 {
+			return false, nil
+		}
+		for _, e := range a.Allowlist {
+			if !slices.ContainsFunc(entries, func(to auth.AllowEntry) bool { return to.Prefix == e.Prefix }) {
+				if err := t.later(`DELETE FROM allowlist WHERE account = $1 AND prefix = $2`, int64(id), e.Prefix.String()); err != nil {
+					return false, err
+				}
+			}
+		}
+		if err := t.allow(id, entries, now); err != nil {
+			return false, err
+		}
+		for _, act := range acts[:len(acts)-1] {
+			if err := t.audit(act, auth.Subject{Account: id}, now); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}, nil)
+}
+
+// allow writes entries into the allowlist. One that is there already gets the new note and expiry.
+func (t *tx) allow(id auth.AccountID, entries []auth.AllowEntry, now time.Time) error {
+	for _, e := range entries {
+		if err := t.later(`INSERT INTO allowlist (account, prefix, note, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT (account, prefix) DO UPDATE SET note = excluded.note, expires_at = excluded.expires_at`,
+			int64(id), e.Prefix.String(), e.Note, now.UnixMilli(), ms(e.ExpiresAt)); err != nil {
+			return err
+		}
+	}
+	return nil
 }

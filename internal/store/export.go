@@ -68,6 +68,7 @@ func leftTables() map[string]string {
 		"dashboard_sessions": "who was there signs in again",
 		"invitations":        "a link that was sent is good for a day, and could have been used since",
 		"repeats":            "what it remembers is over in a day, and happened to another database",
+		"seen_addresses":     "they are where people were, and are forgotten in a month",
 		"refusals":           "they are kept for days, and hold addresses of strangers",
 		"refusal_requests":   "as refusals",
 		versionTable:         "the header says it",

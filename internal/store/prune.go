@@ -22,6 +22,7 @@ type PruneBefore struct {
 	Sessions time.Time // whose refresh and access tokens both expired before
 	Changes  time.Time
 	Replicas time.Time // that were not heard since
+	Seen     time.Time // addresses that credentials came from
 }
 
 // Prune deletes what is old, in small batches, each a transaction. Revocations of sessions go when they need not be
@@ -37,6 +38,10 @@ func (db *DB) Prune(ctx context.Context, before PruneBefore) error {
 		// By number, up to the first that stays: what is left has no gaps, even if the clocks of those who wrote it differ.
 		{"change log", `DELETE FROM changes WHERE number IN (SELECT number FROM changes ORDER BY number LIMIT $2) AND number <
 			COALESCE((SELECT MIN(f.number) FROM (SELECT number, at FROM changes ORDER BY number LIMIT $2) f WHERE f.at >= $1), 9223372036854775807)`, before.Changes},
+		{
+			"addresses", `DELETE FROM seen_addresses WHERE (account, prefix, credential) IN
+				(SELECT account, prefix, credential FROM seen_addresses WHERE at < $1 ORDER BY at LIMIT $2)`, before.Seen,
+		},
 		// Looked at twice: one that comes back at this moment keeps its row.
 		{"replicas", `DELETE FROM replicas WHERE heard_at < $1 AND id IN (SELECT id FROM replicas WHERE heard_at < $1 ORDER BY heard_at LIMIT $2)`, before.Replicas},
 		{

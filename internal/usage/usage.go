@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,8 @@ const (
 	patience   = 10 * time.Second // that one write may take
 	complain   = time.Minute      // between two lines about writes that fail
 	mostAgent  = 256              // bytes of a user agent
+	mostFrom   = 64               // addresses of one credential in one hour: more are not remembered
+	seenEvery  = 5 * time.Minute  // between two writes about one address of a credential
 	lastChance = 5 * time.Second  // for the write at the end
 )
 
@@ -43,6 +46,7 @@ const (
 // time, with the address and user agent that belong to it. After an error it may go on reading what it was given.
 type Store interface {
 	WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.SecretUse) error
+	WriteSightings(ctx context.Context, seen []auth.Sighting) error
 }
 
 // Config is what a [Counter] is made of.
@@ -66,6 +70,7 @@ type Counter struct {
 	next       int        // the shard that is taken first
 	rows       []auth.UsageRow
 	uses       []auth.SecretUse
+	seen       []auth.Sighting
 	complained time.Time
 }
 
@@ -86,6 +91,7 @@ type entry struct {
 	account auth.AccountID
 	counts  []count // one for each kind seen; those with 0 were written
 	uses    []use   // one for each secret seen; likewise
+	from    []from  // one for each address seen; likewise
 	idle    int32   // writes that found nothing here
 }
 
@@ -100,6 +106,13 @@ type use struct {
 	at      time.Time
 	address netip.Addr
 	agent   string
+}
+
+type from struct {
+	prefix  netip.Prefix
+	count   int64
+	at      time.Time
+	written int64 // Unix seconds; 0: not yet
 }
 
 // New returns a Counter. Nothing is written until its [Counter.Run] is called.
@@ -139,6 +152,29 @@ func (u *Counter) Note(o *auth.Observation) {
 	e.idle = 0
 	if o.Subject.Secret > 0 && (what == exchange || what == login) {
 		s.use(e, o)
+	}
+	if what < acts && what != other && what != logout {
+		e.sees(o)
+	}
+}
+
+// sees notes where somebody came in from.
+func (e *entry) sees(o *auth.Observation) {
+	prefix := auth.SeenAs(o.Caller.Address)
+	if !prefix.IsValid() {
+		return
+	}
+	for i := range e.from {
+		if f := &e.from[i]; f.prefix == prefix {
+			f.count++
+			if f.at.Before(o.At) {
+				f.at = o.At
+			}
+			return
+		}
+	}
+	if len(e.from) < mostFrom {
+		e.from = append(e.from, from{prefix: prefix, count: 1, at: o.At})
 	}
 }
 
@@ -238,15 +274,24 @@ func (u *Counter) write(ctx context.Context, enough int) error {
 	u.writing.Lock()
 	defer u.writing.Unlock()
 	u.take(enough)
-	rows, uses := u.rows, u.uses
+	rows, uses, seen := u.rows, u.uses, u.seen
 	for len(rows)+len(uses) > 0 {
 		r, s := rows[:min(len(rows), atOnce)], uses[:min(len(uses), atOnce)]
 		if err := u.store.WriteUsage(ctx, r, s); err != nil {
-			u.putBack(rows, uses)
-			u.rows, u.uses = nil, nil // the store's from now on
+			u.putBack(rows, uses, seen)
+			u.rows, u.uses, u.seen = nil, nil, nil // the store's from now on
 			return fmt.Errorf("write usage: %w", err)
 		}
 		rows, uses = rows[len(r):], uses[len(s):]
+	}
+	for len(seen) > 0 {
+		some := seen[:min(len(seen), atOnce)]
+		if err := u.store.WriteSightings(ctx, some); err != nil {
+			u.putBack(nil, nil, seen)
+			u.seen = nil
+			return fmt.Errorf("write where credentials came from: %w", err)
+		}
+		seen = seen[len(some):]
 	}
 	return nil
 }
@@ -256,17 +301,22 @@ func (u *Counter) write(ctx context.Context, enough int) error {
 func (u *Counter) take(enough int) {
 	clear(u.rows) // what they point to
 	clear(u.uses)
-	u.rows, u.uses = u.rows[:0], u.uses[:0]
+	clear(u.seen)
+	u.rows, u.uses, u.seen = u.rows[:0], u.uses[:0], u.seen[:0]
+	now, last := u.now(), enough == math.MaxInt
 	for range shards {
 		if len(u.rows)+len(u.uses) >= enough {
 			return
 		}
-		u.shards[u.next].take(&u.rows, &u.uses, u.entries.Load() > crowd)
+		crowded := u.entries.Load() > crowd
+		u.shards[u.next].take(&u.rows, &u.uses)
+		u.shards[u.next].takeSeen(&u.seen, now, crowded || last)
+		u.shards[u.next].forget(crowded)
 		u.next = (u.next + 1) % shards
 	}
 }
 
-func (s *shard) take(rows *[]auth.UsageRow, uses *[]auth.SecretUse, crowded bool) {
+func (s *shard) take(rows *[]auth.UsageRow, uses *[]auth.SecretUse) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, e := range s.entries {
@@ -288,15 +338,46 @@ func (s *shard) take(rows *[]auth.UsageRow, uses *[]auth.SecretUse, crowded bool
 				use.count, e.idle = 0, 0
 			}
 		}
-		if crowded || e.idle >= restless {
+	}
+}
+
+// takeSeen moves into seen where credentials came from: what is new at once, and the rest once in a while, or when its entry goes.
+func (s *shard) takeSeen(seen *[]auth.Sighting, now time.Time, all bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.entries {
+		for i := range e.from {
+			f := &e.from[i]
+			if f.count == 0 || !all && e.idle < restless && now.Unix()-f.written < int64(seenEvery/time.Second) {
+				continue
+			}
+			*seen = append(*seen, auth.Sighting{Account: e.account, Credential: key.credential, From: f.prefix, At: f.at, Count: f.count})
+			f.count, f.written = 0, now.Unix()
+		}
+	}
+}
+
+// forget lets go of who has been quiet for a while, or of all whose counts were taken.
+func (s *shard) forget(crowded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, e := range s.entries {
+		if e.idle >= restless || crowded && e.empty() {
 			delete(s.entries, key)
 			s.total.Add(-1)
 		}
 	}
 }
 
+// empty says whether nothing was counted since it was last taken.
+func (e *entry) empty() bool {
+	return !slices.ContainsFunc(e.counts, func(c count) bool { return c.n > 0 }) &&
+		!slices.ContainsFunc(e.uses, func(u use) bool { return u.count > 0 }) &&
+		!slices.ContainsFunc(e.from, func(f from) bool { return f.count > 0 })
+}
+
 // putBack counts what could not be written once more.
-func (u *Counter) putBack(rows []auth.UsageRow, uses []auth.SecretUse) {
+func (u *Counter) putBack(rows []auth.UsageRow, uses []auth.SecretUse, seen []auth.Sighting) {
 	for _, r := range rows {
 		s := u.shard(r.Credential)
 		s.mu.Lock()
@@ -312,6 +393,23 @@ func (u *Counter) putBack(rows []auth.UsageRow, uses []auth.SecretUse) {
 		use.count += back.Count
 		if use.at.Before(back.At) {
 			use.at, use.address, use.agent = back.At, back.Address, back.UserAgent
+		}
+		s.mu.Unlock()
+	}
+	for _, back := range seen {
+		s := u.shard(back.Credential)
+		s.mu.Lock()
+		e := s.entry(entryKey{back.Credential, back.At.Unix() / 3600}, back.Account)
+		i := slices.IndexFunc(e.from, func(f from) bool { return f.prefix == back.From })
+		if i < 0 && len(e.from) < mostFrom {
+			e.from, i = append(e.from, from{prefix: back.From}), len(e.from)
+		}
+		if i >= 0 {
+			f := &e.from[i]
+			f.count, f.written = f.count+back.Count, 0
+			if f.at.Before(back.At) {
+				f.at = back.At
+			}
 		}
 		s.mu.Unlock()
 	}

@@ -33,7 +33,17 @@ type ledger struct {
 	writes int
 	rows   map[auth.UsageRow]int64 // by the row without its count
 	uses   map[string]auth.SecretUse
+	seen   []auth.Sighting
 	most   int
+}
+
+func (l *ledger) WriteSightings(_ context.Context, seen []auth.Sighting) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.down == nil {
+		l.seen = append(l.seen, seen...)
+	}
+	return l.down
 }
 
 func newLedger() *ledger {
@@ -248,6 +258,10 @@ func (s *slow) WriteUsage(_ context.Context, rows []auth.UsageRow, uses []auth.S
 	return context.DeadlineExceeded
 }
 
+func (s *slow) WriteSightings(context.Context, []auth.Sighting) error {
+	return context.DeadlineExceeded
+}
+
 func TestWhatAStoreStillReadsStaysAsItIs(t *testing.T) {
 	s := &slow{}
 	u := newCounter(t, s)
@@ -385,4 +399,74 @@ func BenchmarkNote(b *testing.B) {
 			}
 		})
 	})
+}
+
+// Where a credential came in from is written once it is new, then every few minutes and when it has been quiet; every time is counted,
+// and nobody fills the memory with addresses.
+func TestWhereCredentialsCameFrom(t *testing.T) {
+	l := newLedger()
+	u := newCounter(t, l)
+	now := ten.Add(-30 * time.Minute) // all of it within one hour
+	u.now = func() time.Time { return now }
+	note := func(from netip.Addr, reason auth.Reason) {
+		o := did(auth.DidVerify, now.Sub(ten), 200, reason)
+		o.Caller.Address = from
+		u.Note(o)
+	}
+	write := func(want ...string) {
+		t.Helper()
+		l.seen = nil
+		if err := u.write(t.Context(), pace); err != nil && l.down == nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range l.seen {
+			if s.Account != 100001 || s.Credential != "aB3dE5gH7jK9" {
+				t.Errorf("of %+v", s)
+			}
+			got = append(got, fmt.Sprintf("%s %d %s", s.From, s.Count, s.At.Format("05")))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	note(office, "")
+	note(home, "")
+	note(netip.MustParseAddr("::ffff:203.0.113.7"), "")
+	note(netip.MustParseAddr("192.0.2.1"), auth.ReasonExpired)
+	note(netip.Addr{}, "")
+	write("203.0.113.7/32 2 58", "2001:db8::/64 1 58")
+	now = now.Add(time.Second)
+	note(office, "")
+	write()
+	now = now.Add(time.Minute - time.Second)
+	note(office, "")
+	l.down = errors.New("disk I/O error")
+	now = now.Add(seenEvery)
+	write()
+	l.down = nil
+	write("203.0.113.7/32 2 58")
+
+	note(home, "")
+	write("2001:db8::/64 1 58")
+	note(home, "") // and then it is quiet
+	for range restless - 1 {
+		write()
+	}
+	for l.seen = nil; u.entries.Load() > 0; {
+		if err := u.write(t.Context(), pace); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(l.seen) != 1 || l.seen[0].Count != 1 {
+		t.Errorf("the last is lost: %v", l.seen)
+	}
+
+	for i := range 4 * mostFrom {
+		note(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), "")
+	}
+	l.seen = nil
+	if err := u.write(t.Context(), math.MaxInt); err != nil || len(l.seen) != mostFrom {
+		t.Errorf("%d addresses, %v", len(l.seen), err)
+	}
 }

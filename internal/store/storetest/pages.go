@@ -11,6 +11,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/store"
 )
 
 // pages reads a list as somebody does who shows two rows a page, and asks for one more to see whether there is another.
@@ -230,4 +231,84 @@ func pagesOfRefusals(t *testing.T, w *World) {
 	lists("all", auth.RefusalFilter{}, append([]string{"reqid_other"}, want...))
 	lists("of an account", auth.RefusalFilter{Account: 100001}, want)
 	lists("since", auth.RefusalFilter{Account: 100001, Since: w.Now().Add(-time.Hour - time.Minute)}, want[:10])
+}
+
+func whereCredentialsCameFrom(t *testing.T, w *World) {
+	ctx := t.Context()
+	a := w.account(t).ID
+	now := w.Now()
+	saw := func(from string, ago time.Duration, count int64) auth.Sighting {
+		return auth.Sighting{Account: a, Credential: "c1", From: netip.MustParsePrefix(from), At: now.Add(-ago), Count: count}
+	}
+	no(t, w.WriteSightings(ctx, nil))
+	no(t, w.WriteSightings(ctx, []auth.Sighting{saw("192.0.2.1/32", time.Hour, 2), saw("2001:db8::/64", time.Minute, 1)}))
+	no(t, w.WriteSightings(ctx, []auth.Sighting{saw("192.0.2.1/32", 2*time.Hour, 3), saw("198.51.100.7/32", 48*time.Hour, 1)}))
+	sees := func(since time.Duration, want ...auth.Sighting) {
+		t.Helper()
+		got, err := w.Seen(ctx, a, now.Add(-since))
+		no(t, err)
+		if diff := gocmp.Diff(want, got, same); diff != "" {
+			t.Errorf("seen since %v (-want +got):\n%s", since, diff)
+		}
+	}
+	sees(24*time.Hour, saw("2001:db8::/64", time.Minute, 1), saw("192.0.2.1/32", time.Hour, 5))
+	no(t, w.Prune(ctx, store.PruneBefore{Seen: now.Add(-24 * time.Hour)}))
+	sees(72*time.Hour, saw("2001:db8::/64", time.Minute, 1), saw("192.0.2.1/32", time.Hour, 5))
+
+	var many []auth.Sighting
+	for i := range 2100 { // an account has so much room and no more
+		many = append(many, saw(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()+"/32", time.Hour, 1))
+	}
+	no(t, w.WriteSightings(ctx, many))
+	no(t, w.WriteSightings(ctx, []auth.Sighting{saw("192.0.2.1/32", 0, 1)})) // one that is there is counted on
+	got, err := w.Seen(ctx, a, now.Add(-time.Hour))
+	no(t, err)
+	if len(got) != 2000 || got[0].Count != 6 {
+		t.Errorf("%d are remembered, the latest %+v", len(got), got[0])
+	}
+	_, err = w.DeleteAccount(ctx, a, act)
+	no(t, err)
+	if got, err := w.Seen(ctx, a, time.UnixMilli(0)); err != nil || len(got) > 0 {
+		t.Errorf("of a deleted account %v, %v", got, err)
+	}
+}
+
+func replaceAllowlist(t *testing.T, w *World) {
+	ctx := t.Context()
+	a := w.account(t).ID
+	entry := func(cidr, note string) auth.AllowEntry {
+		return auth.AllowEntry{Prefix: netip.MustParsePrefix(cidr), Note: note, CreatedAt: w.Now()}
+	}
+	first := []auth.AllowEntry{entry("192.0.2.0/24", "office"), entry("198.51.100.7/32", "")}
+	add, remove := act, act
+	add.Action, remove.Action = "account.allow-ip", "account.remove-ip"
+	r, err := w.ReplaceAllowlist(ctx, a, first, auth.AllowlistTag(nil), []auth.Act{add})
+	revoked(t, r, err)
+	w.wait(time.Minute)
+	then := []auth.AllowEntry{first[0], entry("2001:db8::/32", "all")}
+	then[0].Note = "head office"
+	tag := auth.AllowlistTag(first)
+	r, err = w.ReplaceAllowlist(ctx, a, then, tag, []auth.Act{add, remove})
+	p := revoked(t, r, err)
+	if got := w.last(t); got.Number != p || got.Account != a {
+		t.Errorf("the log has %+v", got)
+	}
+	got, err := w.Account(ctx, a)
+	no(t, err)
+	if diff := gocmp.Diff(then, got.Allowlist, same); diff != "" {
+		t.Errorf("the list (-want +got):\n%s", diff)
+	}
+	trail, err := w.Audit(ctx, auth.AuditQuery{Account: a, Most: 2})
+	no(t, err)
+	if trail[0].Act.Action != remove.Action || trail[1].Act.Action != add.Action || trail[1].About.Account != a {
+		t.Errorf("the audit trail has %+v", trail)
+	}
+	_, err = w.ReplaceAllowlist(ctx, a, first, tag, []auth.Act{add})
+	is(t, "a list that another one was before", err, auth.ErrConflict)
+	r, err = w.ReplaceAllowlist(ctx, a, then, auth.AllowlistTag(then), nil)
+	already(t, r, err)
+	r, err = w.ReplaceAllowlist(ctx, a, nil, auth.AllowlistTag(then), []auth.Act{remove})
+	revoked(t, r, err)
+	_, err = w.ReplaceAllowlist(ctx, 999, nil, "", []auth.Act{remove})
+	is(t, "an account that is not there", err, auth.ErrNotFound)
 }

@@ -32,6 +32,8 @@ func Run(t *testing.T, open Open) {
 		{"pages of credentials", pagesOfCredentials},
 		{"pages of sessions", pagesOfSessions},
 		{"pages of refusals", pagesOfRefusals},
+		{"where credentials came from", whereCredentialsCameFrom},
+		{"replace an allowlist", replaceAllowlist},
 		{"account numbers are never used again", accountNumbers},
 		{"suspend and resume", suspendAndResume},
 		{"delete an account", deleteAccount},
