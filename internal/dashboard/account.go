@@ -18,6 +18,7 @@ var mainPages = []struct {
 	{Members, "/sessions", "Sessions", registry.ReadSessions},
 	{Members, "/usage", "Usage", registry.ReadUsage},
 	{both, "/refusals", "Refusals", registry.ReadRefusals},
+	{both, "/audit", "Audit trail", registry.ReadAudit},
 	{Members, "/start", "Get started", registry.ReadCredentials},
 	{Operators, "/signing-keys", "Signing keys", registry.ReadKeys},
 }
@@ -32,6 +33,7 @@ var accountPages = []struct {
 	{"/sessions", "Sessions", registry.ReadSessions},
 	{"/usage", "Usage", registry.ReadUsage},
 	{"/refusals", "Refusals", registry.ReadRefusals},
+	{"/audit", "Audit trail", registry.ReadAudit},
 	{"/start", "Get started", registry.ReadCredentials},
 }
 
