@@ -141,6 +141,8 @@ type takenJSON struct {
 	Narrowed        int64 `json:"credentials_narrowed"`
 	Rotated         int64 `json:"credentials_rotated"`
 	SecretsLost     int64 `json:"secrets_lost"`
+	People          int64 `json:"people_changed"`
+	Tokens          int64 `json:"operator_tokens_revoked"`
 	AccountsGone    int64 `json:"accounts_gone"`
 	CredentialsGone int64 `json:"credentials_gone"`
 }
@@ -207,8 +209,8 @@ func (c *restoreC) Run(sh *shell) error {
 		return err
 	}
 	if told {
-		if err := sh.printf("taken away since, and so again: accounts %d deleted, %d suspended, %d limited, %d allowlists; credentials %d revoked, %d narrowed, %d rotated\nmade since, and gone: %d accounts, %d credentials\n",
-			t.Deleted, t.Suspended, t.Limited, t.Allowlists, t.Revoked, t.Narrowed, t.Rotated, t.AccountsGone, t.CredentialsGone); err != nil {
+		if err := sh.printf("taken away since, and so again: accounts %d deleted, %d suspended, %d limited, %d allowlists; credentials %d revoked, %d narrowed, %d rotated; %d people changed, %d operator tokens revoked\nmade since, and gone: %d accounts, %d credentials\n",
+			t.Deleted, t.Suspended, t.Limited, t.Allowlists, t.Revoked, t.Narrowed, t.Rotated, t.People, t.Tokens, t.AccountsGone, t.CredentialsGone); err != nil {
 			return err
 		}
 	}

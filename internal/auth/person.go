@@ -71,15 +71,6 @@ func (p Person) MaySignIn() bool { return p.State == Active && !p.AccountSuspend
 // Detail is how acts about the person name it in the audit trail: "p_… jane@example.com".
 func (p Person) Detail() string { return string(p.ID) + " " + p.Email }
 
-// DetailPerson reads the id of what [Person.Detail] begins with, "" if it does not.
-func DetailPerson(detail string) PersonID {
-	id, _, _ := strings.Cut(detail, " ")
-	if rest, ok := strings.CutPrefix(id, PersonPrefix); ok && len(rest) == IDLength && Alphanumeric(rest) {
-		return PersonID(id)
-	}
-	return ""
-}
-
 // PersonPrefix begins the id of every person, TokenIDPrefix that of every operator token.
 const (
 	PersonPrefix  = "p_"

@@ -65,24 +65,6 @@ func TestAnOperatorTokenHasOneSpelling(t *testing.T) {
 	}
 }
 
-func TestWhomAnActIsAbout(t *testing.T) {
-	p := Person{ID: "p_abcdefABCDEF", Email: "jane@example.com"}
-	for detail, want := range map[string]PersonID{
-		p.Detail():               p.ID,
-		"p_abcdefABCDEF":         p.ID,
-		"":                       "",
-		"p_short jane":           "",
-		"jane p_abcdefABCDEF":    "",
-		"p_abcdef/BCDEF x":       "",
-		"p_abcdefABCDEFG a b":    "",
-		"account 100001 renamed": "",
-	} {
-		if got := DetailPerson(detail); got != want {
-			t.Errorf("%q: got %q, want %q", detail, got, want)
-		}
-	}
-}
-
 func FuzzParseOperatorToken(f *testing.F) {
 	f.Add(FormatOperatorToken("ot_abcdefABCDEF", strings.Repeat("s3", 16)))
 	f.Add("gko_")

@@ -158,7 +158,7 @@ func actorOf(p auth.Person) string { return string(p.Kind()) + " " + p.Detail() 
 
 func act(p auth.Person, caller auth.Caller, action, how string) auth.Act {
 	return auth.Act{
-		Actor: actorOf(p), Action: action, RequestID: caller.RequestID, Address: caller.Address, Detail: detail(p, how),
+		Actor: actorOf(p), Person: p.ID, Action: action, RequestID: caller.RequestID, Address: caller.Address, Detail: detail(p, how),
 	}
 }
 

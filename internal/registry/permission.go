@@ -43,7 +43,22 @@ const (
 	RotateKey Action = "signing-key.rotate"
 	RevokeKey Action = "signing-key.revoke"
 
-	ReadAudit Action = "audit.read"
+	ReadAudit      Action = "audit.read"
+	ReadOperators  Action = "operator.read"
+	InviteOperator Action = "operator.invite"
+	OperatorRole   Action = "operator.role"
+	RemoveOperator Action = "operator.remove"
+	ResetOperator  Action = "operator.reset"
+
+	ReadMembers  Action = "member.read"
+	InviteMember Action = "member.invite"
+	MemberRole   Action = "member.role"
+	RemoveMember Action = "member.remove"
+	ResetMember  Action = "member.reset"
+
+	ReadTokens  Action = "token.read"
+	CreateToken Action = "token.create"
+	RevokeToken Action = "token.revoke"
 
 	RotateMasterKey Action = "master-key.rotate"
 	Restore         Action = "restore"
@@ -106,6 +121,23 @@ var rules = []rule{
 	{RotateKey, owners, nil, "keys:write", true},
 	{RevokeKey, owners, nil, "keys:write", true},
 	{ReadAudit, operators, members, "audit:read", false},
+
+	{ReadOperators, operators, nil, "operators:read", false},
+	{InviteOperator, owners, nil, "operators:write", true},
+	{OperatorRole, owners, nil, "operators:write", true},
+	{RemoveOperator, owners, nil, "operators:write", true},
+	{ResetOperator, owners, nil, "operators:write", true},
+
+	{ReadMembers, operators, members, "members:read", false},
+	{InviteMember, admins, owners, "members:write", true},
+	{MemberRole, admins, owners, "members:write", true},
+	{RemoveMember, admins, owners, "members:write", true},
+	{ResetMember, admins, owners, "members:write", true},
+
+	{ReadTokens, owners, nil, "tokens:read", false},
+	{CreateToken, owners, nil, "tokens:write", true},
+	{RevokeToken, owners, nil, "tokens:write", false},
+
 	{RotateMasterKey, owners, nil, "database:write", true},
 	{Restore, owners, nil, "database:write", true},
 }

@@ -37,6 +37,13 @@ operator viewer     refusal.read usage.read
 member   owner      refusal.read usage.read
 member   developer  refusal.read usage.read
 member   viewer     refusal.read usage.read
+operator owner      operator.read operator.invite! operator.role! operator.remove! operator.reset! token.read token.create! token.revoke
+operator owner      member.read member.invite! member.role! member.remove! member.reset!
+operator admin      operator.read member.read member.invite! member.role! member.remove! member.reset!
+operator viewer     operator.read member.read
+member   owner      member.read member.invite! member.role! member.remove! member.reset!
+member   developer  member.read
+member   viewer     member.read
 `
 
 const own, another auth.AccountID = 100001, 100002

@@ -58,6 +58,8 @@ type Store interface {
 	Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error)
 	Usage(ctx context.Context, q auth.UsageQuery) ([]auth.UsageRow, error)
 
+	peopleStore
+
 	// Note writes down an act that changed nothing.
 	Note(ctx context.Context, act auth.Act, about auth.Subject) error
 }

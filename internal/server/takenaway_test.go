@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/backup"
+	"github.com/gatehouse/gatehouse/internal/registry"
 )
 
 // Whatever operators took away between the backup and the restore, by whichever command: with the replaced database, or with its
@@ -68,8 +70,13 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 			allow(changed, "192.0.2.0/24", "198.51.100.0/24")
 			allow(opened, "192.0.2.0/24")
 			finishedNew, undoneNew := rotate(finished, day), rotate(undone, day)
+			staff := newStaff(t, w, "owner", "removed", "demoted", "promoted", "reset", "forgetful", "untouched")
+			must(r.ChangeRole(t.Context(), operator, 0, staff["promoted"], auth.RoleViewer))
+			ci, stays := adminToken(t, r, "revoked"), adminToken(t, r, "stays")
 			path := w.backUp()
 
+			staff.change(t, w)
+			must(r.RevokeToken(t.Context(), operator, ci))
 			must(r.SuspendAccount(t.Context(), operator, suspended, true))
 			must(r.SuspendAccount(t.Context(), operator, both, false))
 			must(r.ResumeAccount(t.Context(), operator, both))
@@ -167,6 +174,12 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 			if found, err := r.Credential(t.Context(), operator, string(client.ID)); err != nil || found.Dead(time.Now()) != auth.ReasonNone {
 				t.Errorf("the client %s is %v, %v", clientID, found.Dead(time.Now()), err)
 			}
+			staff.check(t, w, by)
+			for id, want := range map[auth.OperatorTokenID]auth.Reason{ci: auth.ReasonRevoked, stays: auth.ReasonNone} {
+				if got, err := w.Opened().DB.OperatorToken(t.Context(), id); err != nil || got.Dead(time.Now()) != want {
+					t.Errorf("the token %s is %q, %v; want %q", got.Name, got.Dead(time.Now()), err, want)
+				}
+			}
 			// A secret that nobody has can be replaced at once.
 			if by == "journal" {
 				issued, err := r.RotateCredential(t.Context(), operator, leaked.ID, time.Time{}, false)
@@ -177,6 +190,89 @@ func TestWhatWasTakenAwayStaysSo(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A staff are operators by what happens to them.
+type staff map[string]auth.PersonID
+
+// newStaff invites operators, who come with the password "hash" and a passkey.
+func newStaff(t *testing.T, w *world, names ...string) staff {
+	t.Helper()
+	all := make(staff)
+	for _, name := range names {
+		in, err := w.Registry().InvitePerson(t.Context(), operator, 0, registry.NewPerson{Email: name + "@example.com", Name: name, Role: auth.RoleOwner}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, code, _ := strings.Cut(in.Link(""), "#")
+		now := w.Opened().DB.Now()
+		s := auth.DashboardSession{ID: auth.DashboardSessionID(name), Digest: []byte(name), Stage: auth.StageFull, CreatedAt: now, IdleEnds: now.Add(time.Hour), EndsAt: now.Add(time.Hour)}
+		if _, err := w.Opened().DB.Join(t.Context(), w.Opened().Rings.LookupDigest(auth.LookupLink, code), auth.Joining{Password: "hash"}, s, auth.Act{Action: "person.join"}); err != nil {
+			t.Fatal(err)
+		}
+		key := auth.Passkey{ID: []byte(name), Name: "Old phone", PublicKey: []byte("k")}
+		if err := w.Opened().DB.AddPasskey(t.Context(), in.Person.ID, key, auth.Act{Action: "person.passkey-add", Detail: in.Person.Detail() + " Old phone"}); err != nil {
+			t.Fatal(err)
+		}
+		all[name] = in.Person.ID
+	}
+	return all
+}
+
+// change does to each what the name says.
+func (s staff) change(t *testing.T, w *world) {
+	t.Helper()
+	r, ctx := w.Registry(), t.Context()
+	detail := string(s["forgetful"]) + " forgetful@example.com"
+	for _, err := range []error{
+		w.Opened().DB.SetPersonPassword(ctx, s["forgetful"], "another", "", auth.Act{Action: "person.password", Detail: detail}),
+		w.Opened().DB.RemovePasskey(ctx, s["forgetful"], []byte("forgetful"), auth.Act{Action: "person.passkey-remove", Detail: detail + " Old phone"}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err1 := r.RemovePerson(ctx, operator, 0, s["removed"])
+	_, err2 := r.ChangeRole(ctx, operator, 0, s["demoted"], auth.RoleViewer)
+	_, err3 := r.ChangeRole(ctx, operator, 0, s["promoted"], auth.RoleOwner)
+	_, err4 := r.ResetPerson(ctx, operator, 0, s["reset"], 0)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s staff) check(t *testing.T, w *world, by string) {
+	t.Helper()
+	forgetful, password := auth.Active, "another"
+	if by == "journal" { // which does not have the new password: a new link is needed
+		forgetful, password = auth.Invited, ""
+	}
+	for name, want := range map[string]struct {
+		state    auth.PersonState
+		role     auth.Role
+		password string
+		passkeys int
+	}{
+		"owner": {auth.Active, auth.RoleOwner, "hash", 1}, "untouched": {auth.Active, auth.RoleOwner, "hash", 1},
+		"removed": {auth.Removed, auth.RoleOwner, "", 0}, "demoted": {auth.Active, auth.RoleViewer, "hash", 1},
+		"promoted": {auth.Active, auth.RoleViewer, "hash", 1}, "reset": {auth.Invited, auth.RoleOwner, "", 0},
+		"forgetful": {forgetful, auth.RoleOwner, password, 0},
+	} {
+		p, err := w.Opened().DB.Person(t.Context(), s[name])
+		proofs, err2 := w.Opened().DB.Proofs(t.Context(), s[name])
+		if errors.Join(err, err2) != nil || p.State != want.state || p.Role != want.role || p.Passkeys != want.passkeys || proofs.Password != want.password {
+			t.Errorf("%s is %+v with the password %q, %v, %v; want %+v", name, p, proofs.Password, err, err2, want)
+		}
+	}
+}
+
+func adminToken(t *testing.T, r *registry.Registry, name string) auth.OperatorTokenID {
+	t.Helper()
+	issued, err := r.CreateToken(t.Context(), operator, registry.NewToken{Name: name, Role: auth.RoleViewer, Scopes: []string{"accounts:read"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return issued.Token.ID
 }
 
 // An act of which nobody can tell what it took away is not passed over.

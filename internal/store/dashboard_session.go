@@ -77,7 +77,7 @@ func (t *tx) signIn(s auth.DashboardSession, spent auth.Spent, act auth.Act, now
 	if err := t.insertDashboardSession(s); err != nil || s.Stage != auth.StageFull {
 		return err
 	}
-	return t.audit(act, auth.Subject{Account: account}, now)
+	return t.audit(act, auth.Subject{Account: account, Person: s.Person}, now)
 }
 
 // spend uses up a code. A one-time password counts only if its step lies after the last one used.
@@ -141,7 +141,7 @@ func (db *DB) EndDashboardSession(ctx context.Context, person auth.Person, id au
 		if n == 0 {
 			return none, auth.ErrNotFound.Saying("There is no such session")
 		}
-		return none, t.audit(act, auth.Subject{Account: person.Account}, db.Now())
+		return none, t.audit(act, auth.Subject{Account: person.Account, Person: person.ID}, db.Now())
 	})
 	return wrap(err, "end a session of a dashboard")
 }
@@ -155,7 +155,7 @@ func (db *DB) EndDashboardSessions(ctx context.Context, person auth.Person, but 
 		if err != nil || n == 0 {
 			return 0, err
 		}
-		return n, t.audit(act, auth.Subject{Account: person.Account}, now)
+		return n, t.audit(act, auth.Subject{Account: person.Account, Person: person.ID}, now)
 	})
 	return int(n), wrap(err, "end the sessions of a dashboard")
 }

@@ -48,7 +48,7 @@ func (db *DB) InvitePerson(ctx context.Context, p auth.Person, i auth.Invitation
 		if err := t.invite(i, now); err != nil {
 			return none, err
 		}
-		return none, t.audit(act, auth.Subject{Account: p.Account}, now)
+		return none, t.audit(act, auth.Subject{Account: p.Account, Person: p.ID}, now)
 	})
 	return wrap(err, "invite a person")
 }
@@ -175,7 +175,7 @@ func (db *DB) Join(ctx context.Context, digest []byte, j auth.Joining, s auth.Da
 		if err := t.insertDashboardSession(s); err != nil {
 			return p, err
 		}
-		return p, t.audit(named(act, p), auth.Subject{Account: p.Account}, now)
+		return p, t.audit(named(act, p), auth.Subject{Account: p.Account, Person: p.ID}, now)
 	})
 	return p, wrap(err, "join")
 }
@@ -185,6 +185,7 @@ func named(act auth.Act, p auth.Person) auth.Act {
 	if act.Actor == "" {
 		act.Actor = string(p.Kind()) + " " + p.Detail()
 	}
+	act.Person = p.ID
 	return act
 }
 
@@ -325,7 +326,7 @@ func (db *DB) alterPerson(ctx context.Context, account auth.AccountID, id auth.P
 			}
 			return none, auth.ErrConflict.Saying(p.Email + " is the last owner: make somebody else an owner first")
 		}
-		return none, t.audit(act, auth.Subject{Account: account}, now)
+		return none, t.audit(act, auth.Subject{Account: account, Person: id}, now)
 	})
 	return wrap(err, doing)
 }

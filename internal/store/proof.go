@@ -24,7 +24,7 @@ func (db *DB) change(ctx context.Context, person auth.PersonID, act auth.Act, do
 		if err := fn(t, p, now); err != nil {
 			return none, err
 		}
-		return none, t.audit(act, auth.Subject{Account: p.Account}, now)
+		return none, t.audit(act, auth.Subject{Account: p.Account, Person: person}, now)
 	})
 	return wrap(err, doing)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/audit/chain"
@@ -31,6 +32,7 @@ type Replay struct {
 	limits      map[int64]auth.Rate
 	lists       map[int64]bool // whose allowlists were changed
 	updates     map[string]auth.Updated
+	people      map[auth.PersonID]bool
 	lost        map[string]bool // credentials with a secret that nobody has
 }
 
@@ -38,7 +40,7 @@ type Replay struct {
 func (s *Staging) NewReplay(onlyKeys func(set string, names []string) (string, error)) (*Replay, error) {
 	r := &Replay{
 		s: s, t: &tx{on: s.conn}, onlyKeys: onlyKeys, suspended: make(map[int64]bool), limits: make(map[int64]auth.Rate),
-		lists: make(map[int64]bool), updates: make(map[string]auth.Updated), lost: make(map[string]bool),
+		lists: make(map[int64]bool), updates: make(map[string]auth.Updated), lost: make(map[string]bool), people: make(map[auth.PersonID]bool),
 	}
 	err := r.t.one(`SELECT COALESCE(MIN(number), 0), COALESCE(MAX(number), 0) FROM audit`, nil, out{&r.first, &r.last})
 	if err == nil {
@@ -156,6 +158,14 @@ func (r *Replay) apply(e backup.Entry) error {
 				old_number = NULL, old_digest = NULL, old_pepper = NULL, old_created_at = NULL, old_expires_at = NULL
 			WHERE id = $1 AND old_number = $2`, e.Credential, e.Secret)
 		return err
+	case "operator.remove", "member.remove", "operator.reset", "member.reset", "operator.role", "member.role", "person.password",
+		"person.second-factor", "person.recovery-codes", "person.passkey-remove", "person.openid-remove", "person.sign-in", "person.confirm":
+		return r.person(e)
+	case "token.revoke":
+		id, _, _ := strings.Cut(e.Detail, " ")
+		n, err := r.t.exec(`UPDATE operator_tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, at, id)
+		r.taken.Tokens += n
+		return err
 	case "account.create":
 		r.taken.AccountsGone++
 		return nil
@@ -163,10 +173,64 @@ func (r *Replay) apply(e backup.Entry) error {
 		r.taken.CredentialsGone++
 		return nil
 	case "account.rename", "session.revoke", "session.reuse", "session.logout", "signing-key.rotate", "signing-key.revoke",
-		"master-key.rotate", "database.restore", "audit-key.create", "denied":
-		return nil // sessions and signing keys begin anew
+		"master-key.rotate", "database.restore", "audit-key.create", "denied", "operator.invite", "member.invite", "token.create", "person.join", "person.sign-out",
+		"person.session-end", "person.passkey-add", "person.passkey-rename", "person.openid-add":
+		return nil // sessions and signing keys begin anew; what was given is not given
 	}
 	return r.leave(e)
+}
+
+// person takes from a person what an act took. Of a password, an authenticator or codes that were replaced the new ones are in no
+// audit trail, and the old ones are gone: with nothing left to sign in with, the person needs a new link.
+func (r *Replay) person(e backup.Entry) error {
+	id, rest := auth.PersonID(e.About), strings.Fields(e.Detail) // the id, the e-mail address, and what else there is
+	if id == "" || len(rest) < 2 || rest[0] != e.About {
+		return r.leave(e)
+	}
+	rest = rest[1:]
+	run := func(query string, more ...any) error {
+		n, err := r.t.exec(query, append(in{string(id)}, more...)...)
+		if n > 0 {
+			r.people[id] = true
+		}
+		return err
+	}
+	var err error
+	switch _, what, _ := strings.Cut(e.Action, "."); what {
+	case "remove":
+		if err = run(`UPDATE people SET state = 'removed', removed_at = $2, `+noProofs+` WHERE id = $1 AND state <> 'removed'`, e.At.UnixMilli()); err == nil {
+			err = r.t.forgetProofs(id)
+		}
+	case "reset":
+		if err = run(`UPDATE people SET state = 'invited', ` + noProofs + ` WHERE id = $1 AND state = 'active'`); err == nil {
+			err = r.t.forgetProofs(id)
+		}
+	case "role":
+		if len(rest) != 4 || rest[2] != "to" {
+			return r.leave(e)
+		}
+		err = run(`UPDATE people SET role = $2 WHERE id = $1 AND `+mightOf("people")+` > CASE $2 WHEN 'owner' THEN 3 WHEN 'admin' THEN 2 WHEN 'developer' THEN 2 ELSE 1 END`, rest[3])
+	case "password", "second-factor":
+		if err = run(`UPDATE people SET ` + noProofs + ` WHERE id = $1 AND (password IS NOT NULL OR totp_sealed IS NOT NULL)`); err == nil {
+			err = run(`DELETE FROM recovery_codes WHERE person = $1`)
+		}
+	case "recovery-codes":
+		err = run(`DELETE FROM recovery_codes WHERE person = $1`)
+	case "sign-in", "confirm":
+		if strings.HasSuffix(e.Detail, " a recovery code") { // which of them is not told
+			err = run(`DELETE FROM recovery_codes WHERE person = $1`)
+		}
+	case "passkey-remove":
+		err = run(`DELETE FROM passkeys WHERE person = $1 AND name = $2`, strings.TrimPrefix(e.Detail, string(id)+" "+rest[0]+" "))
+	case "openid-remove":
+		err = run(`DELETE FROM openids WHERE person = $1 AND issuer = $2`, rest[len(rest)-1])
+	}
+	if err != nil {
+		return err
+	}
+	_, err = r.t.exec(`UPDATE people SET state = 'invited' WHERE id = $1 AND state = 'active' AND password IS NULL
+		AND NOT EXISTS (SELECT 1 FROM passkeys WHERE person = $1) AND NOT EXISTS (SELECT 1 FROM openids WHERE person = $1)`, string(id))
+	return err
 }
 
 // leave notes an act of which it cannot be told what it took away.
@@ -199,8 +263,10 @@ func (r *Replay) delete(account, at int64) error {
 	if _, err := r.t.exec(`UPDATE credentials SET revoked_at = $1 WHERE account = $2 AND revoked_at IS NULL`, at, account); err != nil {
 		return err
 	}
-	_, err = r.t.exec(`DELETE FROM allowlist WHERE account = $1`, account)
-	return err
+	if _, err = r.t.exec(`DELETE FROM allowlist WHERE account = $1`, account); err != nil {
+		return err
+	}
+	return r.t.removeMembers(auth.AccountID(account), time.UnixMilli(at))
 }
 
 func (r *Replay) allow(e backup.Entry, prefixes []netip.Prefix, until time.Time) error {
@@ -252,6 +318,7 @@ func (r *Replay) Finish() (Taken, []string, error) {
 }
 
 func (r *Replay) finish() error {
+	r.taken.People = int64(len(r.people))
 	r.taken.Suspended, r.taken.SecretsLost, r.taken.Rotated = int64(len(r.suspended)), int64(len(r.lost)), int64(len(r.lost))
 	for account, rate := range r.limits {
 		if rate.None() {

@@ -23,6 +23,9 @@ type Taken struct {
 	Rotated    int64 // whose secrets or keys are others now,
 	// SecretsLost of them with a secret that nobody has: they need a new one.
 	SecretsLost int64
+	// People are the persons who were removed, or have less to sign in with, or a lesser role, than the backup says; Tokens are
+	// those of the admin API that were revoked.
+	People, Tokens int64
 
 	// What was made since is not in the backup, and gone.
 	AccountsGone    int64
@@ -33,9 +36,9 @@ type Taken struct {
 var ErrOther = errors.New("this is not what became of the database of the backup")
 
 // Stricter holds what was loaded, and migrated, against the database that it will replace, row by row, and has the stricter win:
-// what was deleted, suspended, limited, revoked or narrowed in either is so. Secrets, keys and the entries of allowlists are those
-// of the database, unless an allowlist is empty there, which opens the account to every address. The audit trail goes on with what
-// the database has.
+// what was deleted, suspended, limited, revoked or narrowed in either is so. Secrets, keys, what persons sign in with and the
+// entries of allowlists are those of the database, unless an allowlist is empty there, which opens the account to every address.
+// The audit trail goes on with what the database has.
 func (s *Staging) Stricter(ctx context.Context, replaced *DB) (Taken, error) {
 	other, err := newStaging(ctx, filepath.Dir(s.path), s.wanted, s.clock)
 	if err != nil {
@@ -142,10 +145,28 @@ func (t *tx) stricter(taken *Taken) error {
 		{&taken.Rotated, `UPDATE credentials SET (` + of("") + `) = (SELECT ` + of("o.") + ` FROM replaced.credentials o WHERE o.id = credentials.id)
 			WHERE EXISTS (SELECT 1 FROM replaced.credentials o WHERE o.id = credentials.id AND (` + of("credentials.") + `) IS NOT (` + of("o.") + `))`},
 		{nil, `INSERT INTO keys (` + keyColumns + `) SELECT ` + keyColumns + ` FROM replaced.keys WHERE id NOT IN (SELECT id FROM keys) ORDER BY seq`},
+		{&taken.People, `UPDATE people SET state = o.state, removed_at = o.removed_at, password = o.password, totp_sealed = o.totp_sealed,
+				totp_master_key = o.totp_master_key, totp_step = o.totp_step, totp_at = o.totp_at,
+				role = CASE WHEN ` + mightOf("o") + ` < ` + mightOf("people") + ` THEN o.role ELSE people.role END
+			FROM replaced.people o WHERE o.id = people.id AND (o.state <> people.state OR o.password IS NOT people.password
+				OR o.totp_sealed IS NOT people.totp_sealed OR ` + mightOf("o") + ` < ` + mightOf("people") + `)`},
+		{&taken.Tokens, `UPDATE operator_tokens SET revoked_at = o.revoked_at
+			FROM replaced.operator_tokens o WHERE o.id = operator_tokens.id AND o.revoked_at IS NOT NULL AND operator_tokens.revoked_at IS NULL`},
 		{nil, `INSERT INTO audit SELECT * FROM replaced.audit WHERE number NOT IN (SELECT number FROM audit)`},
 		// What the restore skips it skips from the later of the two.
 		{nil, `UPDATE meta SET next_account = o.next_account FROM replaced.meta o WHERE o.next_account > meta.next_account`},
 		{nil, `UPDATE log_head SET head = o.head FROM replaced.log_head o WHERE o.head > log_head.head`},
+	}
+	// What persons sign in with is what they have in the database.
+	for _, table := range []string{"recovery_codes", "passkeys", "openids"} {
+		for _, query := range []string{
+			`DELETE FROM ` + table + ` WHERE person IN (SELECT id FROM replaced.people)`,
+			`INSERT INTO ` + table + ` SELECT * FROM replaced.` + table + ` WHERE person IN (SELECT id FROM people)`,
+		} {
+			if _, err := t.exec(query); err != nil {
+				return err
+			}
+		}
 	}
 	for _, step := range steps {
 		n, err := t.exec(step.query)
@@ -162,6 +183,11 @@ func (t *tx) stricter(taken *Taken) error {
 		return err
 	}
 	return t.narrower(taken)
+}
+
+// mightOf orders the roles in a table of persons: the more, the mightier.
+func mightOf(table string) string {
+	return `CASE ` + table + `.role WHEN 'owner' THEN 3 WHEN 'admin' THEN 2 WHEN 'developer' THEN 2 ELSE 1 END`
 }
 
 // narrower gives each credential the scopes alone that it has in both databases.
