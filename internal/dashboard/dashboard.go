@@ -164,9 +164,6 @@ func (d *Dashboard) serve(w http.ResponseWriter, r *web.Request) error {
 
 // nowhere says why no page is at the address of a visit.
 func (v *visit) nowhere() error {
-	if v.r.URL.Path == Root { // the one spelling is with a slash
-		return v.redirect("/")
-	}
 	var allowed []string
 	for _, method := range []string{http.MethodGet, http.MethodPost} {
 		asked := v.r.Request.Clone(v.r.Context())

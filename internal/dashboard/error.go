@@ -38,10 +38,12 @@ var broken = failure{Title: "Something broke", Says: "It is not your fault, and 
 // refuse writes the page of an error: what is wrong, how it is put right, and the id that finds it in the log.
 func (v *visit) refuse(w http.ResponseWriter, r *web.Request, err error) {
 	failed := web.Fail(w.Header(), r, err)
+	// The list of refusals is about programs. What people are refused here stands in the audit trail.
+	r.Seen.Reason = auth.ReasonNone
 	said, known := failures[failed.Status]
 	if !known {
 		said = broken
-	} else if e := failed.Cause; says(e) {
+	} else if e := failed.Cause; says(e) && e.Msg != http.StatusText(failed.Status) {
 		said.Says = sentence(e.Msg)
 	}
 	said.Status = failed.Status
@@ -58,7 +60,7 @@ func (v *visit) refuse(w http.ResponseWriter, r *web.Request, err error) {
 func says(e *auth.Error) bool {
 	switch e.Kind {
 	case auth.Invalid, auth.Forbidden, auth.Conflict:
-		return e.Msg != "" && e.Msg != auth.ErrInvalid.Msg && e.Msg != auth.ErrConflict.Msg && e.Msg != http.StatusText(http.StatusBadRequest)
+		return e.Msg != "" && e.Msg != auth.ErrInvalid.Msg && e.Msg != auth.ErrConflict.Msg
 	}
 	return false
 }

@@ -25,6 +25,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/listen"
 	"github.com/gatehouse/gatehouse/internal/metrics"
+	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/proof"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
@@ -74,6 +75,7 @@ type Server struct {
 	usage    *usage.Counter
 	refusals *audit.Refusals
 	sealer   *audit.Sealer
+	people   *people.People
 	control  *control     // nil with PostgreSQL, where no data directory says which server is meant
 	replica  string       // among the replicas
 	backedUp atomic.Int64 // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
@@ -181,6 +183,9 @@ func (s *Server) buildCore(ctx context.Context, c *config.Config) error {
 	}
 	keys := token.NewAuditKeys(db, s.opened.Masters, db.Now)
 	if s.sealer, err = audit.NewSealer(audit.SealerConfig{Store: db, Key: keys.Key, Now: db.Now, Log: s.log}); err != nil {
+		return err
+	}
+	if s.people, err = s.newPeople(c); err != nil {
 		return err
 	}
 	if err := s.readCertificates(c); err != nil {

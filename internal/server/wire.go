@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/b2b"
 	"github.com/gatehouse/gatehouse/internal/contract/liquid"
 	"github.com/gatehouse/gatehouse/internal/contract/oauth"
+	"github.com/gatehouse/gatehouse/internal/dashboard"
 	"github.com/gatehouse/gatehouse/internal/gateway"
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/manual"
@@ -40,6 +41,11 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		}
 		own = append(append(own, pages.Addresses()...), openAPI(c.PublicURL))
 	}
+	members, err := s.dashboardOf(c, dashboard.Members)
+	if err != nil {
+		return nil, err
+	}
+	own = append(own, members...)
 	next, err := s.buildGateway(u, words)
 	if err != nil {
 		return nil, err
@@ -47,11 +53,12 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 	var first func(*web.Request) error
 	if c.RequireHTTPS {
 		first = func(r *web.Request) error { return inClearText(u.proxies, r) }
-		for _, a := range own {
-			if a.Refuse != nil { // an address of a contract: the others take and give no credential
+		for i, a := range own {
+			if a.Refuse != nil { // an address of a contract, or of a dashboard: the others take and give no credential
 				for method, handler := range a.Methods {
 					a.Methods[method] = encrypted(u.proxies, handler)
 				}
+				own[i].Any = encrypted(u.proxies, a.Any)
 			}
 		}
 		next = encrypted(u.proxies, next)
@@ -316,6 +323,11 @@ func (s *Server) buildAdmin(u *setup) (*web.Floor, error) {
 	for _, a := range own { // whoever looks after machines may ask so
 		a.Methods[http.MethodHead] = a.Methods[http.MethodGet]
 	}
+	pages, err := s.dashboardOf(u.config, dashboard.Operators)
+	if err != nil {
+		return nil, err
+	}
+	own = append(own, pages...)
 	return web.New(web.Config{
 		Own: own, Observe: s.observeAdmin, Now: s.opened.DB.Now,
 		Resolve:   func(r *http.Request) (address, peer netip.Addr, forwarded string) { return s.resolve(u.proxies, r) },
