@@ -24,7 +24,7 @@ var floors = [][]string{
 	{"internal/desk"},
 	{"internal/gate", "internal/registry", "internal/people"},
 	{"internal/facts", "internal/changes"},
-	{"internal/token", "internal/web/webtest"},
+	{"internal/token", "internal/adminclient", "internal/web/webtest"},
 	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/passkey", "internal/signon", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store", "internal/ceremony"},
 	{"internal/auth", "internal/audit/chain", "client", "verify/remote"},

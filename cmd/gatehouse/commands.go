@@ -34,6 +34,10 @@ type commands struct {
 type global struct {
 	Config  string `short:"c" placeholder:"FILE" help:"The configuration file. Without it: GATEHOUSE_CONFIG, ./gatehouse.yaml, /etc/gatehouse/gatehouse.yaml."`
 	DataDir string `placeholder:"DIR" help:"The folder of the database, instead of the configured one."`
+
+	Server       string `placeholder:"URL" help:"Work through the admin API of this server, not on the database: the address of its admin_listen. Without it: GATEHOUSE_SERVER. The operator token is taken from GATEHOUSE_TOKEN."`
+	TokenFile    string `placeholder:"FILE" help:"The file with the operator token, which only you can read, instead of GATEHOUSE_TOKEN."`
+	InsecureHTTP bool   `name:"insecure-http" help:"Send the operator token to --server in clear text."`
 }
 
 // printed is for commands that print data.

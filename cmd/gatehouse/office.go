@@ -3,10 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"math"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/adminclient"
 	"github.com/gatehouse/gatehouse/internal/audit"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
@@ -64,6 +69,9 @@ type visit struct {
 
 // enter goes to the office for a command that changes nothing.
 func (sh *shell) enter() (*visit, error) {
+	if url := sh.server(); url != "" {
+		return sh.visitServer(url)
+	}
 	op, err := sh.open()
 	if err != nil {
 		return nil, err
@@ -73,11 +81,75 @@ func (sh *shell) enter() (*visit, error) {
 
 // enterToChange goes there for a command that changes something, and names the place, for there may be more than one.
 func (sh *shell) enterToChange() (*visit, error) {
+	if url := sh.server(); url != "" {
+		o, err := sh.visitServer(url)
+		if err == nil {
+			sh.note("server: %s", url)
+		}
+		return o, err
+	}
 	op, err := sh.change()
 	if err != nil {
 		return nil, err
 	}
 	return sh.visitDatabase(op)
+}
+
+// server is the URL of the server to work through; "" for none.
+func (sh *shell) server() string { return or(sh.global.Server, sh.variable(config.ServerVariable)) }
+
+// variable is a variable of the environment.
+func (sh *shell) variable(name string) string {
+	value := ""
+	for _, entry := range sh.environ {
+		if v, ok := strings.CutPrefix(entry, name+"="); ok {
+			value = v
+		}
+	}
+	return value
+}
+
+// visitServer goes to a server.
+func (sh *shell) visitServer(url string) (*visit, error) {
+	if sh.global.Config != "" || sh.global.DataDir != "" {
+		return nil, usage("--config and --data-dir say where a database is, and --server (or %s) that there is none to look for: leave out the one or the other", config.ServerVariable)
+	}
+	token := sh.variable(config.TokenVariable)
+	if sh.global.TokenFile != "" {
+		var err error
+		if token, err = readToken(sh.global.TokenFile); err != nil {
+			return nil, err
+		}
+	}
+	client, err := adminclient.New(adminclient.Config{URL: url, Token: token, Insecure: sh.global.InsecureHTTP})
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	return &visit{office: client, close: client.Close}, nil
+}
+
+// longestToken is how much of a file is looked at for a token.
+const longestToken = 4 << 10
+
+// readToken reads an operator token from a file that nobody else can read.
+func readToken(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("--token-file %s can be read by others (mode %#o): chmod 600 it, and think of the token as known to them", path, info.Mode().Perm())
+	}
+	text, err := io.ReadAll(io.LimitReader(f, longestToken))
+	if err != nil {
+		return "", fmt.Errorf("--token-file: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
 }
 
 func (sh *shell) visitDatabase(op *server.Opened) (*visit, error) {

@@ -42,6 +42,9 @@ func newShell(ctx context.Context, s surroundings) *shell {
 
 // config loads the configuration, with flags that stand for its keys.
 func (sh *shell) config(flags map[string]string) (*config.Config, error) {
+	if sh.global.Server != "" {
+		return nil, usage("this works on the database itself, so run it where that is, without --server")
+	}
 	all := map[string]string{}
 	if sh.global.DataDir != "" {
 		all["data_dir"] = sh.global.DataDir

@@ -205,6 +205,12 @@ const (
 	previousKeyFile     = "GATEHOUSE_MASTER_KEY_PREVIOUS_FILE"
 )
 
+// The variables by which commands find a server elsewhere. They say nothing of this one.
+const (
+	ServerVariable = "GATEHOUSE_SERVER" // the URL of its admin listener
+	TokenVariable  = "GATEHOUSE_TOKEN"  // an operator token
+)
+
 // kubernetes matches what a cluster puts into every container for a service that is named gatehouse, or
 // gatehouse-something: GATEHOUSE_SERVICE_HOST=10.0.0.1, GATEHOUSE_PORT_8000_TCP=tcp://10.0.0.1:8000. These are nobody's
 // typing errors.
@@ -217,7 +223,9 @@ func (l *loader) readEnviron() {
 	for _, leaf := range leaves(l.c) {
 		known[variableName(leaf.key)] = leaf
 	}
-	seen := map[string]bool{configVariable: true, masterKeyVariable: true, previousKeyVariable: true, previousKeyFile: true}
+	seen := map[string]bool{
+		configVariable: true, masterKeyVariable: true, previousKeyVariable: true, previousKeyFile: true, ServerVariable: true, TokenVariable: true,
+	}
 	foreign := regexp.MustCompile(kubernetes)
 	for _, entry := range l.options.Environ {
 		name, value, _ := strings.Cut(entry, "=")
