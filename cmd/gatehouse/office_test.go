@@ -150,6 +150,7 @@ func TestCommandsSayTheSameThroughAServer(t *testing.T) {
 		{line: "explain reqid_00000000000"},
 		{line: "usage --account 100001 --since 7d"},
 		{line: "usage --account 100001 --json"},
+		{line: "audit list --since 1d --json --account 100009"},
 		{line: "account delete 100002 --yes --json"},
 		{line: "account delete 100001 --yes"},
 		{line: "account show 100001"},

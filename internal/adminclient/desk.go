@@ -271,3 +271,9 @@ func (c *Client) Refusals(ctx context.Context, q api.RefusalQuery) (api.Page[api
 func (c *Client) Usage(ctx context.Context, id auth.AccountID, since time.Time) (api.Page[api.UsageRow], error) {
 	return get[api.Page[api.UsageRow]](ctx, c, account(id)+"/usage", url.Values(question{}.moment("since", since)))
 }
+
+// Audit lists acts, the newest first.
+func (c *Client) Audit(ctx context.Context, q api.AuditQuery) (api.Page[api.AuditEntry], error) {
+	return get[api.Page[api.AuditEntry]](ctx, c, "/audit", question{}.number("account", q.Account).set("credential", q.Credential).
+		set("person", q.Person).set("action", q.Action).moment("since", q.Since).moment("until", q.Until).part(q.Range))
+}

@@ -585,6 +585,18 @@ func TestWhatIsDoneIsInTheAuditTrail(t *testing.T) {
 			t.Errorf("the trail has no %q: %q", want, trail)
 		}
 	}
+	var found api.Page[api.AuditEntry]
+	w.must(200, "GET", "/audit?action=account.create&limit=1", "", &found)
+	if len(found.Items) != 1 || found.Items[0].RequestID != a.RequestID || found.Items[0].Detail != "Acme" {
+		t.Errorf("got %+v", found)
+	}
+	w.must(200, "GET", "/audit?limit=1", "", &found)
+	w.must(200, "GET", "/audit?limit=1&after="+found.Next, "", &found)
+	if len(found.Items) != 1 {
+		t.Errorf("the second part: %+v", found)
+	}
+	w.problem("invalid", "GET", "/audit?until=now", "")
+	w.problem("invalid_cursor", "GET", "/audit?after=AAAA", "")
 }
 
 func TestTheDocumentIsServed(t *testing.T) {

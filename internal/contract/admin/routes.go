@@ -69,6 +69,7 @@ func routes() []*route {
 		{method: post, path: "/signing-keys/{key}/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey},
 
 		{method: get, path: "/refusals", asks: registry.ReadRefusals, serve: listRefusals},
+		{method: get, path: "/audit", asks: registry.ReadAudit, serve: listAudit},
 		{method: get, path: "/refusals/{request}", asks: registry.ReadRefusals, serve: explain},
 	}
 }
@@ -439,3 +440,16 @@ func listRefusals(ctx context.Context, c *call) (answer, error) {
 }
 
 func explain(ctx context.Context, c *call) (answer, error) { return told(c.desk.Explain(ctx, c.named)) }
+
+func listAudit(ctx context.Context, c *call) (answer, error) {
+	q := c.query("account", "credential", "person", "action", "since", "until", "after", "limit")
+	asked := api.AuditQuery{
+		Account: q.number("account"), Credential: q.get("credential"), Person: q.get("person"), Action: q.get("action"),
+		Since: q.moment("since"), Until: q.moment("until"), Range: c.part(q),
+	}
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.Audit(ctx, asked)
+	return listed(c, found, err)
+}
