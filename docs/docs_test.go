@@ -155,7 +155,7 @@ var (
 	ofMetric = regexp.MustCompile(`_(?:bucket|sum|count)$`)
 )
 
-// settings are all keys, their sections, and the keys of a route.
+// settings are all keys, their sections, and the keys of a route and of a provider.
 func settings() map[string]bool {
 	all := map[string]bool{}
 	for _, key := range config.Keys() {
@@ -165,8 +165,10 @@ func settings() map[string]bool {
 			key = key[:i]
 		}
 	}
-	for part := range fieldsOf(reflect.TypeFor[config.Route]()) {
-		all[part] = true
+	for _, one := range []reflect.Type{reflect.TypeFor[config.Route](), reflect.TypeFor[config.OpenIDProvider]()} {
+		for part := range fieldsOf(one) {
+			all[part] = true
+		}
 	}
 	return all
 }
@@ -191,7 +193,7 @@ var otherWords = []string{
 	"insufficient_scope", "access_denied", "temporarily_unavailable", "server_error", "invalid_request",
 	"invalid_client", "invalid_grant", "token_type", "invalid_scope", "unsupported_grant_type", "grant_type", "client_credentials", "client_secret_basic",
 	"client_secret_post", "client_secret", "private_key_jwt", "invalid_dpop_proof", "use_dpop_nonce", "age_ms", "revoked_keys", "dead_below", "dead_below_of",
-	"file_get_contents", "default_socket_timeout", "revoke_session", "gk_live_", "gk_test_",
+	"file_get_contents", "default_socket_timeout", "revoke_session", "gk_live_", "gk_test_", "auth_time",
 	// of PostgreSQL
 	"oldest_program", "synchronous_standby_names", "synchronous_commit", "cluster_name", "primary_conninfo",
 	// of other proxies
