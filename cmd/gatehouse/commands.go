@@ -11,6 +11,9 @@ type commands struct {
 	Credential credentials `cmd:"" group:"customers" help:"API keys, passwords and client secrets."`
 	Session    sessions    `cmd:"" group:"customers" help:"Logins that refreshes carry on."`
 
+	Operator operators `cmd:"" group:"people" help:"Persons who run the server, and tokens of the admin API."`
+	Member   membersC  `cmd:"" name:"member" group:"people" help:"Persons of an account."`
+
 	Token      tokens      `cmd:"" group:"tokens" help:"Single tokens."`
 	SigningKey signingKeys `cmd:"" group:"tokens" help:"The keys that sign tokens."`
 	MasterKey  masterKeys  `cmd:"" group:"tokens" help:"The key that seals all others."`

@@ -96,6 +96,11 @@ func (d *destination) write(j api.Issued, forProgram bool) error {
 			}
 		}
 	}
-	_, err := io.WriteString(d.file, text.String())
+	return d.put(text.String())
+}
+
+// put writes the file.
+func (d *destination) put(text string) error {
+	_, err := io.WriteString(d.file, text)
 	return errors.Join(err, d.file.Sync(), d.file.Close())
 }

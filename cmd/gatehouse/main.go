@@ -73,6 +73,7 @@ func newParser(c *commands, sh *shell) (*kong.Kong, error) {
 		kong.ExplicitGroups([]kong.Group{
 			{Key: "run", Title: "Run it:"},
 			{Key: "customers", Title: "Customers and their credentials:"},
+			{Key: "people", Title: "Persons who look after it:"},
 			{Key: "tokens", Title: "Tokens and keys:"},
 			{Key: "why", Title: "What is going on:"},
 			{Key: "house", Title: "The installation:"},
