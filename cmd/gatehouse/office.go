@@ -153,7 +153,7 @@ func readToken(path string) (string, error) {
 }
 
 func (sh *shell) visitDatabase(op *server.Opened) (*visit, error) {
-	desks, err := op.Desks()
+	desks, err := op.Desks(op.Config)
 	if err != nil {
 		return nil, errors.Join(err, op.Close())
 	}

@@ -47,7 +47,7 @@ func serveAdmin(t *testing.T, dir string) *httptest.Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { op.Close() })
-	desks, err := op.Desks()
+	desks, err := op.Desks(op.Config)
 	if err != nil {
 		t.Fatal(err)
 	}

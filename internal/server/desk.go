@@ -8,16 +8,32 @@ import (
 
 	wire "github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/contract/admin"
 	"github.com/gatehouse/gatehouse/internal/desk"
+	"github.com/gatehouse/gatehouse/internal/web"
 )
 
-// Desks answer operators, for commands and for the admin API alike.
-func (op *Opened) Desks() (*desk.Desks, error) {
-	c := op.Config
+// Desks answer operators, for commands and for the admin API alike, as c has it.
+func (op *Opened) Desks(c *config.Config) (*desk.Desks, error) {
 	return desk.New(desk.Config{
 		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled,
 		Retention: config.FormatDuration(c.Refusals.Retention), Now: op.DB.Now,
 	})
+}
+
+// adminAPI makes the addresses of the admin API.
+func (s *Server) adminAPI(c *config.Config) ([]web.Address, error) {
+	desks, err := s.opened.Desks(c)
+	if err != nil {
+		return nil, err
+	}
+	contract, err := admin.New(admin.Config{
+		Desks: desks, Tokens: s.people, Repeats: s.opened.DB, Digest: s.opened.Rings.HandedOut, Realm: c.Realm, Log: s.log, Now: s.opened.DB.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return contract.Addresses(), nil
 }
 
 func (op *Opened) inspectForDesk(ctx context.Context, raw string, from netip.Addr) (desk.Inspection, error) {

@@ -327,7 +327,11 @@ func (s *Server) buildAdmin(u *setup) (*web.Floor, error) {
 	if err != nil {
 		return nil, err
 	}
-	own = append(own, pages...)
+	api, err := s.adminAPI(u.config)
+	if err != nil {
+		return nil, err
+	}
+	own = append(append(own, pages...), api...)
 	return web.New(web.Config{
 		Own: own, Observe: s.observeAdmin, Now: s.opened.DB.Now,
 		Resolve:   func(r *http.Request) (address, peer netip.Addr, forwarded string) { return s.resolve(u.proxies, r) },

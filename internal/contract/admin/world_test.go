@@ -94,7 +94,7 @@ func newWorld(t *testing.T) *world {
 		}
 	})
 	w.Opened = w.opened
-	desks, err := w.opened.Desks()
+	desks, err := w.opened.Desks(c)
 	if err != nil {
 		t.Fatal(err)
 	}
