@@ -21,6 +21,7 @@ var mainPages = []struct {
 	{both, "/audit", "Audit trail", registry.ReadAudit},
 	{Members, "/start", "Get started", registry.ReadCredentials},
 	{Operators, "/signing-keys", "Signing keys", registry.ReadKeys},
+	{Operators, "/tokens", "Tokens", registry.ReadTokens},
 }
 
 // accountPages are those of one account that its other pages lead to.

@@ -6,9 +6,6 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
-// start is what operators see first.
-func (d *Dashboard) start(v *visit) error { return d.accounts(v) }
-
 // accounts lists them, or those that a search finds.
 func (d *Dashboard) accounts(v *visit) error {
 	after, err := v.after("accounts")

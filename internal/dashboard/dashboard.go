@@ -7,6 +7,7 @@
 package dashboard
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"html/template"
@@ -63,9 +64,11 @@ type Config struct {
 	// calls with a token.
 	Programs map[auth.Kind]Program
 	Call     string
-	Docs     string           // where the pages for customers are; "": there are none
-	Log      *slog.Logger     // nil: nobody reads it
-	Now      func() time.Time // nil means time.Now
+	Docs     string // where the pages for customers are; "": there are none
+	// Status is how the servers are, for the operators' start page; nil: it is not said.
+	Status func(context.Context) (Status, error)
+	Log    *slog.Logger     // nil: nobody reads it
+	Now    func() time.Time // nil means time.Now
 }
 
 // A Dashboard serves the pages of one side. It is safe for concurrent use.

@@ -202,7 +202,7 @@ func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values,
 
 // filled is a line's path with what there is in place of its wildcards.
 func (h *house) filled(path string) string {
-	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{passkey}", h.passkey, "{link}", h.link, "{provider}", "company", "{request}", refused, "{$}", "").Replace(path)
+	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{token}", "ot_none", "{passkey}", h.passkey, "{link}", h.link, "{provider}", "company", "{request}", refused, "{$}", "").Replace(path)
 }
 
 // sides are both dashboards with the roles that their people can have.

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/url"
 	"slices"
 
@@ -41,6 +42,9 @@ func (s *Server) dashboardOf(c *config.Config, side dashboard.Side) ([]web.Addre
 		Side: side, Base: base, Title: c.Docs.Title, Registry: s.opened.Registry, People: s.people, Digest: s.opened.Rings.HandedOut,
 		Call: manual.Call(c.PublicURL), Log: s.log, Now: s.opened.DB.Now,
 	}
+	if side == dashboard.Operators {
+		made.Status = s.status
+	}
 	if c.Docs.Enabled {
 		made.Docs = c.PublicURL + manual.Root
 	}
@@ -52,6 +56,12 @@ func (s *Server) dashboardOf(c *config.Config, side dashboard.Side) ([]web.Addre
 		return nil, err
 	}
 	return pages.Addresses(), nil
+}
+
+// status is how the servers are, for operators.
+func (s *Server) status(ctx context.Context) (dashboard.Status, error) {
+	replicas, now, err := s.opened.DB.Replicas(ctx)
+	return dashboard.Status{Replicas: replicas, Now: now, Expiring: s.expiring.Load()}, err
 }
 
 // programsOf are the programs of the manual, each with a route that its token opens.
