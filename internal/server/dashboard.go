@@ -51,6 +51,9 @@ func (s *Server) dashboardOf(c *config.Config, side dashboard.Side) ([]web.Addre
 	if made.Programs, err = programsOf(c); err != nil {
 		return nil, err
 	}
+	if err := s.addWays(&made, c, at); err != nil {
+		return nil, err
+	}
 	pages, err := dashboard.New(made)
 	if err != nil {
 		return nil, err
