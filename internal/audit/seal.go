@@ -131,7 +131,7 @@ func (s *Sealer) sealSome(ctx context.Context, state chain.State, every time.Dur
 		head = chain.Point{Seq: head.Seq + 1, Hash: chain.Next(head.Hash, head.Seq+1, *e)}
 		e.Seq, e.Hash = head.Seq, head.Hash
 	}
-	last := state.Checkpoint
+	last, first := state.Checkpoint, s.key == nil
 	due := head.Seq > last.Seq || last.Number > 0 && s.key == nil
 	var c *backup.Checkpoint
 	if age := s.now().Sub(last.At); due && (age >= every || age < 0) {
@@ -154,7 +154,8 @@ func (s *Sealer) sealSome(ctx context.Context, state chain.State, every time.Dur
 	if won && c != nil {
 		s.tell(*c)
 	}
-	return len(state.Unsealed) == sealMost || !won, nil
+	made := first && s.key != nil // the key, perhaps, which is an act
+	return len(state.Unsealed) == sealMost || !won || made, nil
 }
 
 // signer is the key.
