@@ -72,10 +72,10 @@ client-typescript: ## the package @gatehouse/client, built and tested without a 
 	@scripts/need node:nodejs npm:npm
 	cd clients/typescript && npm ci --ignore-scripts --no-audit --no-fund && npm run build && npm test
 
-screenshots: ## a picture of every page for customers, wide and narrow, light and dark, in screenshots/
-	@scripts/need chromium:chromium
+screenshots: ## a picture of every page, wide and narrow, light and dark, in screenshots/
+	@scripts/need chromium:chromium node:nodejs npm:npm
 	mkdir -p screenshots
-	GATEHOUSE_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test ./e2e -run TestManualInBrowser -count=1
+	GATEHOUSE_SCREENSHOTS=$(CURDIR)/screenshots $(GO) test ./e2e -run 'TestManualInBrowser|TestDashboardsInBrowser' -count=1
 
 golden: ## write the expected outputs of tests anew
 	UPDATE_GOLDEN=1 $(GO) test ./...
