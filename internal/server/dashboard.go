@@ -64,6 +64,11 @@ func (s *Server) dashboardOf(c *config.Config, side dashboard.Side) ([]web.Addre
 // status is how the servers are, for operators.
 func (s *Server) status(ctx context.Context) (dashboard.Status, error) {
 	replicas, now, err := s.opened.DB.Replicas(ctx)
+	for i := range replicas {
+		if replicas[i].ID == s.replica { // it answers; beside an embedded database it says so nowhere else
+			replicas[i].HeardAt = now
+		}
+	}
 	return dashboard.Status{Replicas: replicas, Now: now, Expiring: s.expiring.Load()}, err
 }
 
