@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse/gatehouse/gatehousetest"
+	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 )
@@ -81,7 +82,7 @@ func help(t *testing.T, command ...string) string {
 }
 
 var (
-	helpCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*(?: [a-z][a-z-]*)?)(?:  |$)`)
+	helpCommand = regexp.MustCompile(`(?m)^  ([a-z][a-z-]*(?: [a-z][a-z-]*){0,2})(?:  |$)`)
 	flag        = regexp.MustCompile(`--[a-z][a-z-]*`)
 	// called finds a command line of ours: what stands before the command, its one or two words, and the rest.
 	called = regexp.MustCompile(`(?:^|[\s/("])gatehouse ((?:--?[a-z-]+ \S+ )*)([a-z][a-z-]*)(?: ([a-z][a-z-]*))?([^\n|;)#&]*)`)
@@ -118,9 +119,12 @@ func TestCommandsAndFlagsThatAreNamedExist(t *testing.T) {
 			code = strings.ReplaceAll(code, "\\\n", " ")
 			for _, m := range called.FindAllStringSubmatch(code, -1) {
 				before, first, second, rest := m[1], m[2], m[3], m[4]
-				flags, ok := all[first+" "+second]
-				if !ok {
-					flags, ok = all[first]
+				third, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+				flags, ok := all[first+" "+second+" "+third]
+				for _, shorter := range []string{first + " " + second, first} {
+					if !ok {
+						flags, ok = all[shorter]
+					}
 				}
 				if !ok && (second == "" && groups[first] || first == "gatehouse") { // a group; the user of that name
 					continue
@@ -202,6 +206,35 @@ var otherWords = []string{
 	"allowed_upstream_headers", "prefix_rewrite", "status_on_error",
 }
 
+// problems are the codes of the admin API's failures, by its document.
+func problems(t *testing.T) map[string]bool {
+	t.Helper()
+	d, err := apitest.LoadAdmin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	codes := map[string]bool{}
+	for code := range d.Components.Examples {
+		codes[code] = true
+	}
+	return codes
+}
+
+func TestTheTableOfProblemsIsTheDocuments(t *testing.T) {
+	left := problems(t)
+	for _, row := range pageCalled(t, "docs/admin-api.md").table(t, "Errors") {
+		for _, code := range named(row[0]) {
+			if !left[code] {
+				t.Errorf("the table has %s, and the document has not", code)
+			}
+			delete(left, code)
+		}
+	}
+	for code := range left {
+		t.Errorf("the table has no %s", code)
+	}
+}
+
 func TestSettingsThatAreNamedExist(t *testing.T) {
 	keys := settings()
 	known := maps.Clone(keys)
@@ -224,7 +257,10 @@ func TestSettingsThatAreNamedExist(t *testing.T) {
 			variables[v+"_FILE"] = true
 		}
 	}
-	for _, v := range []string{"GATEHOUSE_MASTER_KEY", "GATEHOUSE_MASTER_KEY_PREVIOUS", "GATEHOUSE_MASTER_KEY_PREVIOUS_FILE"} {
+	for code := range problems(t) {
+		known[code] = true
+	}
+	for _, v := range []string{config.ServerVariable, config.TokenVariable, "GATEHOUSE_MASTER_KEY", "GATEHOUSE_MASTER_KEY_PREVIOUS", "GATEHOUSE_MASTER_KEY_PREVIOUS_FILE"} {
 		variables[v] = true
 	}
 	seen := 0

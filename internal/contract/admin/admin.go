@@ -236,7 +236,7 @@ func tagOf(v any) string {
 		v.Confirmed = nil
 		return tag(v)
 	case api.Credential:
-		v.Confirmed, v.Secrets = nil, append([]api.Secret(nil), v.Secrets...)
+		v.Confirmed, v.Rotation, v.Secrets = nil, nil, append([]api.Secret(nil), v.Secrets...)
 		for i := range v.Secrets {
 			s := &v.Secrets[i]
 			s.LastUsed, s.From, s.UserAgent, s.Uses = time.Time{}, "", "", 0
