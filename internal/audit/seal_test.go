@@ -470,7 +470,9 @@ func TestByHand(t *testing.T) {
 		{"a time changed", func(w *trail) { w.byHand(`UPDATE audit SET at = at + 1 WHERE seq = 1`) }, 1, 0},
 		{"a person changed", func(w *trail) { w.byHand(`UPDATE audit SET person = 'p_1' WHERE seq = 20`) }, 20, 0},
 		{"a number changed", func(w *trail) { w.byHand(`UPDATE audit SET number = 4711 WHERE seq = 3`) }, 3, 0},
-		{"a hash changed", func(w *trail) { w.byHand(`UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 2) WHERE seq = 3`) }, 3, 0},
+		{"a hash changed", func(w *trail) {
+			w.byHand(`UPDATE audit SET hash = (SELECT hash FROM audit WHERE seq = 2) WHERE seq = 3`)
+		}, 3, 0},
 		{"the hash taken away", func(w *trail) { w.byHand(`UPDATE audit SET hash = NULL WHERE seq = 3`) }, 3, 0},
 		{"the place taken away", func(w *trail) { w.byHand(`UPDATE audit SET seq = NULL, hash = NULL WHERE seq = 3`) }, 3, 0},
 		{"changed, and all hashes since", func(w *trail) {

@@ -46,9 +46,6 @@ func (db *DB) Audit(ctx context.Context, query auth.AuditQuery) ([]auth.AuditEnt
 	if query.Credential != "" {
 		fits(`credential = $%d AND credential <> ''`, string(query.Credential))
 	}
-	if query.Person != "" {
-		fits(`(person = $%[1]d AND person <> '' OR about = $%[1]d AND about <> '')`, string(query.Person))
-	}
 	if query.Action != "" {
 		fits(`action = $%d`, query.Action)
 	}
@@ -61,12 +58,23 @@ func (db *DB) Audit(ctx context.Context, query auth.AuditQuery) ([]auth.AuditEnt
 	if query.Before != (auth.AuditPlace{}) {
 		fits(`(at, number) < ($%d, $%d)`, query.Before.At.UnixMilli(), query.Before.Number)
 	}
-	text := `SELECT ` + auditColumns + ` FROM audit`
-	if len(where) > 0 {
-		text += ` WHERE ` + strings.Join(where, ` AND `)
-	}
 	args = append(args, cmp.Or(query.Most, mostOfAudit))
-	text += fmt.Sprintf(` ORDER BY at DESC, number DESC LIMIT $%d`, len(args))
+	newest := fmt.Sprintf(` ORDER BY at DESC, number DESC LIMIT $%d`, len(args))
+	picked := func(more ...string) string {
+		text := `SELECT ` + auditColumns + ` FROM audit`
+		if all := append(more, where...); len(all) > 0 {
+			text += ` WHERE ` + strings.Join(all, ` AND `)
+		}
+		return text + newest
+	}
+	text := picked()
+	if query.Person != "" { // two columns, and so two indexes: an OR would read all that either finds
+		args = append(args, string(query.Person))
+		of := func(column string) string {
+			return picked(fmt.Sprintf(`%[1]s = $%[2]d AND %[1]s <> ''`, column, len(args)))
+		}
+		text = `SELECT * FROM (` + of("person") + `) AS acted UNION SELECT * FROM (` + of("about") + `) AS suffered` + newest
+	}
 
 	var found []auth.AuditEntry
 	err := db.read(ctx, func(q querier) error {
