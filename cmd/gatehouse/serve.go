@@ -46,7 +46,7 @@ func (c *serve) Run(sh *shell) error {
 	defer signal.Stop(hangups)
 	ctx, stop := untilSignal(sh.ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	s, err := server.New(ctx, cfg, server.Options{Log: sh.stderr, Announce: sh.out, Version: thisVersion().Version, Load: load})
+	s, err := server.New(ctx, cfg, server.Options{Log: sh.stderr, Announce: sh.out, Terminal: sh.screen(), Version: thisVersion().Version, Load: load})
 	if err != nil {
 		return err
 	}

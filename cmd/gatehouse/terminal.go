@@ -19,8 +19,20 @@ func (sh *shell) terminal() (terminal, bool) {
 	if !ok {
 		return terminal{}, false
 	}
+	return terminal{f}, isTerminal(f)
+}
+
+func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), getTermios)
-	return terminal{f}, err == nil
+	return err == nil
+}
+
+// screen is standard error where a person sits at it; nil where what is written there is kept.
+func (sh *shell) screen() io.Writer {
+	if f, ok := sh.stderr.(*os.File); ok && isTerminal(f) {
+		return f
+	}
+	return nil
 }
 
 // hidden asks for a line and does not show it while it is typed.

@@ -262,5 +262,9 @@ func ParseCode(s string) (string, error) {
 	return s, nil
 }
 
+// JoinLink is what opens a code: base is where the dashboard is reached, without a slash at its end. What is behind the # no
+// browser sends, so it is in no log.
+func JoinLink(base, code string) string { return base + "/dashboard/join#" + code }
+
 // ErrBadLink is a one-time link that opens nothing.
 var ErrBadLink = &Error{Kind: Unauthenticated, Reason: ReasonUnknown, Msg: "This link is not good: it was used, it expired, or it was not copied whole"}

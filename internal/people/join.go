@@ -101,7 +101,8 @@ func goodName(name string) bool {
 // operator it is "".
 func (p *People) InviteFirst(ctx context.Context, life time.Duration) (code string, err error) {
 	code = auth.FormatCode(secret.NewSecret())
-	needed, err := p.store.InviteFirst(ctx, auth.Invitation{Digest: p.keys.LookupDigest(auth.LookupLink, code), ExpiresAt: p.now().Add(life)})
+	needed, err := p.store.InviteFirst(ctx, auth.Invitation{Digest: p.keys.LookupDigest(auth.LookupLink, code), ExpiresAt: p.now().Add(life)},
+		auth.Act{Actor: "server", Action: "operator.setup-link"})
 	if err != nil || !needed {
 		return "", err
 	}

@@ -145,9 +145,9 @@ func (p *People) hash(ctx context.Context, password string) (hash string, err er
 
 // compare says whether a password is the one of the hash. Without a hash it does the same work and says no.
 func (p *People) compare(ctx context.Context, hash, password string) (same bool, err error) {
-	known := hash != ""
+	known, dummy := hash != "", p.dummy() // made by whoever comes first, whether somebody or nobody
 	if !known {
-		hash = p.dummy
+		hash = dummy
 	}
 	h, err := parsePHC(hash)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -27,7 +28,7 @@ type Store interface {
 	Person(ctx context.Context, id auth.PersonID) (auth.Person, error)
 	Proofs(ctx context.Context, id auth.PersonID) (auth.Proofs, error)
 	Invited(ctx context.Context, digest []byte) (auth.Person, auth.Invitation, error)
-	InviteFirst(ctx context.Context, i auth.Invitation) (needed bool, err error)
+	InviteFirst(ctx context.Context, i auth.Invitation, act auth.Act) (needed bool, err error)
 	Join(ctx context.Context, digest []byte, j auth.Joining, s auth.DashboardSession, act auth.Act) (auth.Person, error)
 
 	StartDashboardSession(ctx context.Context, s auth.DashboardSession, spent auth.Spent, act auth.Act) error
@@ -96,11 +97,11 @@ type People struct {
 	store  Store
 	keys   Keys
 	lane   *lane
-	dummy  string // the hash of a password that nobody has
+	dummy  func() string // the hash of a password that nobody has
 	now    func() time.Time
 }
 
-// New returns People. It hashes a password, which takes a moment.
+// New returns People.
 func New(c Config) (*People, error) {
 	if c.Store == nil || c.Keys == nil || c.Limits == nil || c.Masters.Current == nil || c.Issuer == "" {
 		return nil, errors.New("people: a store, keys, the master key, limits and the name of the server are all needed")
@@ -112,7 +113,7 @@ func New(c Config) (*People, error) {
 	if p.now == nil {
 		p.now = time.Now
 	}
-	p.dummy = hashPassword(secret.NewSecret(), c.Cost)
+	p.dummy = sync.OnceValue(func() string { return hashPassword(secret.NewSecret(), c.Cost) })
 	return p, nil
 }
 

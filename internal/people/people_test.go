@@ -275,7 +275,7 @@ func TestWhoCannotSignInLearnsNothing(t *testing.T) {
 	gone, _ := w.joined(w.account, "gone@example.com")
 	w.must(w.db.RemovePerson(w.ctx(), w.account, gone.ID, true, auth.Act{}))
 	w.joined(0, "operator@example.com")
-	if dummy, err := parsePHC(w.dummy); err != nil || dummy.Cost != w.config.Cost {
+	if dummy, err := parsePHC(w.dummy()); err != nil || dummy.Cost != w.config.Cost {
 		t.Errorf("the hash of nobody is %+v, %v: it must cost what one of somebody costs", dummy, err)
 	}
 	for _, c := range []struct {

@@ -47,9 +47,8 @@ type Invited struct {
 	code      func() string
 }
 
-// Link is what the person opens: base is where their dashboard is reached, without a slash at its end. The code is behind the #,
-// which no browser sends, so it is in no log.
-func (i Invited) Link(base string) string { return base + "/dashboard/join#" + i.code() }
+// Link is what the person opens, as [auth.JoinLink] has it.
+func (i Invited) Link(base string) string { return auth.JoinLink(base, i.code()) }
 
 // String is the person's id.
 func (i Invited) String() string { return string(i.Person.ID) }

@@ -35,8 +35,10 @@ import (
 
 // Options are what a server is given beside its configuration.
 type Options struct {
-	Log      io.Writer        // access log and program's log; nil: standard error
-	Announce io.Writer        // where a first start says what a person should know; nil: nowhere
+	Log      io.Writer // access log and program's log; nil: standard error
+	Announce io.Writer // where a first start says what a person should know; nil: nowhere
+	// Terminal is where somebody sits who may read what nobody else may, as the link for the first operator; nil: nowhere.
+	Terminal io.Writer
 	Now      func() time.Time // the time of everything; nil: the process's clock
 	Version  string           // of the program
 	// Sandbox says how credentials misbehave on purpose, and that published ones are served; nil: this is no sandbox.
@@ -311,6 +313,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.reloading.Unlock()
 
 	s.announce()
+	s.inviteFirst(ctx)
 	serve := func(server *http.Server, l net.Listener) {
 		if err := server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			s.fail(fmt.Errorf("serve %s: %w", l.Addr(), err))

@@ -33,6 +33,7 @@ type world struct {
 	stop    func()
 	moved   func() // called after each start
 	log     *lockedBuffer
+	screen  io.Writer // where somebody sits; nil: nowhere
 
 	leapt atomic.Int64
 	deaf  atomic.Int64 // while it is not 0 the clock by which knowledge grows old leaps by so much with every look
@@ -106,7 +107,7 @@ func (w *world) start(yaml string) {
 	w.log = new(lockedBuffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 	if w.Server, err = New(context.Background(), c, Options{
-		Log: w.log, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot,
+		Log: w.log, Terminal: w.screen, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot,
 	}); err != nil {
 		w.t.Fatal(err)
 	}

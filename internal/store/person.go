@@ -78,13 +78,17 @@ func (t *tx) invite(i auth.Invitation, now time.Time) error {
 
 // InviteFirst writes down the link for the first operator, in the place of the one before. If there is an operator it does
 // nothing and says so.
-func (db *DB) InviteFirst(ctx context.Context, i auth.Invitation) (needed bool, err error) {
+func (db *DB) InviteFirst(ctx context.Context, i auth.Invitation, act auth.Act) (needed bool, err error) {
 	i.Person = ""
 	needed, err = update(ctx, db, func(t *tx) (bool, error) {
 		if there, err := t.hasOperators(); err != nil || there {
 			return false, err
 		}
-		return true, t.invite(i, db.Now())
+		now := db.Now()
+		if err := t.invite(i, now); err != nil {
+			return false, err
+		}
+		return true, t.audit(act, auth.Subject{}, now)
 	})
 	return needed, wrap(err, "invite the first operator")
 }

@@ -173,7 +173,7 @@ func (r *Replay) apply(e backup.Entry) error {
 		r.taken.CredentialsGone++
 		return nil
 	case "account.rename", "session.revoke", "session.reuse", "session.logout", "signing-key.rotate", "signing-key.revoke",
-		"master-key.rotate", "database.restore", "audit-key.create", "denied", "operator.invite", "member.invite", "token.create", "person.join", "person.sign-out",
+		"master-key.rotate", "database.restore", "audit-key.create", "denied", "operator.setup-link", "operator.invite", "member.invite", "token.create", "person.join", "person.sign-out",
 		"person.session-end", "person.passkey-add", "person.passkey-rename", "person.openid-add":
 		return nil // sessions and signing keys begin anew; what was given is not given
 	}

@@ -181,7 +181,7 @@ func invitations(t *testing.T, w *World) {
 func firstOperator(t *testing.T, w *World) {
 	ctx := t.Context()
 	for _, code := range []string{"first", "second"} {
-		needed, err := w.InviteFirst(ctx, auth.Invitation{Digest: digest(code), ExpiresAt: w.Now().Add(time.Hour)})
+		needed, err := w.InviteFirst(ctx, auth.Invitation{Digest: digest(code), ExpiresAt: w.Now().Add(time.Hour)}, act)
 		no(t, err)
 		if there, err := w.HasOperators(ctx); !needed || there || err != nil {
 			t.Errorf("needed %v, there %v, %v", needed, there, err)
@@ -202,14 +202,14 @@ func firstOperator(t *testing.T, w *World) {
 	if p.State != auth.Active || p.Role != auth.RoleOwner || p.Kind() != auth.Operator {
 		t.Errorf("the first operator is %+v", p)
 	}
-	needed, err := w.InviteFirst(ctx, auth.Invitation{Digest: digest("third"), ExpiresAt: w.Now().Add(time.Hour)})
+	needed, err := w.InviteFirst(ctx, auth.Invitation{Digest: digest("third"), ExpiresAt: w.Now().Add(time.Hour)}, act)
 	if no(t, err); needed {
 		t.Error("a link for a first operator, and there is one")
 	}
 
 	// One who was made by a command in between leaves the link without use.
 	no(t, w.RemovePerson(ctx, 0, "p_1", true, act))
-	needed, err = w.InviteFirst(ctx, auth.Invitation{Digest: digest("fourth"), ExpiresAt: w.Now().Add(time.Hour)})
+	needed, err = w.InviteFirst(ctx, auth.Invitation{Digest: digest("fourth"), ExpiresAt: w.Now().Add(time.Hour)}, act)
 	if no(t, err); !needed {
 		t.Error("no operator is left, and no link is needed")
 	}
@@ -539,7 +539,7 @@ func raceJoin(t *testing.T, w *World) {
 	if all, err := w.DashboardSessions(t.Context(), p.ID); err != nil || len(all) != 1 {
 		t.Errorf("got %d sessions, %v, want 1", len(all), err)
 	}
-	_, err := w.InviteFirst(t.Context(), auth.Invitation{Digest: digest("setup"), ExpiresAt: w.Now().Add(time.Hour)})
+	_, err := w.InviteFirst(t.Context(), auth.Invitation{Digest: digest("setup"), ExpiresAt: w.Now().Add(time.Hour)}, act)
 	no(t, err)
 	oneWins(t, join("setup", func(i int) *auth.Person {
 		return &auth.Person{ID: auth.PersonID(fmt.Sprint("p_first", i)), Email: fmt.Sprint(i, "@example.com"), Role: auth.RoleOwner}
