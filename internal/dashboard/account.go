@@ -19,6 +19,8 @@ var mainPages = []struct {
 	{Members, "/allowlist", "Allowlist", registry.ReadAccounts},
 	{Members, "/usage", "Usage", registry.ReadUsage},
 	{both, "/refusals", "Refusals", registry.ReadRefusals},
+	{Members, "/people", "People", registry.ReadMembers},
+	{Operators, "/operators", "Operators", registry.ReadOperators},
 	{both, "/audit", "Audit trail", registry.ReadAudit},
 	{Members, "/start", "Get started", registry.ReadCredentials},
 	{Operators, "/signing-keys", "Signing keys", registry.ReadKeys},
@@ -36,6 +38,7 @@ var accountPages = []struct {
 	{"/allowlist", "Allowlist", registry.ReadAccounts},
 	{"/usage", "Usage", registry.ReadUsage},
 	{"/refusals", "Refusals", registry.ReadRefusals},
+	{"/people", "People", registry.ReadMembers},
 	{"/audit", "Audit trail", registry.ReadAudit},
 	{"/start", "Get started", registry.ReadCredentials},
 }

@@ -27,8 +27,8 @@ func (h *house) editor(role auth.Role) *editor {
 }
 
 var (
-	carried = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
-	textArea    = regexp.MustCompile(`(?s)<textarea[^>]*>(.*?)</textarea>`)
+	carried  = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)"`)
+	textArea = regexp.MustCompile(`(?s)<textarea[^>]*>(.*?)</textarea>`)
 )
 
 // typed is what stands in the editor.

@@ -51,6 +51,8 @@ type Config struct {
 	Side Side
 	// Base is where people reach the server, without a slash at its end: cookies and links follow from it.
 	Base *url.URL
+	// MemberBase is where members reach theirs, for links that operators send them; "": at Base, too.
+	MemberBase string
 	// Title is what the pages are called; "" stands for Gatehouse.
 	Title    string
 	Registry *registry.Registry

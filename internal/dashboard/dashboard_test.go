@@ -58,7 +58,8 @@ type house struct {
 	pages     map[*webtest.Server]*dashboard.Dashboard
 
 	account, other      auth.AccountID
-	credential, foreign auth.CredentialID // of account, of other
+	max                 map[auth.AccountID]auth.PersonID // who was invited to account and other, and as an operator
+	credential, foreign auth.CredentialID                // of account, of other
 }
 
 var machine = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
@@ -68,7 +69,7 @@ func newHouse(t *testing.T) *house {
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "data")
 	c.Issuer, c.Audience = "https://api.example.org", "https://api.example.org"
-	h := &house{t: t, now: begin, tokens: map[string]string{}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
+	h := &house{t: t, max: map[auth.AccountID]auth.PersonID{}, now: begin, tokens: map[string]string{}, pages: map[*webtest.Server]*dashboard.Dashboard{}}
 	now := func() time.Time { return h.now }
 	var err error
 	if h.opened, err = server.Open(t.Context(), c, server.OpenOptions{Create: true, Now: now}); err != nil {
@@ -128,7 +129,19 @@ func (h *house) furnish() {
 		}
 		*one.account, *one.credential = a.ID, made.Credential.ID
 	}
+	h.invite(h.account)
+	h.invite(h.other)
 	h.refuse(h.refusal(refused, h.account, h.credential, auth.ReasonWrongSecret))
+}
+
+// invite has somebody invited to an account, or as an operator, who does not come.
+func (h *house) invite(account auth.AccountID) {
+	h.t.Helper()
+	made, err := h.opened.Registry.InvitePerson(h.t.Context(), machine, account, registry.NewPerson{Email: "max-" + account.String() + "@example.com", Name: "Max", Role: auth.RoleViewer}, 0)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.max[account] = made.Person.ID
 }
 
 // signedIn is the token of an operator, or of a member of an account, who has signed in just now.
@@ -202,7 +215,14 @@ func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values,
 
 // filled is a line's path with what there is in place of its wildcards.
 func (h *house) filled(path string) string {
-	return strings.NewReplacer("{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{token}", "ot_none", "{passkey}", h.passkey, "{link}", h.link, "{provider}", "company", "{request}", refused, "{$}", "").Replace(path)
+	max := h.max[h.account]
+	if strings.Contains(path, "/operators/") {
+		if h.max[0] == "" { // who is first finds nobody there
+			h.invite(0)
+		}
+		max = h.max[0]
+	}
+	return strings.NewReplacer("{person}", string(max), "{account}", h.account.String(), "{credential}", string(h.credential), "{session}", "none", "{key}", "none", "{token}", "ot_none", "{passkey}", h.passkey, "{link}", h.link, "{provider}", "company", "{request}", refused, "{$}", "").Replace(path)
 }
 
 // sides are both dashboards with the roles that their people can have.
@@ -259,7 +279,8 @@ func TestWhoSeesWhat(t *testing.T) {
 					a = h.get(side.of, token, h.filled(line.Path))
 				} else {
 					// What is asked here is whether the form may be sent at all; there is nothing in it.
-					a = h.post(side.of, token, strings.ReplaceAll(h.filled(line.Path), string(h.credential), "unknown"), nil)
+					path := h.filled(strings.NewReplacer("{credential}", "unknown", "{person}", "unknown").Replace(line.Path))
+					a = h.post(side.of, token, path, nil)
 				}
 				if to := a.Header.Get("Location"); role == "nobody" && !line.Open && !strings.HasPrefix(to, "/dashboard/sign-in") {
 					t.Errorf("%s %s leads nobody to %q", line.Method, line.Path, to)
@@ -416,21 +437,27 @@ func TestAnotherAccountsIDs(t *testing.T) {
 		token := h.signedIn(auth.RoleOwner, side.at)
 		asked := 0
 		for _, line := range h.pages[side.of].Lines() {
-			if !strings.Contains(line.Path, "{credential}") {
+			own, foreign, none := string(h.credential), string(h.foreign), "0123456789ab"
+			if strings.Contains(line.Path, "{person}") {
+				own, foreign, none = string(h.max[h.account]), string(h.max[h.other]), "p_0123456789ab"
+				if h.filled(line.Path); strings.Contains(line.Path, "/operators/") {
+					own = string(h.max[0])
+				}
+			} else if !strings.Contains(line.Path, "{credential}") {
 				continue
 			}
 			asked++
-			at := func(id auth.CredentialID) string {
-				path := strings.ReplaceAll(h.filled(line.Path), string(h.credential), string(id))
+			at := func(id string) string {
+				path := strings.ReplaceAll(h.filled(line.Path), own, id)
 				var a webtest.Answer
 				if line.Method == "GET" {
 					a = h.get(side.of, token, path)
 				} else {
-					a = h.post(side.of, token, path, url.Values{"overlap": {"24h"}, "name": {"taken"}})
+					a = h.post(side.of, token, path, url.Values{"overlap": {"24h"}, "name": {"taken"}, "role": {"owner"}})
 				}
-				return fmt.Sprint(a.Status, " ", strings.ReplaceAll(strings.ReplaceAll(a.Body, a.RequestID, "ID"), string(id), "CREDENTIAL"))
+				return fmt.Sprint(a.Status, " ", strings.ReplaceAll(strings.ReplaceAll(a.Body, a.RequestID, "ID"), id, "ITS ID"))
 			}
-			if foreign, unknown := at(h.foreign), at("0123456789ab"); foreign != unknown || !strings.HasPrefix(foreign, "404 ") {
+			if foreign, unknown := at(foreign), at(none); foreign != unknown || !strings.HasPrefix(foreign, "404 ") {
 				t.Errorf("%s %s %s: another account's is answered with\n%s\nand an unknown one with\n%s", side.name, line.Method, line.Path, foreign, unknown)
 			}
 		}
@@ -440,6 +467,9 @@ func TestAnotherAccountsIDs(t *testing.T) {
 	}
 	if c, err := h.opened.Registry.Credential(t.Context(), machine, string(h.foreign)); err != nil || c.Name != "Shop" || !c.RevokedAt.IsZero() || len(c.Secrets) != 1 {
 		t.Errorf("it was changed: %+v (%v)", c, err)
+	}
+	if p, err := h.opened.Registry.Person(t.Context(), machine, h.other, string(h.max[h.other])); err != nil || p.Role != auth.RoleViewer {
+		t.Errorf("its member was changed: %+v (%v)", p, err)
 	}
 }
 

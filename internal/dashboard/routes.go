@@ -29,7 +29,7 @@ const (
 
 // allRoutes is the table. A form is answered by the same address that shows it.
 func allRoutes() []route {
-	return slices.Concat(signInRoutes(), wayRoutes(), operatorRoutes(), tokenRoutes(), accountRoutes(), startRoutes(), allowlistRoutes(), usageRoutes(), explainRoutes(), auditRoutes(), memberRoutes())
+	return slices.Concat(signInRoutes(), wayRoutes(), operatorRoutes(), tokenRoutes(), accountRoutes(), startRoutes(), allowlistRoutes(), usageRoutes(), explainRoutes(), auditRoutes(), peopleRoutes(), memberRoutes())
 }
 
 // pathOn is the path on one side, as [http.ServeMux] has it.
