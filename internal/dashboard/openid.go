@@ -109,6 +109,10 @@ func (d *Dashboard) fromProvider(v *visit) error {
 	case purpose == signon.Confirm && v.signedIn():
 		again = (*Dashboard).confirmPage
 	}
+	refund, err := d.People.Attempt(v.r.Caller)
+	if err != nil {
+		return v.unproven(err, again)
+	}
 	a, err := d.Providers.End(v.r.Context(), v.r.PathValue("provider"), v.browser(), v.visitor.Person.ID, query)
 	if err == nil {
 		err = v.take(a)
@@ -116,6 +120,7 @@ func (d *Dashboard) fromProvider(v *visit) error {
 	if err != nil {
 		return v.unproven(err, again)
 	}
+	refund()
 	return nil
 }
 

@@ -65,6 +65,10 @@ func (v *visit) owner() (passkey.Owner, error) {
 
 // passkeySignIn lets in who has shown a passkey.
 func (d *Dashboard) passkeySignIn(v *visit) error {
+	refund, err := d.People.Attempt(v.r.Caller)
+	if err != nil {
+		return v.unproven(err, (*Dashboard).signInPage)
+	}
 	person, key, err := d.Passkeys.SignedIn(v.r.Context(), v.browser(), []byte(v.form.Raw("answer")), func(ctx context.Context, id []byte) (passkey.Owner, error) {
 		p, keys, err := d.People.PasskeyOwner(ctx, d.kind(), id)
 		return passkey.Owner{Person: p.ID, Email: p.Email, Passkeys: keys}, err
@@ -77,6 +81,7 @@ func (d *Dashboard) passkeySignIn(v *visit) error {
 	if err != nil {
 		return v.unproven(err, (*Dashboard).signInPage)
 	}
+	refund()
 	return v.signed(signed)
 }
 
@@ -90,6 +95,10 @@ func (v *visit) copied(person auth.PersonID, err error) {
 // passkeyConfirm takes a passkey as the proof that it is still the visitor who sits there.
 func (d *Dashboard) passkeyConfirm(v *visit) error {
 	again := v.confirmAgain()
+	refund, err := d.People.Attempt(v.r.Caller)
+	if err != nil {
+		return v.unproven(err, again)
+	}
 	owner, err := v.owner()
 	if err != nil {
 		return err
@@ -103,6 +112,7 @@ func (d *Dashboard) passkeyConfirm(v *visit) error {
 	if err != nil {
 		return v.unproven(err, again)
 	}
+	refund()
 	return v.proved(signed, v.form.Get("confirm-next"), v.form.Get("confirm-kept"))
 }
 

@@ -323,6 +323,32 @@ func TestTheFirstOperatorJoinsWithAPasskey(t *testing.T) {
 	b.says("in", b.send("GET", "/dashboard/profile", nil), 200, "first@example.com")
 }
 
+// Whoever shows what lets nobody in may do so some thirty times, and is then refused whatever is shown.
+func TestPasskeysThatAreTriedTooOften(t *testing.T) {
+	b := newTab(t, dashboard.Members)
+	b.enter(auth.RoleOwner, b.account)
+	b.send("GET", "/dashboard/profile/passkeys/new", nil)
+	b.leads("add", b.send("POST", "/dashboard/profile/passkeys/new", url.Values{"answer": {b.answer()}}), "/dashboard/profile")
+	clear(b.cookies)
+	tried := 0
+	for ; b.send("POST", "/dashboard/sign-in", url.Values{"answer": {"{}"}}).Status == http.StatusUnauthorized; tried++ {
+		if tried > 100 {
+			t.Fatal("a hundred times")
+		}
+	}
+	b.send("GET", "/dashboard/sign-in", nil)
+	good := url.Values{"answer": {b.answer()}}
+	b.says("the right one", b.send("POST", "/dashboard/sign-in", good), http.StatusTooManyRequests, "Too many requests")
+	address := b.elsewhere("sign in", b.send("POST", "/dashboard/sign-in", url.Values{"provider": {"company"}}))
+	b.says("by a provider", b.back("by a provider", address), http.StatusTooManyRequests, "Too many requests")
+	b.now = b.now.Add(time.Minute)
+	b.send("GET", "/dashboard/sign-in", nil)
+	b.leads("a minute later", b.send("POST", "/dashboard/sign-in", url.Values{"answer": {b.answer()}}), "/dashboard/")
+	if tried < 10 {
+		t.Errorf("refused after %d", tried)
+	}
+}
+
 // maps is a form with another value in one field.
 func maps(form url.Values, name, value string) url.Values {
 	c := url.Values{}

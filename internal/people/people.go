@@ -154,6 +154,10 @@ func (p *People) attempt(caller auth.Caller, whom string) (refund func(), err er
 	}, nil
 }
 
+// Attempt charges the address for showing a passkey or a provider's answer, before it is looked at, and returns what gives it back:
+// what succeeds does not count. Passwords and codes charge by themselves.
+func (p *People) Attempt(caller auth.Caller) (refund func(), err error) { return p.attempt(caller, "") }
+
 // actorOf names a person for the audit trail.
 func actorOf(p auth.Person) string { return string(p.Kind()) + " " + p.Detail() }
 
