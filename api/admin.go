@@ -413,6 +413,84 @@ type UsageRow struct {
 	Count      int64     `json:"count"`
 }
 
+// A Person is an operator, or a member of an account.
+type Person struct {
+	ID         string    `json:"id"`
+	Account    int64     `json:"account,omitempty"` // of a member
+	Email      string    `json:"email"`
+	Name       string    `json:"name"`
+	Role       string    `json:"role"`  // owner, admin, viewer; of members owner, developer, viewer
+	State      string    `json:"state"` // invited, active, removed
+	SignsIn    []string  `json:"signs_in_with"`
+	CreatedAt  time.Time `json:"created_at"`
+	SignedInAt time.Time `json:"signed_in_at,omitzero"`
+}
+
+// A NewPerson is the body of POST /admin/v1/operators and of POST /admin/v1/accounts/{account}/members.
+type NewPerson struct {
+	Email string `json:"email"`
+	Name  string `json:"name"`
+	Role  string `json:"role"`
+	// LinkExpiresAt is until when the link is good; left out: for a day.
+	LinkExpiresAt time.Time `json:"link_expires_at,omitzero"`
+}
+
+// A NewLink is the body that asks for another link. It says until when that is good; left out: for a day.
+type NewLink struct {
+	LinkExpiresAt time.Time `json:"link_expires_at,omitzero"`
+}
+
+// An Invited person has a link that lets them in, which is told this one time; it prints as the person's id.
+type Invited struct {
+	Person
+	Link          string    `json:"link,omitempty"`
+	LinkExpiresAt time.Time `json:"link_expires_at"`
+	Closed        bool      `json:"dashboard_disabled,omitempty"` // the link opens nothing
+	Replayed      bool      `json:"replayed,omitempty"`           // they were invited before under this Idempotency-Key: the link is not told again
+}
+
+// String is the person's id.
+func (i Invited) String() string { return i.ID }
+
+// GoString is the person's id, for %#v.
+func (i Invited) GoString() string { return i.ID }
+
+// A NewRole is the body that gives a person another role.
+type NewRole struct {
+	Role string `json:"role"`
+}
+
+// An OperatorToken opens the admin API to a program. It prints as its id.
+type OperatorToken struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Role      string    `json:"role"`
+	Scopes    []string  `json:"scopes"`
+	Status    string    `json:"status"` // active, revoked, expired
+	CreatedAt time.Time `json:"created_at"`
+	CreatedBy string    `json:"created_by"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"`
+	UsedAt    time.Time `json:"last_used_at,omitzero"`
+	UsedFrom  string    `json:"last_used_from,omitempty"`
+	Token     string    `json:"token,omitempty"`    // in the answer to the request that made it
+	Replayed  bool      `json:"replayed,omitempty"` // it was made before under this Idempotency-Key: it is not told again
+}
+
+// String is the token's id.
+func (t OperatorToken) String() string { return t.ID }
+
+// GoString is the token's id, for %#v.
+func (t OperatorToken) GoString() string { return t.ID }
+
+// A NewOperatorToken is the body of POST /admin/v1/operator-tokens.
+type NewOperatorToken struct {
+	Name      string    `json:"name"`
+	Role      string    `json:"role"`
+	Scopes    []string  `json:"scopes"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"` // left out: never
+}
+
 // A Problem is every failure of the admin API (RFC 9457).
 type Problem struct {
 	Type     string `json:"type"`

@@ -54,6 +54,17 @@ type office interface {
 	RotateSigningKey(context.Context) (api.SigningKey, error)
 	RevokeSigningKey(context.Context, auth.KeyID) (api.SigningKey, error)
 
+	// Operators are the people of account 0.
+	People(ctx context.Context, account auth.AccountID) (api.Page[api.Person], error)
+	Person(ctx context.Context, account auth.AccountID, id string) (api.Person, error)
+	InvitePerson(ctx context.Context, account auth.AccountID, n api.NewPerson) (api.Invited, error)
+	ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, l api.NewLink) (api.Invited, error)
+	ChangeRole(ctx context.Context, account auth.AccountID, id auth.PersonID, r api.NewRole) (api.Person, error)
+	RemovePerson(ctx context.Context, account auth.AccountID, id auth.PersonID) (api.Person, error)
+	OperatorTokens(context.Context) (api.Page[api.OperatorToken], error)
+	CreateOperatorToken(context.Context, api.NewOperatorToken) (api.OperatorToken, error)
+	RevokeOperatorToken(context.Context, auth.OperatorTokenID) (api.OperatorToken, error)
+
 	Explain(ctx context.Context, requestID string) (audit.Explained, error)
 	Refusals(context.Context, api.RefusalQuery) (api.Page[api.Refusal], error)
 	Audit(context.Context, api.AuditQuery) (api.Page[api.AuditEntry], error)

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/registry"
-	"github.com/gatehouse/gatehouse/internal/server"
 )
 
 type operators struct {
@@ -27,88 +27,30 @@ type membersC struct {
 	Remove memberRemove `cmd:"" help:"Remove a member, for good."`
 }
 
-// personJSON is a person as it is printed for programs.
-type personJSON struct {
-	ID         auth.PersonID    `json:"id"`
-	Account    auth.AccountID   `json:"account,omitempty"` // of a member
-	Email      string           `json:"email"`
-	Name       string           `json:"name"`
-	Role       auth.Role        `json:"role"`
-	State      auth.PersonState `json:"state"`
-	SignsIn    []string         `json:"signs_in_with"`
-	CreatedAt  utc              `json:"created_at"`
-	SignedInAt utc              `json:"signed_in_at,omitzero"`
-}
-
-// invitedJSON is a person with the link that lets them in.
-type invitedJSON struct {
-	personJSON
-	Link      string `json:"link"`
-	ExpiresAt utc    `json:"link_expires_at"`
-}
-
-func personForPrograms(p auth.Person) personJSON {
-	return personJSON{
-		ID: p.ID, Account: p.Account, Email: p.Email, Name: p.Name, Role: p.Role, State: p.State, SignsIn: signsInWith(p),
-		CreatedAt: utc(p.CreatedAt), SignedInAt: utc(p.SignedInAt),
-	}
-}
-
-// signsInWith are the ways to sign in that a person has set up.
-func signsInWith(p auth.Person) []string {
-	ways := []string{}
-	if p.Password {
-		ways = append(ways, "password")
-	}
-	if p.TOTP {
-		ways = append(ways, "codes")
-	}
-	if p.Passkeys > 0 {
-		ways = append(ways, count(p.Passkeys, "passkey", "passkeys"))
-	}
-	if p.OpenIDs > 0 {
-		ways = append(ways, "single sign-on")
-	}
-	return ways
-}
-
-// base is where the dashboard of a person is reached.
-func base(op *server.Opened, account auth.AccountID) string {
-	if account == 0 {
-		return op.Config.Dashboard.AdminURL
-	}
-	return strings.TrimSuffix(op.Config.PublicURL, "/")
-}
-
 // showInvited prints a person with the link.
-func (sh *shell) showInvited(op *server.Opened, in registry.Invited, forProgram bool) error {
-	link := in.Link(base(op, in.Person.Account))
-	if !op.Config.Dashboard.Enabled {
+func (sh *shell) showInvited(in api.Invited, forProgram bool) error {
+	if in.Closed {
 		sh.note("note: dashboard.enabled is false, so the link opens nothing")
+		in.Closed = false
 	}
 	if forProgram {
-		return sh.json(invitedJSON{personForPrograms(in.Person), link, utc(in.ExpiresAt)})
+		return sh.json(in)
 	}
-	p := in.Person
-	account := ""
-	if p.Account != 0 {
-		account = p.Account.String()
+	kind, account := "operator", ""
+	if in.Account != 0 {
+		kind, account = "member", strconv.FormatInt(in.Account, 10)
 	}
-	if err := sh.facts(string(p.Kind()), string(p.ID), "account", account, "e-mail", p.Email, "name", p.Name, "role", string(p.Role),
-		"link", link, "good until", stamp(in.ExpiresAt)); err != nil {
+	if err := sh.facts(kind, in.ID, "account", account, "e-mail", in.Email, "name", in.Name, "role", in.Role,
+		"link", in.Link, "good until", stamp(in.LinkExpiresAt)); err != nil {
 		return err
 	}
 	sh.note("give them the link by a way that nobody else reads: whoever opens it first is let in. It is shown this one time, and works once")
 	return nil
 }
 
-func (sh *shell) showPeople(all []auth.Person, forProgram bool, none string) error {
+func (sh *shell) showPeople(all []api.Person, forProgram bool, none string) error {
 	if forProgram {
-		list := []personJSON{}
-		for _, p := range all {
-			list = append(list, personForPrograms(p))
-		}
-		return sh.json(list)
+		return sh.json(all)
 	}
 	if len(all) == 0 {
 		sh.note("%s", none)
@@ -116,111 +58,108 @@ func (sh *shell) showPeople(all []auth.Person, forProgram bool, none string) err
 	}
 	rows := [][]string{{"ID", "E-MAIL", "NAME", "ROLE", "STATE", "SIGNS IN WITH", "LAST"}}
 	for _, p := range all {
-		rows = append(rows, []string{
-			string(p.ID), p.Email, p.Name, string(p.Role), string(p.State), strings.Join(signsInWith(p), ", "), or(stamp(p.SignedInAt), "never"),
-		})
+		rows = append(rows, []string{p.ID, p.Email, p.Name, p.Role, p.State, strings.Join(p.SignsIn, ", "), or(stamp(p.SignedInAt), "never")})
 	}
 	return sh.table(rows)
 }
 
 // people is how the commands about people go: which account they are of, 0 for operators, and then the command itself.
-func (sh *shell) people(account accountID, changes bool, do func(*server.Opened, auth.AccountID) error) error {
-	open := sh.open
+func (sh *shell) people(account accountID, changes bool, do func(*visit, auth.AccountID) error) error {
+	enter := sh.enter
 	if changes {
-		open = sh.change
+		enter = sh.enterToChange
 	}
-	op, err := open()
+	o, err := enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
+	defer o.close()
 	if account == "" {
-		return do(op, 0)
+		return do(o, 0)
 	}
-	a, err := op.Registry.Account(sh.ctx, actor(), string(account))
+	id, err := sh.account(o, account)
 	if err != nil {
 		return err
 	}
-	return do(op, a.ID)
+	return do(o, id)
 }
 
-// life is how long a link is to be good.
-func (sh *shell) life(op *server.Opened, until moment) (time.Duration, error) {
+// linkEnd is until when a link is to be good, zero for the usual time.
+func (sh *shell) linkEnd(o *visit, until moment) (time.Time, error) {
 	if !until.given {
-		return 0, nil
+		return time.Time{}, nil
 	}
 	if err := until.notNever("expires"); err != nil {
-		return 0, err
+		return time.Time{}, err
 	}
-	now := op.DB.Now()
-	life := until.after(now).Sub(now)
-	if life <= 0 {
-		return 0, usage("--expires: the link would have expired already")
+	now := o.Now()
+	end := until.after(now)
+	if !end.After(now) {
+		return time.Time{}, usage("--expires: the link would have expired already")
 	}
-	return life, nil
+	return end, nil
 }
 
 // invite invites somebody, and prints the link.
-func (sh *shell) invite(account accountID, n registry.NewPerson, until moment, forProgram bool) error {
-	return sh.people(account, true, func(op *server.Opened, account auth.AccountID) error {
-		life, err := sh.life(op, until)
-		if err != nil {
+func (sh *shell) invite(account accountID, n api.NewPerson, until moment, forProgram bool) error {
+	return sh.people(account, true, func(o *visit, account auth.AccountID) error {
+		var err error
+		if n.LinkExpiresAt, err = sh.linkEnd(o, until); err != nil {
 			return err
 		}
 		n.Name = or(n.Name, n.Email)
-		in, err := op.Registry.InvitePerson(sh.ctx, actor(), account, n, life)
+		in, err := o.InvitePerson(sh.ctx, account, n)
 		if err != nil {
 			return err
 		}
-		return sh.showInvited(op, in, forProgram)
+		return sh.showInvited(in, forProgram)
 	})
 }
 
 // aboutPerson is how the commands about one person go.
-func (sh *shell) aboutPerson(account accountID, id string, do func(*server.Opened, auth.Person) error) error {
-	return sh.people(account, true, func(op *server.Opened, account auth.AccountID) error {
-		p, err := op.Registry.Person(sh.ctx, actor(), account, id)
+func (sh *shell) aboutPerson(account accountID, id string, do func(*visit, auth.AccountID, auth.PersonID) error) error {
+	return sh.people(account, true, func(o *visit, account auth.AccountID) error {
+		p, err := o.Person(sh.ctx, account, id)
 		if err != nil {
 			return err
 		}
-		return do(op, p)
+		return do(o, account, auth.PersonID(p.ID))
 	})
 }
 
 func (sh *shell) resetPerson(account accountID, id string, until moment, forProgram bool) error {
-	return sh.aboutPerson(account, id, func(op *server.Opened, p auth.Person) error {
-		life, err := sh.life(op, until)
+	return sh.aboutPerson(account, id, func(o *visit, account auth.AccountID, id auth.PersonID) error {
+		end, err := sh.linkEnd(o, until)
 		if err != nil {
 			return err
 		}
-		in, err := op.Registry.ResetPerson(sh.ctx, actor(), p.Account, p.ID, life)
+		in, err := o.ResetPerson(sh.ctx, account, id, api.NewLink{LinkExpiresAt: end})
 		if err != nil {
 			return err
 		}
-		return sh.showInvited(op, in, forProgram)
+		return sh.showInvited(in, forProgram)
 	})
 }
 
 func (sh *shell) changeRole(account accountID, id, role string, forProgram bool) error {
-	return sh.aboutPerson(account, id, func(op *server.Opened, p auth.Person) error {
-		p, err := op.Registry.ChangeRole(sh.ctx, actor(), p.Account, p.ID, auth.Role(role))
+	return sh.aboutPerson(account, id, func(o *visit, account auth.AccountID, id auth.PersonID) error {
+		p, err := o.ChangeRole(sh.ctx, account, id, api.NewRole{Role: role})
 		if err != nil {
 			return err
 		}
 		if forProgram {
-			return sh.json(personForPrograms(p))
+			return sh.json(p)
 		}
 		return sh.printf("%s is now %s\n", p.Email, p.Role)
 	})
 }
 
 func (sh *shell) removePerson(account accountID, id string, forProgram bool) error {
-	return sh.aboutPerson(account, id, func(op *server.Opened, p auth.Person) error {
-		p, err := op.Registry.RemovePerson(sh.ctx, actor(), p.Account, p.ID)
+	return sh.aboutPerson(account, id, func(o *visit, account auth.AccountID, id auth.PersonID) error {
+		p, err := o.RemovePerson(sh.ctx, account, id)
 		if err != nil {
 			return err
 		}
-		p.State = auth.Removed
 		if forProgram {
 			return sh.json(map[string]any{"id": p.ID, "email": p.Email, "state": p.State})
 		}
@@ -244,7 +183,7 @@ func (operatorCreate) Help() string {
 }
 
 func (c *operatorCreate) Run(sh *shell) error {
-	return sh.invite("", registry.NewPerson{Email: c.Email, Name: c.Name, Role: auth.Role(c.Role)}, c.Expires, c.JSON)
+	return sh.invite("", api.NewPerson{Email: c.Email, Name: c.Name, Role: c.Role}, c.Expires, c.JSON)
 }
 
 type operatorList struct{ printed }
@@ -252,12 +191,12 @@ type operatorList struct{ printed }
 func (operatorList) Help() string { return `    gatehouse operator list` }
 
 func (c *operatorList) Run(sh *shell) error {
-	return sh.people("", false, func(op *server.Opened, _ auth.AccountID) error {
-		all, err := op.Registry.People(sh.ctx, actor(), auth.PersonQuery{})
+	return sh.people("", false, func(o *visit, _ auth.AccountID) error {
+		all, err := o.People(sh.ctx, 0)
 		if err != nil {
 			return err
 		}
-		return sh.showPeople(all, c.JSON, "there are no operators yet: gatehouse operator create --email E-MAIL --name NAME")
+		return sh.showPeople(all.Items, c.JSON, "there are no operators yet: gatehouse operator create --email E-MAIL --name NAME")
 	})
 }
 
@@ -319,7 +258,7 @@ func (memberInvite) Help() string {
 }
 
 func (c *memberInvite) Run(sh *shell) error {
-	return sh.invite(c.Account, registry.NewPerson{Email: c.Email, Name: c.Name, Role: auth.Role(c.Role)}, c.Expires, c.JSON)
+	return sh.invite(c.Account, api.NewPerson{Email: c.Email, Name: c.Name, Role: c.Role}, c.Expires, c.JSON)
 }
 
 type memberList struct {
@@ -330,12 +269,12 @@ type memberList struct {
 func (memberList) Help() string { return `    gatehouse member list --account 100001` }
 
 func (c *memberList) Run(sh *shell) error {
-	return sh.people(c.Account, false, func(op *server.Opened, account auth.AccountID) error {
-		all, err := op.Registry.People(sh.ctx, actor(), auth.PersonQuery{Account: account})
+	return sh.people(c.Account, false, func(o *visit, account auth.AccountID) error {
+		all, err := o.People(sh.ctx, account)
 		if err != nil {
 			return err
 		}
-		return sh.showPeople(all, c.JSON, "account "+account.String()+" has no members yet: gatehouse member invite --account "+account.String()+" --email E-MAIL")
+		return sh.showPeople(all.Items, c.JSON, "account "+account.String()+" has no members yet: gatehouse member invite --account "+account.String()+" --email E-MAIL")
 	})
 }
 
@@ -391,33 +330,6 @@ type operatorTokens struct {
 	Revoke operatorTokenRevoke `cmd:"" help:"End a token of the admin API, for good."`
 }
 
-// operatorTokenJSON is a token as it is printed for programs.
-type operatorTokenJSON struct {
-	ID        auth.OperatorTokenID `json:"id"`
-	Name      string               `json:"name"`
-	Role      auth.Role            `json:"role"`
-	Scopes    []string             `json:"scopes"`
-	Status    string               `json:"status"`
-	CreatedAt utc                  `json:"created_at"`
-	CreatedBy string               `json:"created_by"`
-	ExpiresAt utc                  `json:"expires_at,omitzero"`
-	RevokedAt utc                  `json:"revoked_at,omitzero"`
-	UsedAt    utc                  `json:"last_used_at,omitzero"`
-	UsedFrom  string               `json:"last_used_from,omitempty"`
-	Token     string               `json:"token,omitempty"` // once
-}
-
-func operatorTokenForPrograms(t auth.OperatorToken, now time.Time) operatorTokenJSON {
-	j := operatorTokenJSON{
-		ID: t.ID, Name: t.Name, Role: t.Role, Scopes: append([]string{}, t.Scopes...), Status: or(string(t.Dead(now)), "active"), CreatedAt: utc(t.CreatedAt),
-		CreatedBy: t.CreatedBy, ExpiresAt: utc(t.ExpiresAt), RevokedAt: utc(t.RevokedAt), UsedAt: utc(t.UsedAt),
-	}
-	if t.UsedFrom.IsValid() {
-		j.UsedFrom = t.UsedFrom.String()
-	}
-	return j
-}
-
 type operatorTokenCreate struct {
 	Name    string   `required:"" placeholder:"NAME" help:"What it is for."`
 	Role    string   `default:"admin" enum:"owner,admin,viewer" placeholder:"ROLE" help:"What it may do at most, as an operator of this role may."`
@@ -438,8 +350,8 @@ func (operatorTokenCreate) Help() string {
 const tokenLife = 90 * 24 * time.Hour
 
 func (c *operatorTokenCreate) Run(sh *shell) error {
-	return sh.people("", true, func(op *server.Opened, _ auth.AccountID) error {
-		now := op.DB.Now()
+	return sh.people("", true, func(o *visit, _ auth.AccountID) error {
+		now := o.Now()
 		until := c.Expires.after(now)
 		if !c.Expires.given {
 			until = now.Add(tokenLife)
@@ -448,30 +360,27 @@ func (c *operatorTokenCreate) Run(sh *shell) error {
 		if err != nil {
 			return err
 		}
-		issued, err := op.Registry.CreateToken(sh.ctx, actor(), registry.NewToken{Name: c.Name, Role: auth.Role(c.Role), Scopes: c.Scope, Expires: until})
+		issued, err := o.CreateOperatorToken(sh.ctx, api.NewOperatorToken{Name: c.Name, Role: c.Role, Scopes: c.Scope, ExpiresAt: until})
 		if err != nil {
 			to.abandon()
 			return err
 		}
-		return sh.showToken(to, issued, now, c.JSON)
+		return sh.showToken(to, issued, c.JSON)
 	})
 }
 
 // showToken writes a token where it is to go, and what is no secret to standard output.
-func (sh *shell) showToken(to *destination, issued registry.IssuedToken, now time.Time, forProgram bool) error {
-	t, text := issued.Token, issued.Reveal()
+func (sh *shell) showToken(to *destination, t api.OperatorToken, forProgram bool) error {
 	if to.file != nil {
-		if err := to.put(text + "\n"); err != nil {
+		if err := to.put(t.Token + "\n"); err != nil {
 			return fmt.Errorf("token %s could not be written to %s, so nobody knows it: %w; end it with gatehouse operator token revoke %s", t.ID, to.path, err, t.ID)
 		}
-		text = ""
+		t.Token = ""
 	}
 	if forProgram {
-		j := operatorTokenForPrograms(t, now)
-		j.Token = text
-		return sh.json(j)
+		return sh.json(t)
 	}
-	if err := sh.facts("id", string(t.ID), "name", t.Name, "role", string(t.Role), "scopes", strings.Join(t.Scopes, " "), "expires", or(stamp(t.ExpiresAt), "never"), "token", text); err != nil {
+	if err := sh.facts("id", t.ID, "name", t.Name, "role", t.Role, "scopes", strings.Join(t.Scopes, " "), "expires", or(stamp(t.ExpiresAt), "never"), "token", t.Token); err != nil {
 		return err
 	}
 	if to.file != nil {
@@ -487,27 +396,22 @@ type operatorTokenList struct{ printed }
 func (operatorTokenList) Help() string { return `    gatehouse operator token list` }
 
 func (c *operatorTokenList) Run(sh *shell) error {
-	return sh.people("", false, func(op *server.Opened, _ auth.AccountID) error {
-		all, err := op.Registry.Tokens(sh.ctx, actor())
+	return sh.people("", false, func(o *visit, _ auth.AccountID) error {
+		all, err := o.OperatorTokens(sh.ctx)
 		if err != nil {
 			return err
 		}
-		now := op.DB.Now()
 		if c.JSON {
-			list := []operatorTokenJSON{}
-			for _, t := range all {
-				list = append(list, operatorTokenForPrograms(t, now))
-			}
-			return sh.json(list)
+			return sh.json(all.Items)
 		}
-		if len(all) == 0 {
+		if len(all.Items) == 0 {
 			sh.note("there are no operator tokens: gatehouse operator token create --name NAME --scope SCOPE")
 			return nil
 		}
 		rows := [][]string{{"ID", "NAME", "ROLE", "STATUS", "SCOPES", "EXPIRES", "LAST USED"}}
-		for _, t := range all {
+		for _, t := range all.Items {
 			rows = append(rows, []string{
-				string(t.ID), t.Name, string(t.Role), or(string(t.Dead(now)), "active"), strings.Join(t.Scopes, " "), or(stamp(t.ExpiresAt), "never"), or(stamp(t.UsedAt), "never"),
+				t.ID, t.Name, t.Role, t.Status, strings.Join(t.Scopes, " "), or(stamp(t.ExpiresAt), "never"), or(stamp(t.UsedAt), "never"),
 			})
 		}
 		return sh.table(rows)
@@ -524,13 +428,13 @@ func (operatorTokenRevoke) Help() string {
 }
 
 func (c *operatorTokenRevoke) Run(sh *shell) error {
-	return sh.people("", true, func(op *server.Opened, _ auth.AccountID) error {
-		t, err := op.Registry.RevokeToken(sh.ctx, actor(), auth.OperatorTokenID(c.ID))
+	return sh.people("", true, func(o *visit, _ auth.AccountID) error {
+		t, err := o.RevokeOperatorToken(sh.ctx, auth.OperatorTokenID(c.ID))
 		if err != nil {
 			return err
 		}
 		if c.JSON {
-			return sh.json(operatorTokenForPrograms(t, op.DB.Now()))
+			return sh.json(t)
 		}
 		return sh.printf("token %s (%s) is revoked\n", t.ID, t.Name)
 	})

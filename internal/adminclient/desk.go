@@ -277,3 +277,83 @@ func (c *Client) Audit(ctx context.Context, q api.AuditQuery) (api.Page[api.Audi
 	return get[api.Page[api.AuditEntry]](ctx, c, "/audit", question{}.number("account", q.Account).set("credential", q.Credential).
 		set("person", q.Person).set("action", q.Action).moment("since", q.Since).moment("until", q.Until).part(q.Range))
 }
+
+// people is where the members of an account are, or the operators if it is 0.
+func people(of auth.AccountID) string {
+	if of == 0 {
+		return "/operators"
+	}
+	return account(of) + "/members"
+}
+
+// People lists the members of an account, or the operators if it is 0.
+func (c *Client) People(ctx context.Context, account auth.AccountID) (api.Page[api.Person], error) {
+	return get[api.Page[api.Person]](ctx, c, people(account), nil)
+}
+
+// Person finds one of them by the id or the e-mail address, which is put into no URL.
+func (c *Client) Person(ctx context.Context, account auth.AccountID, id string) (api.Person, error) {
+	all, err := c.People(ctx, account)
+	if err != nil {
+		return api.Person{}, err
+	}
+	email := ""
+	if strings.Contains(id, "@") {
+		if email, err = auth.ParseEmail(id); err != nil {
+			return api.Person{}, err
+		}
+	}
+	for _, p := range all.Items {
+		if p.ID == id || p.Email == email {
+			return p, nil
+		}
+	}
+	called := strconv.QuoteToASCII(id)
+	if account == 0 {
+		return api.Person{}, auth.ErrNotFound.Saying("there is no operator " + called + ": gatehouse operator list shows them")
+	}
+	return api.Person{}, auth.ErrNotFound.Saying("account " + account.String() + " has no member " + called + ": gatehouse member list --account " + account.String() + " shows them")
+}
+
+// InvitePerson invites a member of an account, or an operator if it is 0.
+func (c *Client) InvitePerson(ctx context.Context, account auth.AccountID, n api.NewPerson) (api.Invited, error) {
+	return once[api.Invited](ctx, c, people(account), n)
+}
+
+// ResetPerson takes a person's ways to sign in away.
+func (c *Client) ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, l api.NewLink) (api.Invited, error) {
+	return post[api.Invited](ctx, c, people(account)+"/"+string(id)+"/reset", l)
+}
+
+// ChangeRole gives a person another role.
+func (c *Client) ChangeRole(ctx context.Context, account auth.AccountID, id auth.PersonID, r api.NewRole) (api.Person, error) {
+	return ask[api.Person](ctx, c, http.MethodPatch, people(account)+"/"+string(id), r, "")
+}
+
+// RemovePerson removes a person, for good.
+func (c *Client) RemovePerson(ctx context.Context, account auth.AccountID, id auth.PersonID) (api.Person, error) {
+	return ask[api.Person](ctx, c, http.MethodDelete, people(account)+"/"+string(id), nil, "")
+}
+
+// OperatorTokens lists the tokens of the admin API, dead ones too.
+func (c *Client) OperatorTokens(ctx context.Context) (api.Page[api.OperatorToken], error) {
+	return get[api.Page[api.OperatorToken]](ctx, c, "/operator-tokens", nil)
+}
+
+// CreateOperatorToken makes a token of the admin API, and tells it this one time.
+func (c *Client) CreateOperatorToken(ctx context.Context, n api.NewOperatorToken) (api.OperatorToken, error) {
+	t, err := once[api.OperatorToken](ctx, c, "/operator-tokens", n)
+	if err == nil && t.Replayed {
+		err = auth.ErrConflict.Saying("token " + t.ID + " was made, but the answer with it got lost, so nobody knows it: end it with gatehouse operator token revoke " + t.ID)
+	}
+	return t, err
+}
+
+// RevokeOperatorToken ends a token of the admin API, for good.
+func (c *Client) RevokeOperatorToken(ctx context.Context, id auth.OperatorTokenID) (api.OperatorToken, error) {
+	named, err := name("operator token", string(id), longestName)
+	if err != nil {
+		return api.OperatorToken{}, err
+	}
+	return post[api.OperatorToken](ctx, c, "/operator-tokens/"+named+"/revoke", nil)
+}

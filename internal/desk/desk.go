@@ -24,10 +24,12 @@ type Config struct {
 	// Reload reads the working keys anew, after one was changed.
 	Reload func(context.Context) error
 	// Inspect says what there is to know of a token, for somebody at this address.
-	Inspect   func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
-	Spoken    func(auth.Contract) bool // contracts that are switched on
-	Retention string                   // how long refusals are stored, for people
-	Now       func() time.Time         // nil means time.Now
+	Inspect func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
+	Spoken  func(auth.Contract) bool // contracts that are switched on
+	// Dashboard says where the dashboard of a kind of persons is reached, without a slash at its end, and whether there is one.
+	Dashboard func(auth.PersonKind) (base string, open bool)
+	Retention string           // how long refusals are stored, for people
+	Now       func() time.Time // nil means time.Now
 }
 
 // An Inspection is what the program's api says of a token, and whose it is, for an end.
@@ -41,7 +43,7 @@ type Desks struct{ config Config }
 
 // New returns Desks.
 func New(c Config) (*Desks, error) {
-	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil {
+	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil || c.Dashboard == nil {
 		return nil, errors.New("desk: there is nothing to ask")
 	}
 	if c.Now == nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	wire "github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/contract/admin"
 	"github.com/gatehouse/gatehouse/internal/desk"
@@ -17,6 +18,12 @@ import (
 func (op *Opened) Desks(c *config.Config) (*desk.Desks, error) {
 	return desk.New(desk.Config{
 		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled,
+		Dashboard: func(of auth.PersonKind) (string, bool) {
+			if of == auth.Operator {
+				return c.Dashboard.AdminURL, c.Dashboard.Enabled
+			}
+			return strings.TrimSuffix(c.PublicURL, "/"), c.Dashboard.Enabled
+		},
 		Retention: config.FormatDuration(c.Refusals.Retention), Now: op.DB.Now,
 	})
 }

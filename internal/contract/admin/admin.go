@@ -91,12 +91,13 @@ func (c *Contract) openAPI(w http.ResponseWriter, r *web.Request) error {
 // A call is one request to one route, by somebody who is known.
 type call struct {
 	*web.Request
-	c     *Contract
-	route *route
-	desk  *desk.Desk
-	actor auth.Actor
-	named string // what stands in the path in place of a name in braces
-	body  string // JSON; "" for none
+	c      *Contract
+	route  *route
+	desk   *desk.Desk
+	actor  auth.Actor
+	named  string // what stands in the path in place of the first name in braces,
+	second string // and of the second
+	body   string // JSON; "" for none
 }
 
 // An answer is what a route answers with.

@@ -23,7 +23,7 @@ import (
 
 // unknown fills in names that nothing has.
 var unknown = strings.NewReplacer(
-	"{account}", "999999", "{credential}", "AAAAAAAAAAAA", "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000")
+	"{account}", "999999", "{credential}", "AAAAAAAAAAAA", "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000", "{person}", "p_AAAAAAAAAAAA", "{token}", "ot_AAAAAAAAAAAA")
 
 func TestNobodyComesInWithoutAToken(t *testing.T) {
 	w := newWorld(t)
@@ -123,6 +123,18 @@ func valid(r admin.Route) string {
 		if r.Method == "PATCH" {
 			return `{"name":"n"}`
 		}
+	case "/admin/v1/operators", "/admin/v1/accounts/{account}/members":
+		if r.Method == "POST" {
+			return `{"email":"jane@example.com","name":"Jane Doe","role":"viewer"}`
+		}
+	case "/admin/v1/operators/{person}", "/admin/v1/accounts/{account}/members/{person}":
+		if r.Method == "PATCH" {
+			return `{"role":"viewer"}`
+		}
+	case "/admin/v1/operator-tokens":
+		if r.Method == "POST" {
+			return `{"name":"ci","role":"viewer","scopes":["accounts:read"]}`
+		}
 	case "/admin/v1/tokens/inspect", "/admin/v1/tokens/revoke":
 		return `{"token":"a.b.c"}`
 	}
@@ -133,7 +145,7 @@ func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
 	w := newWorld(t)
 	id := w.account("Acme").ID
 	c := w.credential(id, "login").ID
-	known := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000")
+	known := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000", "{person}", "p_AAAAAAAAAAAA", "{token}", "ot_AAAAAAAAAAAA")
 	methods := map[string][]string{"/admin/v1/openapi.yaml": {"GET"}}
 	for _, r := range admin.Routes() {
 		methods[r.Path] = append(methods[r.Path], r.Method)
@@ -373,6 +385,63 @@ func TestSessionsTokensAndKeys(t *testing.T) {
 	w.problem("conflict", "POST", "/signing-keys/"+key.ID+"/revoke", "")
 }
 
+func TestPeopleAndTheirTokens(t *testing.T) {
+	w := newWorld(t)
+	account := w.account("Acme").ID
+	for _, at := range []string{"/operators", fmt.Sprintf("/accounts/%d/members", account)} {
+		var jane, joe api.Invited
+		w.must(201, "POST", at, `{"email":"Jane@Example.com","name":"Jane Doe","role":"owner"}`, &jane)
+		w.must(201, "POST", at, `{"email":"joe@example.com","name":"Joe","role":"viewer","link_expires_at":"`+time.Now().Add(time.Hour).UTC().Format(time.RFC3339)+`"}`, &joe)
+		if !strings.Contains(jane.Link, "/dashboard/join#") || jane.Email != "jane@example.com" || jane.State != "invited" || fmt.Sprint(jane) != jane.ID {
+			t.Errorf("%s: %v %+v", at, jane, jane.Person)
+		}
+		w.problem("conflict", "POST", at, `{"email":"joe@example.com","name":"Joe","role":"viewer"}`)
+		w.problem("invalid", "POST", at, `{"email":"joe","name":"Joe","role":"viewer"}`)
+		w.problem("invalid", "POST", at, `{"email":"x@example.com","name":"X","role":"king"}`)
+		w.problem("invalid", "POST", at, `{"email":"x@example.com","name":"X","role":"viewer","link_expires_at":"2020-01-01T00:00:00Z"}`)
+		if at == "/operators" { // somebody has to look after the rest
+			w.join(jane)
+			w.problem("conflict", "PATCH", at+"/"+jane.ID, `{"role":"viewer"}`)
+			w.problem("conflict", "DELETE", at+"/"+jane.ID, "")
+		}
+		var p api.Person
+		w.must(200, "PATCH", at+"/"+joe.ID, `{"role":"owner"}`, &p)
+		if p.Role != "owner" || p.ID != joe.ID {
+			t.Errorf("%s: %+v", at, p)
+		}
+		var again api.Invited
+		w.must(200, "POST", at+"/"+joe.ID+"/reset", "", &again)
+		if again.Link == joe.Link || again.Link == "" {
+			t.Errorf("%s: the new link is %q", at, again.Link)
+		}
+		var all api.Page[api.Person]
+		if w.must(200, "GET", at, "", &all); len(all.Items) != 2 || all.Items[0].ID != jane.ID {
+			t.Errorf("%s: %+v", at, all)
+		}
+		w.must(200, "DELETE", at+"/"+joe.ID, "", &p)
+		if p.State != "removed" {
+			t.Errorf("%s: %+v", at, p)
+		}
+		if w.must(200, "GET", at, "", &all); len(all.Items) != 1 {
+			t.Errorf("%s: %+v", at, all)
+		}
+	}
+	var made api.OperatorToken
+	w.must(201, "POST", "/operator-tokens", `{"name":"ci","role":"viewer","scopes":["accounts:read"]}`, &made)
+	if !strings.HasPrefix(made.Token, "gko_") || made.CreatedBy != "token owner" || strings.Contains(fmt.Sprintf("%v %#v", made, made), made.Token) {
+		t.Errorf("made %v", made)
+	}
+	w.problem("invalid", "POST", "/operator-tokens", `{"name":"ci","role":"viewer","scopes":["all"]}`)
+	var tokens api.Page[api.OperatorToken]
+	if a := w.must(200, "GET", "/operator-tokens", "", &tokens); len(tokens.Items) != 1 || strings.Contains(a.Body, made.Token) {
+		t.Errorf("got %s", a.Body)
+	}
+	w.must(200, "POST", "/operator-tokens/"+made.ID+"/revoke", "", &made)
+	if made.Status != "revoked" {
+		t.Errorf("got %+v", made.Status)
+	}
+}
+
 func TestRefusalsAndWhy(t *testing.T) {
 	w := newWorld(t)
 	if err := w.opened.DB.WriteRefusals(t.Context(), []auth.Refusal{{
@@ -402,7 +471,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if !r.Repeats {
 			continue
 		}
-		path := strings.TrimPrefix(strings.NewReplacer("{credential}", c).Replace(r.Path), "/admin/v1")
+		path := strings.TrimPrefix(strings.NewReplacer("{credential}", c, "{account}", fmt.Sprint(account)).Replace(r.Path), "/admin/v1")
 		body := strings.Replace(valid(r), "999999", fmt.Sprint(account), 1)
 		key := "Idempotency-Key: a key for " + strings.ReplaceAll(path, "/", "-")
 		key = strings.ReplaceAll(key, " ", "-")
@@ -419,12 +488,18 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if a.Header.Get("Idempotency-Replayed") != "true" {
 			t.Errorf("%s: %v", path, a.Header)
 		}
-		if first["password"] != nil {
-			if again["password"] != nil || again["username"] != nil || again["replayed"] != true {
+		secret := false
+		for _, name := range []string{"username", "password", "link", "token"} {
+			if first[name] == nil {
+				continue
+			}
+			secret = true
+			if again[name] != nil || again["replayed"] != true {
 				t.Errorf("%s: the secret is told again: %v", path, again)
 			}
-			delete(first, "password")
-			delete(first, "username")
+			delete(first, name)
+		}
+		if secret {
 			delete(again, "replayed")
 		}
 		if diff := cmp.Diff(first, again); diff != "" {
@@ -432,6 +507,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		}
 		w.problem("idempotency_mismatch", r.Method, path, `{ }`, key)
 		// Another's key of the same spelling is another key.
+		body = strings.Replace(body, "jane@", "joe@", 1)
 		if other := w.ask("gko_admin", r.Method, "/admin/v1"+path, body, key); other.Header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s: another got %s", path, other.Body)
 		}
@@ -440,6 +516,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if strings.HasSuffix(path, "/rotate") {
 			w.must(200, "POST", "/credentials/"+c+"/finish", "", nil)
 		}
+		body = strings.Replace(body, "joe@", "jim@", 1)
 		w.lose = true
 		w.must(status, r.Method, path, body, nil, lost)
 		w.lose = false
@@ -448,6 +525,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if strings.HasSuffix(path, "/rotate") {
 			w.must(200, "POST", "/credentials/"+c+"/finish", "", nil)
 		}
+		body = strings.Replace(body, "jim@", "jill@", 1)
 		w.must(status, r.Method, path, body, nil, lost) // a day later nobody remembers
 	}
 }

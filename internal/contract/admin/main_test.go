@@ -8,5 +8,5 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(apitest.Main(m, nil, "Accounts", "Credentials", "Sessions and tokens", "Signing keys", "What is going on", "Document"))
+	os.Exit(apitest.Main(m, nil, "Accounts", "Credentials", "Sessions and tokens", "Signing keys", "People", "What is going on", "Document"))
 }

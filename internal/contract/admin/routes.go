@@ -59,6 +59,20 @@ func routes() []*route {
 		{method: post, path: credential + "/undo", asks: registry.UndoRotation, takes: true, serve: undo, current: currentCredential},
 		{method: post, path: credential + "/revoke", asks: registry.RevokeCredential, takes: true, serve: revokeCredential, current: currentCredential},
 
+		{method: get, path: account + "/members", asks: registry.ReadMembers, serve: listMembers},
+		{method: post, path: account + "/members", asks: registry.InviteMember, takes: true, repeats: true, serve: inviteMember},
+		{method: patch, path: account + "/members/{person}", asks: registry.MemberRole, takes: true, serve: memberRole},
+		{method: del, path: account + "/members/{person}", asks: registry.RemoveMember, serve: removeMember},
+		{method: post, path: account + "/members/{person}/reset", asks: registry.ResetMember, takes: true, serve: resetMember},
+		{method: get, path: "/operators", asks: registry.ReadOperators, serve: listOperators},
+		{method: post, path: "/operators", asks: registry.InviteOperator, takes: true, repeats: true, serve: inviteOperator},
+		{method: patch, path: "/operators/{person}", asks: registry.OperatorRole, takes: true, serve: operatorRole},
+		{method: del, path: "/operators/{person}", asks: registry.RemoveOperator, serve: removeOperator},
+		{method: post, path: "/operators/{person}/reset", asks: registry.ResetOperator, takes: true, serve: resetOperator},
+		{method: get, path: "/operator-tokens", asks: registry.ReadTokens, serve: listTokens},
+		{method: post, path: "/operator-tokens", asks: registry.CreateToken, takes: true, repeats: true, serve: createToken},
+		{method: post, path: "/operator-tokens/{token}/revoke", asks: registry.RevokeToken, takes: true, serve: revokeOperatorToken},
+
 		{method: post, path: "/sessions/{session}/revoke", asks: registry.RevokeSession, takes: true, serve: revokeSession},
 
 		{method: post, path: "/tokens/inspect", asks: registry.ReadSessions, takes: true, serve: inspect},
@@ -85,7 +99,7 @@ func (c *call) find() error {
 			continue
 		}
 		if r.method == c.Method {
-			c.route, c.named = r, named
+			c.route, c.named, c.second = r, named[0], named[1]
 			return nil
 		}
 		if !slices.Contains(allow, r.method) {
@@ -99,22 +113,27 @@ func (c *call) find() error {
 	return &web.StatusError{Status: http.StatusMethodNotAllowed, Allow: strings.Join(allow, ", ")}
 }
 
-// match says whether path is one that the pattern stands for. What it names is letters, digits, - and _, and "find" is no name.
-func match(pattern, path string) (named string, ok bool) {
-	before, rest, names := strings.Cut(pattern, "{")
-	if !names {
-		return "", pattern == path
+// match says whether path is one that the pattern stands for, and what it names: letters, digits, - and _. "find" is no name.
+func match(pattern, path string) (named [2]string, ok bool) {
+	n := 0
+	for {
+		want, restOfPattern, more := strings.Cut(pattern, "/")
+		got, restOfPath, moreGot := strings.Cut(path, "/")
+		switch {
+		case strings.HasPrefix(want, "{"):
+			if got == "" || got == "find" || strings.ContainsFunc(got, notInNames) {
+				return named, false
+			}
+			named[n] = got
+			n++
+		case want != got:
+			return named, false
+		}
+		if !more || !moreGot {
+			return named, more == moreGot
+		}
+		pattern, path = restOfPattern, restOfPath
 	}
-	_, after, _ := strings.Cut(rest, "}")
-	path, ok = strings.CutPrefix(path, before)
-	if !ok {
-		return "", false
-	}
-	named, ok = strings.CutSuffix(path, after)
-	if !ok || named == "" || named == "find" || strings.ContainsFunc(named, notInNames) {
-		return "", false
-	}
-	return named, true
 }
 
 func notInNames(r rune) bool {

@@ -1,0 +1,116 @@
+package admin
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/auth"
+)
+
+// Operators and members are looked after alike: operators are those of the account 0.
+
+func listOperators(ctx context.Context, c *call) (answer, error)  { return told(c.desk.People(ctx, 0)) }
+func inviteOperator(ctx context.Context, c *call) (answer, error) { return c.invite(ctx, 0) }
+func operatorRole(ctx context.Context, c *call) (answer, error)   { return c.role(ctx, 0, c.named) }
+func removeOperator(ctx context.Context, c *call) (answer, error) { return c.remove(ctx, 0, c.named) }
+
+func resetOperator(ctx context.Context, c *call) (answer, error) { return c.reset(ctx, 0, c.named) }
+
+func listMembers(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) {
+		if err := c.desk.Known(ctx, id); err != nil {
+			return answer{}, err
+		}
+		return told(c.desk.People(ctx, id))
+	})
+}
+
+func inviteMember(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.invite(ctx, id) })
+}
+
+func memberRole(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.role(ctx, id, c.second) })
+}
+
+func removeMember(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.remove(ctx, id, c.second) })
+}
+
+func resetMember(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.reset(ctx, id, c.second) })
+}
+
+func (c *call) ofAccount(do func(auth.AccountID) (answer, error)) (answer, error) {
+	id, err := c.account()
+	if err != nil {
+		return answer{}, err
+	}
+	return do(id)
+}
+
+func (c *call) invite(ctx context.Context, account auth.AccountID) (answer, error) {
+	n, err := read[api.NewPerson](c)
+	if err != nil {
+		return answer{}, err
+	}
+	i, err := c.desk.InvitePerson(ctx, account, n)
+	return invited(i, http.StatusCreated, err)
+}
+
+func (c *call) role(ctx context.Context, account auth.AccountID, id string) (answer, error) {
+	r, err := read[api.NewRole](c)
+	if err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.ChangeRole(ctx, account, auth.PersonID(id), r))
+}
+
+func (c *call) remove(ctx context.Context, account auth.AccountID, id string) (answer, error) {
+	return told(c.desk.RemovePerson(ctx, account, auth.PersonID(id)))
+}
+
+func (c *call) reset(ctx context.Context, account auth.AccountID, id string) (answer, error) {
+	l, err := read[api.NewLink](c)
+	if err != nil {
+		return answer{}, err
+	}
+	i, err := c.desk.ResetPerson(ctx, account, auth.PersonID(id), l)
+	return invited(i, http.StatusOK, err)
+}
+
+// invited answers with a link. What is kept for a repetition has none.
+func invited(i api.Invited, status int, err error) (answer, error) {
+	if err != nil {
+		return answer{}, err
+	}
+	again := i
+	again.Link, again.Replayed = "", true
+	return answer{status: status, value: i, public: again}, nil
+}
+
+func listTokens(ctx context.Context, c *call) (answer, error) {
+	return told(c.desk.OperatorTokens(ctx))
+}
+
+func createToken(ctx context.Context, c *call) (answer, error) {
+	n, err := read[api.NewOperatorToken](c)
+	if err != nil {
+		return answer{}, err
+	}
+	t, err := c.desk.CreateOperatorToken(ctx, n)
+	if err != nil {
+		return answer{}, err
+	}
+	again := t
+	again.Token, again.Replayed = "", true
+	return answer{status: http.StatusCreated, value: t, public: again}, nil
+}
+
+func revokeOperatorToken(ctx context.Context, c *call) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.RevokeOperatorToken(ctx, auth.OperatorTokenID(c.named)))
+}
