@@ -91,8 +91,7 @@ func (f *form) field(typ, name, label, hint string) Field {
 	return q
 }
 
-// Text, Area, Date, Email, Number, Password and Code ask for one line, several lines, a day, an e-mail address, a number, a
-// password and the code of an authenticator.
+// Text asks for one line.
 func (f *form) Text(name, label, hint string) Field { return f.field("text", name, label, hint) }
 
 // Area asks for several lines.
@@ -103,9 +102,6 @@ func (f *form) Date(name, label, hint string) Field { return f.field("date", nam
 
 // Email asks for an e-mail address.
 func (f *form) Email(name, label, hint string) Field { return f.field("email", name, label, hint) }
-
-// Number asks for a number.
-func (f *form) Number(name, label, hint string) Field { return f.field("number", name, label, hint) }
 
 // Password asks for a password, which is never shown again.
 func (f *form) Password(name, label, hint string) Field {

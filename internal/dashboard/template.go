@@ -59,7 +59,6 @@ var functions = template.FuncMap{
 	"kind":   kindName,
 	"reason": func(r auth.Reason) string { return reasonName(r) },
 	"beside": beside,
-	"lower":  strings.ToLower,
 	"fields": strings.Fields,
 	"plural": plural,
 }
