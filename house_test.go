@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"internal/gate", "internal/registry", "internal/people"},
 	{"internal/facts", "internal/changes"},
 	{"internal/token", "internal/adminclient", "internal/web/webtest"},
-	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/passkey", "internal/signon", "internal/config", "internal/apitest", "internal/store/storetest"},
+	{"internal/secret", "internal/proof", "internal/limit", "internal/audit", "internal/usage", "internal/webhook", "internal/accesslog", "internal/metrics", "internal/web", "internal/listen", "internal/upstream", "internal/passkey", "internal/signon", "internal/config", "internal/apitest", "internal/store/storetest"},
 	{"internal/store", "internal/ceremony"},
 	{"internal/auth", "internal/audit/chain", "client", "verify/remote"},
 	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest", "internal/fault", "e2e/program", "internal/passkey/passkeytest"},

@@ -26,6 +26,7 @@ func (l *loader) check() {
 	l.checkTimes()
 	l.checkLimits()
 	l.checkProviders()
+	l.checkWebhooks()
 	l.checkRoutes()
 }
 
@@ -336,6 +337,7 @@ func (l *loader) checkTimes() {
 	l.between("revocation.wait", c.Revocation.Wait, 0, time.Minute)
 	l.between("audit.retention", c.Audit.Retention, time.Hour, 100*year)
 	l.between("refusals.retention", c.Refusals.Retention, time.Hour, 10*year)
+	l.between("webhook_notice", c.WebhookNotice, time.Hour, year)
 	if c.Backup.Schedule != 0 {
 		l.between("backup.schedule", c.Backup.Schedule, time.Minute, year)
 	}

@@ -95,6 +95,10 @@ type Config struct {
 	Refusals Refusals `yaml:"refusals"`
 	// Backups that the server makes by itself, while it serves. See docs/backup.md.
 	Backup Backup `yaml:"backup"`
+	// Others who are told what happened, over HTTP: a list of sections. See docs/webhooks.md.
+	Webhooks []Webhook `yaml:"webhooks"`
+	// How long before its end webhooks tell that a credential ends.
+	WebhookNotice time.Duration `yaml:"webhook_notice"`
 	// The dashboards at /dashboard/: the operators' on admin_listen, the members' on listen. See docs/dashboard.md.
 	Dashboard Dashboard `yaml:"dashboard"`
 	// Pages for customers' developers at /docs: how to get a token and what an error means, with this server's own values. And
@@ -344,6 +348,20 @@ type Backup struct {
 	Keep int `yaml:"keep"`
 	// The folder, which should be on another disk, and is best one that all replicas share. Empty: backups in data_dir.
 	Dir string `yaml:"dir"`
+}
+
+// A Webhook is an address that is told what happened.
+type Webhook struct {
+	// Where to: https://example.com/gatehouse. It is nothing inside the network unless allow_internal, and may send nobody on.
+	URL string `yaml:"url"`
+	// What it is told: credential.revoked, or credential.* for all of a sort. Empty: everything.
+	Events []string `yaml:"events"`
+	// What messages are signed with, by which the receiver knows them: whsec_ and 24 to 64 random bytes in base64.
+	Secret Secret `yaml:"secret"`
+	// The file that the secret is in, instead.
+	SecretFile string `yaml:"secret_file"`
+	// It lies inside the network: on this machine, in a private range. Then http:// will do too.
+	AllowInternal bool `yaml:"allow_internal"`
 }
 
 // Dashboard is pages for operators and members.
@@ -606,6 +624,7 @@ func Default() *Config {
 		},
 		Audit:         Audit{Retention: 365 * day},
 		Backup:        Backup{Keep: 7},
+		WebhookNotice: 7 * day,
 		Refusals:      Refusals{Retention: 7 * day},
 		Dashboard:     Dashboard{Enabled: true},
 		Docs:          Docs{Enabled: true},

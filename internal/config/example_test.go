@@ -22,7 +22,7 @@ var update = flag.Bool("update", false, "write example.yaml and the golden files
 const exampleHead = `# Everything that can be set in gatehouse.yaml, with its default. Keep what you change and leave out the rest: a key that
 # is not there has its default, and one that is unknown is an error.
 #
-# Every key but routes and dashboard.openid can be set by a variable too: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME for
+# Every key but routes, webhooks and dashboard.openid can be set by a variable too: GATEHOUSE_TOKENS_B2B_ACCESS_LIFETIME for
 # tokens.b2b.access_lifetime, a list with commas. The environment wins over this file, and flags over the environment.
 # database and redis can come from a file, named by GATEHOUSE_DATABASE_FILE and GATEHOUSE_REDIS_FILE.
 #

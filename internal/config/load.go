@@ -324,6 +324,9 @@ func (l *loader) complete() {
 	for i := range c.Dashboard.OpenID {
 		l.readClientSecret(providerKey(i), &c.Dashboard.OpenID[i])
 	}
+	for i := range c.Webhooks {
+		l.readWebhookSecret(webhookKey(i), &c.Webhooks[i])
+	}
 	for i := range c.Routes {
 		c.Routes[i].complete()
 		l.readAuthorities(routeKey(i)+".upstream_tls.ca_file", &c.Routes[i].UpstreamTLS)

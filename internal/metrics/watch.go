@@ -20,6 +20,7 @@ type Sources struct {
 	BackupAge           func() float64          // seconds since the last good backup was taken; infinite if none ever was
 	LogLinesDropped     func() int64            // of the access log
 	RefusalsUnwritten   func() int64            // that were counted and not stored
+	Webhooks            func() map[string]int64 // messages, by what became of them
 	SharedLimits        func() SharedLimits     // nil: none are shared
 	Upstreams           func() []Upstream
 	Caches              []Cache
@@ -115,6 +116,12 @@ func (w *watch) Collect(to chan<- prometheus.Metric) {
 	if s.CredentialsExpiring != nil {
 		send(prometheus.GaugeValue, float64(s.CredentialsExpiring()), described("gatehouse_credentials_expiring",
 			"Credentials that expire within the next 14 days."))
+	}
+	if s.Webhooks != nil {
+		for outcome, n := range s.Webhooks() {
+			send(prometheus.CounterValue, float64(n), described("gatehouse_webhooks_total",
+				"Messages to webhooks: delivered, tries that failed, dropped after days of them.", "outcome"), outcome)
+		}
 	}
 	if s.BackupAge != nil {
 		send(prometheus.GaugeValue, s.BackupAge(), described("gatehouse_backup_age_seconds",

@@ -31,6 +31,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/internal/usage"
+	"github.com/gatehouse/gatehouse/internal/webhook"
 )
 
 // Options are what a server is given beside its configuration.
@@ -78,9 +79,10 @@ type Server struct {
 	refusals *audit.Refusals
 	sealer   *audit.Sealer
 	people   *people.People
-	control  *control     // nil with PostgreSQL, where no data directory says which server is meant
-	replica  string       // among the replicas
-	backedUp atomic.Int64 // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
+	told     webhook.Stats // what became of webhooks
+	control  *control      // nil with PostgreSQL, where no data directory says which server is meant
+	replica  string        // among the replicas
+	backedUp atomic.Int64  // when the last good backup was taken, Unix milliseconds, when that was last looked at; 0: none
 
 	durability, doubt string // see [store.DB.Durability]
 

@@ -57,6 +57,13 @@ func (s *Server) newSetup(c *config.Config) (*setup, error) {
 	if u.floor, err = s.buildWeb(u); err != nil {
 		return nil, err
 	}
+	hooks, err := s.newWebhooks(c)
+	if err != nil {
+		return nil, err
+	}
+	if hooks != nil {
+		u.parts = append(u.parts, part{"webhooks", hooks.Run})
+	}
 	if u.admin, err = s.buildAdmin(u); err != nil {
 		return nil, err
 	}

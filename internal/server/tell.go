@@ -159,8 +159,13 @@ func (s *Server) watch(c *config.Config) {
 			hits, misses, size := s.facts.CacheStats()
 			return metrics.CacheStats{Entries: int64(size), Bound: int64(c.Cache.Credentials), Hits: count(hits), Misses: count(misses)}
 		}}},
+		Webhooks: func() map[string]int64 {
+			return map[string]int64{"delivered": s.told.Delivered.Load(), "failed": s.told.Failed.Load(), "dropped": s.told.Dropped.Load()}
+		},
 		Queues: []metrics.Queue{
-			{Name: "writes", Length: s.opened.DB.Waiting}, {Name: "feed", Length: s.feed.Waiting},
+			{Name: "writes", Length: s.opened.DB.Waiting},
+			{Name: "feed", Length: s.feed.Waiting},
+			{Name: "webhooks", Length: s.told.Waiting.Load},
 		},
 	})
 }

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -311,4 +312,110 @@ func replaceAllowlist(t *testing.T, w *World) {
 	revoked(t, r, err)
 	_, err = w.ReplaceAllowlist(ctx, 999, nil, "", []auth.Act{remove})
 	is(t, "an account that is not there", err, auth.ErrNotFound)
+}
+
+func webhooks(t *testing.T, w *World) {
+	ctx := t.Context()
+	claims := func(replica string, want bool) {
+		t.Helper()
+		if got, err := w.ClaimWebhooks(ctx, replica, time.Minute); err != nil || got != want {
+			t.Errorf("%s claims: %v, %v; want %v", replica, got, err, want)
+		}
+	}
+	claims("one", true)
+	claims("two", false)
+	claims("one", true)
+	w.wait(time.Minute)
+	claims("two", true)
+
+	acts, behind, err := w.WebhookActs(ctx, 10)
+	no(t, err)
+	if len(acts) > 0 || behind != 0 {
+		t.Errorf("nothing was sealed: %v behind %d", acts, behind)
+	}
+	message := func(endpoint, id string) auth.WebhookMessage {
+		return auth.WebhookMessage{Endpoint: endpoint, ID: id, Type: "x", At: w.Now(), Body: "{}", NextAt: w.Now()}
+	}
+	no(t, w.QueueWebhooks(ctx, 0, 7, []auth.WebhookMessage{message("e", "1"), message("f", "1"), message("e", "2")}))
+	no(t, w.QueueWebhooks(ctx, 0, 7, []auth.WebhookMessage{message("e", "twice")})) // somebody else was there before
+	until := w.Now().Add(time.Hour)
+	for range 2 {
+		no(t, w.QueueWebhooksOnce(ctx, "once", until, []auth.WebhookMessage{message("e", "3")}))
+	}
+	if _, behind, err = w.WebhookActs(ctx, 10); err != nil || behind != 7 {
+		t.Errorf("behind %d, %v", behind, err)
+	}
+	next := func(endpoint, want string, tries int) auth.WebhookMessage {
+		t.Helper()
+		m, err := w.NextWebhook(ctx, endpoint)
+		if want == "" {
+			is(t, "an empty queue", err, auth.ErrNotFound)
+			return m
+		}
+		no(t, err)
+		if m.ID != want || m.Tries != tries {
+			t.Errorf("the next is %+v, want %s", m, want)
+		}
+		return m
+	}
+	first := next("e", "1", 0)
+	no(t, w.WebhookFailed(ctx, first.Number, w.Now().Add(time.Minute)))
+	if got := next("e", "1", 1); !got.NextAt.Equal(w.Now().Add(time.Minute)) {
+		t.Errorf("the next try is at %v", got.NextAt)
+	}
+	no(t, w.WebhookDelivered(ctx, first.Number))
+	next("e", "2", 0)
+	next("f", "1", 0)
+	dropped, waiting, err := w.TrimWebhooks(ctx, w.Now().Add(-time.Hour), 1, []string{"e"})
+	no(t, err)
+	if dropped != 1 || waiting != 1 {
+		t.Errorf("%d were dropped and %d wait", dropped, waiting)
+	}
+	next("e", "3", 0)
+	next("f", "", 0)
+	w.wait(2 * time.Hour)
+	dropped, waiting, err = w.TrimWebhooks(ctx, w.Now().Add(-time.Hour), 1, []string{"e"})
+	no(t, err)
+	if dropped != 1 || waiting != 0 {
+		t.Errorf("%d were dropped for their age and %d wait", dropped, waiting)
+	}
+	no(t, w.QueueWebhooksOnce(ctx, "once", until, []auth.WebhookMessage{message("e", "4")})) // it was forgotten
+	next("e", "4", 0)
+}
+
+func credentialsToTell(t *testing.T, w *World) {
+	ctx := t.Context()
+	a := w.account(t)
+	soon, later := w.credential(t, a.ID), w.credential(t, a.ID)
+	at, much := w.Now().Add(24*time.Hour), w.Now().Add(30*24*time.Hour)
+	for id, end := range map[auth.CredentialID]*time.Time{soon.ID: &at, later.ID: &much} {
+		_, err := w.UpdateCredential(ctx, id, auth.CredentialUpdate{ExpiresAt: end}, act)
+		no(t, err)
+		_, _, err = w.RotateSecret(ctx, id, digest("new "+string(id)), "p", *end, false, act)
+		no(t, err)
+	}
+	tell := func(what string, ask func(context.Context, string, time.Duration) ([]auth.Credential, error), want ...auth.CredentialID) {
+		t.Helper()
+		found, err := ask(ctx, what, 7*24*time.Hour)
+		no(t, err)
+		var ids []auth.CredentialID
+		for _, c := range found {
+			ids = append(ids, c.ID)
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("%s: got %v, want %v", what, ids, want)
+		}
+	}
+	for what, ask := range map[string]func(context.Context, string, time.Duration) ([]auth.Credential, error){
+		"ends": w.CredentialsToTell, "old": w.OldSecretsToTell,
+	} {
+		tell(what, ask, soon.ID)
+		no(t, w.QueueWebhooksOnce(ctx, fmt.Sprintf("%s %s %d", what, soon.ID, at.UnixMilli()), at, nil))
+		tell(what, ask)
+	}
+	w.wait(29 * 24 * time.Hour)
+	tell("ends", w.CredentialsToTell, later.ID)
+	_, err := w.RevokeCredential(ctx, later.ID, act)
+	no(t, err)
+	tell("ends", w.CredentialsToTell)
 }

@@ -34,6 +34,8 @@ func Run(t *testing.T, open Open) {
 		{"pages of refusals", pagesOfRefusals},
 		{"where credentials came from", whereCredentialsCameFrom},
 		{"replace an allowlist", replaceAllowlist},
+		{"webhooks", webhooks},
+		{"credentials to tell of", credentialsToTell},
 		{"account numbers are never used again", accountNumbers},
 		{"suspend and resume", suspendAndResume},
 		{"delete an account", deleteAccount},
