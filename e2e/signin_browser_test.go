@@ -73,6 +73,8 @@ func TestSignInInBrowser(t *testing.T) {
 		// By a passkey: joining, out, in, and a proof.
 		b.open(s.invite(t, side.at, side.account, email))
 		b.press("Go on")
+		b.shows("Join with a passkey")
+		b.picture("join-" + side.as)
 		b.press("Join with a passkey")
 		b.arrives(side.at + "/")
 		b.open(side.at + "/profile")
@@ -86,9 +88,13 @@ func TestSignInInBrowser(t *testing.T) {
 		b.press("Sign out")
 		b.arrives(side.at + "/sign-in")
 		b.open(side.at + "/profile") // leads there again, and from there back
+		b.shows("Sign in with a passkey")
+		b.picture("sign-in-" + side.as)
 		b.press("Sign in with a passkey")
 		b.arrives(side.at + "/profile")
 		b.open(side.at + "/confirm?next=/dashboard/profile")
+		b.shows("Confirm with a passkey")
+		b.picture("confirm-" + side.as)
 		b.press("Confirm with a passkey")
 		b.arrives(side.at + "/profile")
 
@@ -98,6 +104,7 @@ func TestSignInInBrowser(t *testing.T) {
 		b.atProvider(p, side.as)
 		b.arrives(side.at + "/profile")
 		b.shows("1 provider")
+		b.picture("profile-" + side.as)
 		b.press("Sign out")
 		b.arrives(side.at + "/sign-in")
 		b.press("Sign in with Example Inc.")
