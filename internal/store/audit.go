@@ -27,7 +27,7 @@ func (db *DB) Note(ctx context.Context, act auth.Act, about auth.Subject) error 
 // mostOfAudit is how many acts are read at once unless somebody says.
 const mostOfAudit = 100
 
-// Audit returns the acts that fit every field of q that is set, the newest first.
+// Audit returns the acts that fit every field of query that is set, the newest first.
 func (db *DB) Audit(ctx context.Context, query auth.AuditQuery) ([]auth.AuditEntry, error) {
 	// Out of fixed parts, for the sake of the indexes; what is asked for is always a parameter.
 	var where []string
