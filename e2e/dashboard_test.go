@@ -75,7 +75,7 @@ func (v *dashboardVisit) join(s *server, whose string, command ...string) {
 	v.at("/dashboard/join")
 	v.steps(chromedp.WaitVisible(chromedp.CSS("#f-password")), chromedp.SendKeys(chromedp.CSS("#f-password"), "four words that rhyme"))
 	v.looksAlright(whose + "-join-password")
-	v.steps(chromedp.Click(chromedp.CSS("main form button")))
+	v.steps(chromedp.Click(chromedp.CSS("form:has(#f-password) button:not([type=button])")))
 	v.at("/dashboard/second-factor")
 	v.looksAlright(whose + "-second-factor")
 	var secret string
