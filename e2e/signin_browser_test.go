@@ -194,7 +194,7 @@ func (b *browser) device() (putAway func()) {
 	return func() {
 		b.t.Helper()
 		b.steps(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-			_, err := cdp.Call(ctx, t, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams{AuthenticatorID: made.AuthenticatorID})
+			_, err := cdp.Call(ctx, t, webauthn.RemoveVirtualAuthenticator, webauthn.RemoveVirtualAuthenticatorParams(made))
 			return err
 		}))
 	}
