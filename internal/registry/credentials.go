@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,6 +73,9 @@ func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n New
 	if err != nil {
 		return Issued{}, named(err, "there is no account "+n.Account.String())
 	}
+	if err := mayGive(actor, "", scope); err != nil {
+		return Issued{}, err
+	}
 	if g := n.Given; g != nil && (!g.ID.Published() || len(g.ID) != auth.IDLength || len(g.Secret) != auth.SecretLength || !auth.Alphanumeric(string(g.ID)+g.Secret)) {
 		return Issued{}, auth.ErrInvalid.Saying("only credentials of a sandbox have an id and a secret that were given")
 	}
@@ -98,6 +102,21 @@ func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n New
 
 func errKind(k auth.Kind) error {
 	return auth.ErrInvalid.Saying("the kind of a credential is one of api-key, basic, login, oauth; not " + strconv.QuoteToASCII(string(k)))
+}
+
+// mayGive says whether the actor may give a credential these scopes: those that say what a client may do with everybody's tokens
+// are the operators' to give. One that has them already may keep them.
+func mayGive(actor auth.Actor, before, scope string) error {
+	if actor.Operator() {
+		return nil
+	}
+	had := strings.Fields(before)
+	for _, s := range strings.Fields(scope) {
+		if strings.HasPrefix(s, auth.OperatorScopes) && !slices.Contains(had, s) {
+			return forbidden("The scope " + s + " is for whoever runs this server to give")
+		}
+	}
+	return nil
 }
 
 // keysOf reads the keys of a credential to be made, "" if it has none.
@@ -241,9 +260,14 @@ func (r *Registry) UpdateCredential(ctx context.Context, actor auth.Actor, id au
 		}
 		u.Keys, names = &keys, proof.KeyNames(keys)
 	}
-	_, act, err := r.permitOn(ctx, actor, UpdateCredential, id, auth.UpdateDetail(u, names))
+	before, act, err := r.permitOn(ctx, actor, UpdateCredential, id, auth.UpdateDetail(u, names))
 	if err != nil {
 		return Done{}, err
+	}
+	if u.Scope != nil {
+		if err := mayGive(actor, before.Scope, *u.Scope); err != nil {
+			return Done{}, err
+		}
 	}
 	what, err := r.store.UpdateCredential(ctx, id, u, act)
 	return r.done(ctx, what, err)

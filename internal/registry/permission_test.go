@@ -178,6 +178,29 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 	}
 }
 
+// What a client may do with everybody's tokens is no member's to give, not even to a credential of the own account.
+func TestMembersGiveNoOperatorScopes(t *testing.T) {
+	r, s := newRegistry(t)
+	ctx, member := t.Context(), auth.Actor{Name: "member", Role: auth.RoleOwner, Account: own, Person: "p", ProvedAt: start}
+	for _, scope := range []string{"gatehouse:introspect", "orders:read gatehouse:revoke", "gatehouse:revocations", "gatehouse:anything"} {
+		for name, actor := range map[string]auth.Actor{"member": member, "operator": operator} {
+			_, err := r.CreateCredential(ctx, actor, NewCredential{Account: own, Kind: auth.OAuth, Scopes: []string{scope}})
+			if refused := err != nil && auth.AsError(err).Kind == auth.Forbidden; refused != (name == "member") || !refused && err != nil {
+				t.Errorf("%s creates a client with %q: %v", name, scope, err)
+			}
+		}
+	}
+	s.held["mine"] = auth.Credential{ID: "mine", Account: own, Kind: auth.OAuth, Scope: "gatehouse:introspect orders:read"}
+	for scope, refused := range map[string]bool{
+		"gatehouse:introspect gatehouse:revoke": true, "gatehouse:revoke": true, "gatehouse:introspect": false, "orders:write": false,
+	} {
+		_, err := r.UpdateCredential(ctx, member, "mine", auth.CredentialUpdate{Scope: &scope})
+		if (err != nil) != refused {
+			t.Errorf("a member gives %q to a client that may introspect: %v", scope, err)
+		}
+	}
+}
+
 // A refusal that cannot be written down is one nevertheless.
 func TestARefusalHoldsThoughItCannotBeNoted(t *testing.T) {
 	r, s := newRegistry(t)
@@ -250,4 +273,8 @@ func TestAudit(t *testing.T) {
 			t.Errorf("%s asks %+v: the store was asked %+v, %v", c.actor.Name, c.asks, s.asked, err)
 		}
 	}
+}
+
+func (s *fakeStore) UpdateCredential(context.Context, auth.CredentialID, auth.CredentialUpdate, auth.Act) (auth.Revoked, error) {
+	return auth.Revoked{}, nil
 }
