@@ -45,7 +45,7 @@ var begin = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
 
 // A house is both dashboards over one database, and people who have signed in.
 type house struct {
-	t         *testing.T
+	t         testing.TB
 	opened    *server.Opened
 	now       time.Time
 	people    *people.People
@@ -64,7 +64,7 @@ type house struct {
 
 var machine = auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	c := config.Default()
 	c.DataDir = filepath.Join(t.TempDir(), "data")

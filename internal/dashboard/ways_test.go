@@ -37,7 +37,7 @@ func (c countedOnce) First(_ context.Context, name string, _ time.Time) (bool, e
 }
 
 // offer makes the rooms of passkeys and of providers for pages at base.
-func offer(t *testing.T, base *url.URL, h *house, answers http.RoundTripper) (*passkey.Passkeys, *signon.Signon) {
+func offer(t testing.TB, base *url.URL, h *house, answers http.RoundTripper) (*passkey.Passkeys, *signon.Signon) {
 	t.Helper()
 	now := func() time.Time { return h.now }
 	c, err := ceremony.New(ceremony.Config{MAC: h.opened.Rings.Challenge, Once: countedOnce{}, Now: now})

@@ -37,7 +37,7 @@ type Server struct {
 }
 
 // Serve starts a server. Resolve and Observe of c may be nil.
-func Serve(t *testing.T, c web.Config) *Server {
+func Serve(t testing.TB, c web.Config) *Server {
 	t.Helper()
 	s := &Server{own: c.Own}
 	if c.Resolve == nil {
@@ -89,7 +89,7 @@ var goodID = regexp.MustCompile(`^reqid_[a-z0-9]{11}$`)
 
 // Send sends one request and returns its answer. Each line of the head ends in a line feed alone, for the reader's sake, and
 // goes out with a carriage return before it; what follows the first empty line goes out as it is. Host is added.
-func (s *Server) Send(t *testing.T, request string) Answer {
+func (s *Server) Send(t testing.TB, request string) Answer {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", s.Addr, 5*time.Second)
 	if err != nil {
@@ -125,7 +125,7 @@ func (s *Server) Send(t *testing.T, request string) Answer {
 
 // document holds an answer to the OpenAPI document if it is an own address's. What is wrong at an address without words of its
 // own is told in those of the test's fallbacks, which need not be the server's.
-func (s *Server) document(t *testing.T, line string, got *http.Response, body []byte) {
+func (s *Server) document(t testing.TB, line string, got *http.Response, body []byte) {
 	t.Helper()
 	method, target, _ := strings.Cut(line, " ")
 	path, _, _ := strings.Cut(target, "?")
@@ -137,7 +137,7 @@ func (s *Server) document(t *testing.T, line string, got *http.Response, body []
 	}
 }
 
-func (s *Server) check(t *testing.T, line string, a *Answer) {
+func (s *Server) check(t testing.TB, line string, a *Answer) {
 	t.Helper()
 	if !goodID.MatchString(a.RequestID) || len(a.Header["X-Request-Id"]) != 1 {
 		t.Errorf("%s: X-Request-Id %q", line, a.Header["X-Request-Id"])
