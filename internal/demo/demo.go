@@ -124,14 +124,28 @@ func Run(ctx context.Context, c Config) (err error) {
 	return errors.Join(err, <-told)
 }
 
-// prepare makes the database and fills it, before anybody can find the server ready: a CI system asks as soon as it is.
+// prepare makes the database, fills it and invites somebody to each dashboard, before anybody can find the server ready: a CI system asks as soon as it is.
 func prepare(ctx context.Context, c *config.Config, fill func(context.Context, *registry.Registry) (sample, error)) (made sample, err error) {
 	op, err := server.Open(ctx, c, server.OpenOptions{Create: true})
 	if err != nil {
 		return sample{}, err
 	}
 	defer func() { err = errors.Join(err, op.Close()) }()
-	return fill(ctx, op.Registry)
+	if made, err = fill(ctx, op.Registry); err != nil {
+		return sample{}, err
+	}
+	for _, p := range []struct {
+		account auth.AccountID
+		base    string
+		link    *string
+	}{{0, c.Dashboard.AdminURL, &made.operators}, {made.account.ID, c.PublicURL, &made.members}} {
+		invited, err := op.Registry.InvitePerson(ctx, operator, p.account, registry.NewPerson{Email: "demo@example.com", Name: "Demo", Role: auth.RoleOwner}, 0)
+		if err != nil {
+			return sample{}, err
+		}
+		*p.link = invited.Link(p.base)
+	}
+	return made, nil
 }
 
 // addresses are where everything listens.
@@ -226,6 +240,7 @@ type sample struct {
 	account             auth.Account
 	key                 string
 	basic, login, oauth pair
+	operators, members  string // links to the dashboards, which let one person in each
 }
 
 type pair struct{ identifier, secret string }

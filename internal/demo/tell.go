@@ -85,7 +85,7 @@ func tell(w io.Writer, c Config, dir string, at addresses, s sample) error {
 
 customers    %s
 their pages  %s/docs
-operators    %s/metrics
+metrics      %s/metrics
 sample API   http://%s, behind the gateway
 data         %s, %s
 log          %s
@@ -96,9 +96,13 @@ basic        %s
 login        %s
 oauth        %s
 
+dashboards   of operators: %s
+dashboards   of the account's people: %s
+Each of these two links lets one person in, once, who signs in at /dashboard/ from then on.
+
 Paste these lines into another terminal.
 `, url(at.public), url(at.public), url(at.admin), at.api, dir, keep, filepath.Join(dir, "gatehouse.log"), s.account.ID, s.account.Name, s.account.Ref,
-		s.key, s.basic.identifier, s.login.identifier, s.oauth.identifier)
+		s.key, s.basic.identifier, s.login.identifier, s.oauth.identifier, s.operators, s.members)
 	for _, chapter := range chapters(c, dir, at, s) {
 		fmt.Fprintf(&b, "\n%s\n\n", chapter.title)
 		for _, line := range chapter.lines {
