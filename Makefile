@@ -41,9 +41,11 @@ fuzz-short: ## every fuzz target for some seconds
 	scripts/fuzz 3s
 
 campaign: ## what takes too long under the race detector, at full size and without it
+	@scripts/need chromium:chromium
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
 	$(GO) test -count=1 -v -run 'Hundred|Racing|OfMany|WhateverTheClockDoes' ./internal/server
+	GATEHOUSE_PAYLOADS=200 $(GO) test -count=1 -timeout 30m -v -run TestPayloadsInBrowser ./e2e
 
 cluster: ## three replicas, killed, frozen, cut off and failed over, at full length
 	@scripts/need '/usr/lib/postgresql/*/bin/postgres:postgresql' redis-server:redis-server /usr/sbin/nginx:nginx

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -97,14 +96,7 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 	t.Helper()
 	in := install(t, wideLimits)
 	k := newLink(t, in.Listen)
-	config, err := os.OpenFile(in.config(), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, err = fmt.Fprintf(config, "public_url: http://%s\n", k.address) // which is the issuer too
-	if err = errors.Join(err, config.Close()); err != nil {
-		t.Fatal(err)
-	}
+	in.configure(t, "public_url: http://"+k.address+"\n") // which is the issuer too
 	s := in.start(t)
 
 	service := filepath.Join(t.TempDir(), "orders")

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,6 +44,19 @@ func install(t *testing.T, yaml string) *installation {
 
 func (in *installation) config() string { return filepath.Join(in.dir, "gatehouse.yaml") }
 func (in *installation) data() string   { return filepath.Join(in.dir, "data") }
+
+// configure adds lines to the configuration.
+func (in *installation) configure(t *testing.T, yaml string) {
+	t.Helper()
+	file, err := os.OpenFile(in.config(), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteString(yaml)
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A server is a running child process.
 type server struct {

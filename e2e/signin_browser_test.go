@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -34,16 +33,9 @@ func TestSignInInBrowser(t *testing.T) {
 		map[string]any{"client_id": "members", "client_secret": secret, "redirect_uris": []string{members + "/openid/callback/company"}},
 		map[string]any{"client_id": "operators", "client_secret": secret, "redirect_uris": []string{operators + "/openid/callback/company"}},
 	)
-	file, err := os.OpenFile(in.config(), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Fprintf(file, "public_url: http://localhost%s\ndashboard:\n  openid:\n", port)
+	in.configure(t, "public_url: http://localhost"+port+"\ndashboard:\n  openid:\n")
 	for _, side := range []string{"members", "operators"} {
-		fmt.Fprintf(file, "    - {name: company, title: Example Inc., issuer: %q, client_id: %s, client_secret: %s, for: %[2]s}\n", p.issuer, side, secret)
-	}
-	if err := file.Close(); err != nil {
-		t.Fatal(err)
+		in.configure(t, fmt.Sprintf("    - {name: company, title: Example Inc., issuer: %q, client_id: %s, client_secret: %s, for: %[2]s}\n", p.issuer, side, secret))
 	}
 	s := in.start(t)
 	t.Cleanup(func() {
@@ -156,8 +148,8 @@ func TestSignInInBrowser(t *testing.T) {
 	}
 }
 
-// invite makes a one-time link for somebody new at a dashboard.
-func (in *installation) invite(t *testing.T, at string, account auth.AccountID, email string) string {
+// open opens what is installed, as commands do.
+func (in *installation) open(t *testing.T) *gatehouse.Opened {
 	t.Helper()
 	c, err := config.Load(config.Options{Path: in.config(), Dir: in.dir})
 	if err != nil {
@@ -167,6 +159,13 @@ func (in *installation) invite(t *testing.T, at string, account auth.AccountID, 
 	if err != nil {
 		t.Fatal(err)
 	}
+	return op
+}
+
+// invite makes a one-time link for somebody new at a dashboard.
+func (in *installation) invite(t *testing.T, at string, account auth.AccountID, email string) string {
+	t.Helper()
+	op := in.open(t)
 	defer op.Close()
 	made, err := op.Registry.InvitePerson(t.Context(), auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}, account,
 		registry.NewPerson{Email: email, Name: "Somebody", Role: auth.RoleOwner}, time.Hour)
