@@ -133,6 +133,9 @@ func (b *browser) reads(value any, expression string) {
 	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("JSON.stringify("+expression+")"))
+	if err != nil && strings.Contains(err.Error(), "target navigated") { // away from the page that was asked: the next one is
+		text, err = chromedp.Run(ctx, chromedp.Evaluate[string]("JSON.stringify("+expression+")"))
+	}
 	if err != nil {
 		b.t.Fatalf("%s: %v", expression, err)
 	}
