@@ -267,7 +267,7 @@ func (b *browser) atProvider(p *provider, as string) {
 			if (location.origin !== %q || !login || document.readyState !== 'complete') return false;
 			login.value = %q;
 			document.querySelector('input[name=password]').value = 'any';
-			login.form.submit();
+			setTimeout(() => login.form.submit()); // the answer goes before the page does
 			return true;
 		})()`, p.issuer, as))
 		return done

@@ -35,7 +35,7 @@ func (r *Refusals) Find(requestID string) (auth.Refusal, bool) {
 
 // findLate looks among those that came after a row had its ids.
 func (r *Refusals) findLate(requestID string) (auth.Refusal, bool) {
-	size := uint64(len(r.late))
+	size := uint64(r.size)
 	for upper := r.lateCount(); upper > 0; {
 		lower := upper - min(upper, look)
 		found, ok, end := func() (auth.Refusal, bool, bool) {
@@ -50,7 +50,7 @@ func (r *Refusals) findLate(requestID string) (auth.Refusal, bool) {
 				if late.number < r.first {
 					return auth.Refusal{}, false, true // its row was forgotten
 				}
-				row := copied(&r.rows[late.number%uint64(len(r.rows))].Refusal)
+				row := copied(&r.rows[late.number%uint64(r.size)].Refusal)
 				row.RequestIDs = append(row.RequestIDs, requestID)
 				return row, true, true
 			}
@@ -145,7 +145,7 @@ func picks(f auth.RefusalFilter, row *auth.Refusal) bool {
 func (r *Refusals) each(show func(*auth.Refusal) bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	size := uint64(len(r.rows))
+	size := uint64(r.size)
 	shown := 0
 	for n := r.next; n > r.first; n-- {
 		if !show(&r.rows[(n-1)%size].Refusal) {

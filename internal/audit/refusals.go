@@ -56,13 +56,14 @@ type Refusals struct {
 	log   *slog.Logger
 
 	mu    sync.Mutex // never held while writing
-	rows  []*row     // a ring: row n lies at n % len
+	size  int        // of both rings
+	rows  []*row     // a ring: row n lies at n % size; nil until there is one
 	first uint64     // the oldest row that is still here
 	next  uint64     // the next row's number
 	open  map[key]*row
-	due   []*row // not written yet, the open ones among them
-	late  []lateID
-	lates uint64 // how many late ids there ever were
+	due   []*row   // not written yet, the open ones among them
+	late  []lateID // a ring too
+	lates uint64   // how many late ids there ever were
 
 	minute  int64 // since 1970: which minute the next two are of
 	sources map[netip.Prefix]int
@@ -118,7 +119,7 @@ func New(c Config) (*Refusals, error) {
 	if c.Memory <= 0 {
 		c.Memory = inMemory
 	}
-	r.rows, r.late = make([]*row, c.Memory), make([]lateID, c.Memory)
+	r.size = c.Memory
 	return r, nil
 }
 
@@ -199,7 +200,7 @@ func (r *Refusals) crowded(source netip.Prefix, minute int64) bool {
 		r.minute = minute
 		clear(r.sources)
 	}
-	if len(r.sources) >= len(r.rows) {
+	if len(r.sources) >= r.size {
 		return true // more addresses than rows: nobody needs the detail of any
 	}
 	r.sources[source]++
@@ -228,13 +229,16 @@ func (r *Refusals) add(k key, o *auth.Observation, folded bool) *row {
 	case o.Err != nil: // what went wrong on our side, or with a proxy of ours
 		n.Detail = shown(o.Err.Error(), mostPath)
 	}
-	size := uint64(len(r.rows))
+	if r.rows == nil {
+		r.rows = make([]*row, r.size)
+	}
+	size := uint64(r.size)
 	if r.next-r.first == size {
 		r.first++
 	}
 	r.rows[r.next%size] = n
 	r.next++
-	if len(r.due) >= len(r.rows) {
+	if len(r.due) >= r.size {
 		r.over++ // the store has been away for long, and so many wait that this one is only remembered
 		return n
 	}
@@ -257,7 +261,10 @@ func (r *Refusals) count(in *row, o *auth.Observation) {
 		in.RequestIDs = append(in.RequestIDs, id)
 		return
 	}
-	r.late[r.lates%uint64(len(r.late))] = lateID{id, in.number}
+	if r.late == nil {
+		r.late = make([]lateID, r.size)
+	}
+	r.late[r.lates%uint64(r.size)] = lateID{id, in.number}
 	r.lates++
 }
 

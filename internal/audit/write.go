@@ -114,7 +114,7 @@ func (m *minuteOf) take(row *auth.Refusal) bool {
 
 // forget lets go of what is older than an hour.
 func (r *Refusals) forget(now time.Time) {
-	size := uint64(len(r.rows))
+	size := uint64(r.size)
 	for r.first < r.next && now.Sub(r.rows[r.first%size].At) > remembered {
 		r.rows[r.first%size] = nil
 		r.first++

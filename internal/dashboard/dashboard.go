@@ -10,7 +10,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -78,7 +77,7 @@ type Dashboard struct {
 	Config
 	mux       *http.ServeMux
 	routes    []route
-	templates map[string]*template.Template
+	templates map[string]pageTemplate
 	assets    assets
 	forms     *http.CrossOriginProtection
 	now       func() time.Time

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -20,29 +21,23 @@ var pages embed.FS
 // shared are the templates that pages are made with; every other one is a page, and defines "main".
 var shared = []string{"templates/base.html", "templates/parts.html", "templates/start-parts.html", "templates/ways.html"}
 
-// newTemplates reads every page together with what they share.
-func newTemplates() (map[string]*template.Template, error) {
-	frame, err := template.New("").Funcs(functions).Option("missingkey=error").ParseFS(pages, shared...)
-	if err != nil {
-		return nil, err
-	}
+// A pageTemplate reads a page together with what all share when somebody first asks for it: an idle server holds none.
+type pageTemplate func() (*template.Template, error)
+
+// newTemplates knows every page by its name.
+func newTemplates() (map[string]pageTemplate, error) {
 	found, err := fs.Glob(pages, "templates/*.html")
 	if err != nil {
 		return nil, err
 	}
-	all := make(map[string]*template.Template)
+	all := make(map[string]pageTemplate)
 	for _, file := range found {
 		if slices.Contains(shared, file) {
 			continue
 		}
-		page, err := frame.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if page, err = page.ParseFS(pages, file); err != nil {
-			return nil, err
-		}
-		all[strings.TrimSuffix(path.Base(file), ".html")] = page
+		all[strings.TrimSuffix(path.Base(file), ".html")] = sync.OnceValues(func() (*template.Template, error) {
+			return template.New("").Funcs(functions).Option("missingkey=error").ParseFS(pages, append(slices.Clone(shared), file)...)
+		})
 	}
 	return all, nil
 }

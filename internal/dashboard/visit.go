@@ -221,9 +221,13 @@ type link struct {
 
 // page answers with a page, made by the template of this name of data.
 func (v *visit) page(name, title string, data any, trail ...link) error {
-	t := v.d.templates[name]
-	if t == nil {
+	read := v.d.templates[name]
+	if read == nil {
 		return errors.New("dashboard: there is no template " + name)
+	}
+	t, err := read()
+	if err != nil {
+		return err
 	}
 	f := frame{
 		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.signedIn(),

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // An Asset is a file that never changes: its address has its hash.
@@ -18,7 +19,7 @@ type Asset struct {
 	mediaType  string
 	tag        string
 	compressed []byte
-	plain      []byte // kept too: nobody can have it unpacked again and again
+	plain      func() ([]byte, error) // unpacked when somebody first asks for it so, and kept: nobody can have that done again and again
 }
 
 // NewAsset makes an asset under root of a file, which is compressed with gzip already if its name ends in .gz.
@@ -34,11 +35,7 @@ func NewAsset(root, name, mediaType string, file []byte) (Asset, error) {
 		_ = w.Close()
 		file = c.Bytes()
 	}
-	r, err := gzip.NewReader(bytes.NewReader(file))
-	if err != nil {
-		return Asset{}, fmt.Errorf("%s: %w", name, err)
-	}
-	plain, err := io.ReadAll(r)
+	plain, err := unpack(file)
 	if err != nil {
 		return Asset{}, fmt.Errorf("%s: %w", name, err)
 	}
@@ -49,8 +46,17 @@ func NewAsset(root, name, mediaType string, file []byte) (Asset, error) {
 	}
 	return Asset{
 		Path:      fmt.Sprintf("%s/%s-%s%s", root, name[:dot], hex.EncodeToString(sum[:6]), name[dot:]),
-		mediaType: mediaType, tag: Tag(plain), compressed: file, plain: plain,
+		mediaType: mediaType, tag: Tag(plain), compressed: file,
+		plain: sync.OnceValues(func() ([]byte, error) { return unpack(file) }),
 	}, nil
+}
+
+func unpack(file []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(file))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
 
 // Size is how much of it travels to whoever takes gzip, in bytes.
@@ -66,10 +72,14 @@ func (a Asset) Serve(w http.ResponseWriter, r *Request) error {
 		return nil
 	}
 	h["Content-Type"] = []string{a.mediaType}
-	body := a.plain
+	body := a.compressed
 	if TakesGzip(r.Header["Accept-Encoding"]) {
 		h["Content-Encoding"] = []string{"gzip"}
-		body = a.compressed
+	} else {
+		var err error
+		if body, err = a.plain(); err != nil {
+			return err
+		}
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	_, _ = w.Write(body)
