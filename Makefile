@@ -7,7 +7,7 @@ KILLS    ?= 500
 TRIALS   ?= 10000
 SOAK     ?= 10m
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign cluster soak image cross release-snapshot bench kill client-typescript golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign payloads cluster soak image cross release-snapshot bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,10 +41,12 @@ fuzz-short: ## every fuzz target for some seconds
 	scripts/fuzz 3s
 
 campaign: ## what takes too long under the race detector, at full size and without it
-	@scripts/need chromium:chromium
 	$(GO) test -count=1 -v -run 'TestBodiesAreNotHeld|TestCallersDoNotCross|TestWithoutOurMember|TestParsersAgree' ./internal/gateway
 	GATEHOUSE_TRIALS=$(TRIALS) $(GO) test -count=1 -v -run TestAnswersCutAnywhere ./client
 	$(GO) test -count=1 -v -run 'Hundred|Racing|OfMany|WhateverTheClockDoes' ./internal/server
+
+payloads: ## every payload in every field that pages show, in Chromium
+	@scripts/need chromium:chromium
 	GATEHOUSE_PAYLOADS=200 $(GO) test -count=1 -timeout 30m -v -run TestPayloadsInBrowser ./e2e
 
 cluster: ## three replicas, killed, frozen, cut off and failed over, at full length
