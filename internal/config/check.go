@@ -46,7 +46,7 @@ func (l *loader) checkDocs() {
 			l.problem(at, "%s is there twice", quote(e.Name))
 		default:
 			if err := checkURL(e.URL, false); err != nil {
-				l.problem(at, "%s %w", quote(e.URL), err)
+				l.problem(at, "%s %w", shownURL(e.URL), err)
 			}
 		}
 		seen[e.Name] = true
@@ -64,10 +64,10 @@ func (l *loader) checkAddresses() {
 		l.problem("admin_listen", "%s is listen too: take another port, and keep it away from the internet", quote(c.AdminListen))
 	}
 	if err := checkURL(c.PublicURL, false); err != nil {
-		l.problem("public_url", "%s %w", quote(c.PublicURL), err)
+		l.problem("public_url", "%s %w", shownURL(c.PublicURL), err)
 	}
 	if err := checkURL(c.Dashboard.AdminURL, false); err != nil && c.Dashboard.AdminURL != "" { // else admin_listen is no address, which is told there
-		l.problem("dashboard.admin_url", "%s %w", quote(c.Dashboard.AdminURL), err)
+		l.problem("dashboard.admin_url", "%s %w", shownURL(c.Dashboard.AdminURL), err)
 	}
 	for i, entry := range c.TrustedProxies {
 		if entry == "private" {
@@ -192,6 +192,14 @@ func checkURL(s string, withPath bool) error {
 		}
 	}
 	return nil
+}
+
+// shownURL is how a message names a URL that is wrong.
+func shownURL(s string) string {
+	if strings.Contains(s, "@") { // a password may be in it
+		return "the URL"
+	}
+	return quote(s)
 }
 
 // printable says whether s has only printable ASCII, and neither '"' nor '\', which would have to be escaped in a header.

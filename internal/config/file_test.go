@@ -210,7 +210,7 @@ func TestWhatAFileGetsWrong(t *testing.T) {
 		{"public_url: https://a.example.com/auth\n", `gatehouse.yaml:1: public_url: "https://a.example.com/auth" has a path: write https://a.example.com`},
 		{"public_url: https://a.example.com/\n", `gatehouse.yaml:1: public_url: "https://a.example.com/" has a path: write https://a.example.com`},
 		{"public_url: https://a.example.com?x\n", `gatehouse.yaml:1: public_url: "https://a.example.com?x" has a query or a fragment: leave it out`},
-		{"public_url: https://u@a.example.com\n", `gatehouse.yaml:1: public_url: "https://u@a.example.com" has credentials in it, which everybody would see: leave them out`},
+		{"public_url: https://u@a.example.com\n", `gatehouse.yaml:1: public_url: the URL has credentials in it, which everybody would see: leave them out`},
 		{"public_url: 'https://a\"b'\n", `gatehouse.yaml:1: public_url: "https://a\"b" is not a URL: write https://api.example.com`},
 		{"public_url: 'https://:80'\n", `gatehouse.yaml:1: public_url: "https://:80" has no host: write https://api.example.com`},
 		{"public_url: 'https://a:'\n", `gatehouse.yaml:1: public_url: "https://a:" has no port from 1 to 65535`},

@@ -49,7 +49,7 @@ func (l *loader) checkProvider(key string, p OpenIDProvider) {
 		l.problem(key+".name", "%s must be 1 to 40 small letters, digits and dashes, as company: it is part of an address", quote(p.Name))
 	}
 	if err := checkIssuer(p.Issuer); err != nil {
-		l.problem(key+".issuer", "%s %w", quote(p.Issuer), err)
+		l.problem(key+".issuer", "%s %w", shownURL(p.Issuer), err)
 	}
 	if p.ClientID == "" {
 		l.problem(key+".client_id", "is missing: the provider gives you one where you register this server")
@@ -75,7 +75,7 @@ func checkIssuer(s string) error {
 	if s == "" {
 		return fmt.Errorf("is missing: write it as the provider does, https://accounts.example.com")
 	}
-	if err := checkURL(s, true); err != nil && !strings.HasSuffix(s, "/") { // some end with a slash, which is part of the name
+	if err := checkURL(s, true); err != nil { // some end with a slash, which is part of the name
 		return err
 	}
 	u, err := url.Parse(s)

@@ -122,11 +122,7 @@ func (l *loader) checkUpstream(key string, urls URLs) {
 			at = fmt.Sprintf("%s[%d]", key, i)
 		}
 		if err := checkURL(u, true); err != nil {
-			shown := quote(u)
-			if strings.Contains(u, "@") { // a password may be in it
-				shown = "the URL"
-			}
-			l.problem(at, "%s %w", shown, err)
+			l.problem(at, "%s %w", shownURL(u), err)
 		} else if slices.ContainsFunc(urls[:i], func(other string) bool { return strings.TrimRight(other, "/") == strings.TrimRight(u, "/") }) {
 			l.problem(at, "%s is there twice", u)
 		}

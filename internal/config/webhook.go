@@ -42,11 +42,11 @@ func (l *loader) checkWebhooks() {
 		}
 		// A query is part of what others are told to call, and often what protects them.
 		address, _, _ := strings.Cut(w.URL, "?")
-		if err := checkURL(address, true); err != nil && !strings.HasSuffix(address, "/") || strings.Contains(w.URL, "#") || !printable(w.URL, false) {
+		if err := checkURL(address, true); err != nil || strings.Contains(w.URL, "#") || !printable(w.URL, false) {
 			if err == nil {
 				err = fmt.Errorf("is not a URL: write https://example.com/webhooks")
 			}
-			l.problem(key+".url", "%s %w", quote(address), err)
+			l.problem(key+".url", "%s %w", shownURL(address), err)
 		} else if strings.HasPrefix(w.URL, "http://") && !w.AllowInternal {
 			l.problem(key+".url", "%s would be called in clear text: write https://, or set allow_internal where it lies inside your network", quote(address))
 		}

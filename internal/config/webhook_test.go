@@ -46,6 +46,10 @@ webhooks:
 	for _, bad := range []struct{ yaml, want string }{
 		{strings.Replace(good, "https:", "http:", 1), `webhooks[0].url: "http://example.com/hooks" would be called in clear text: write https://, or set allow_internal where it lies inside your network`},
 		{strings.Replace(good, "https://example.com", "example.com", 1), `webhooks[0].url: "example.com/hooks" does not begin with http:// or https://: write https://api.example.com`},
+		{strings.Replace(good, "https://example.com/hooks", "ftp://example.com/", 1), `webhooks[0].url: "ftp://example.com/" does not begin with http:// or https://: write https://api.example.com`},
+		{strings.Replace(good, "https://example.com/hooks", "https:///?team=7", 1), `webhooks[0].url: "https:///" has no host: write https://api.example.com`},
+		{strings.Replace(good, "https://example.com/hooks", "https://me:hunter2@example.com/", 1), `webhooks[0].url: the URL has credentials in it, which everybody would see: leave them out`},
+		{strings.Replace(good, "com/hooks", "com/hooks/../", 1), `webhooks[0].url: "https://example.com/hooks/../" has a path with a dot segment: requests for those are refused`},
 		{strings.Replace(good, "com/hooks", "com/hooks#x", 1), `webhooks[0].url: "https://example.com/hooks#x" has a query or a fragment: leave it out`},
 		{strings.Replace(good, "secret: "+secret, "events: []", 1), `webhooks[0].secret: is missing: without it nobody can tell your messages from others. Make one: echo "whsec_$(openssl rand -base64 32)"`},
 		{strings.Replace(good, secret, "hunter2", 1), `webhooks[0].secret: is not whsec_ and 24 to 64 bytes in base64: echo "whsec_$(openssl rand -base64 32)"`},
