@@ -322,10 +322,12 @@ func (l *loader) complete() {
 		*path = l.path(key, *path)
 	}
 	for i := range c.Dashboard.OpenID {
-		l.readClientSecret(providerKey(i), &c.Dashboard.OpenID[i])
+		p := &c.Dashboard.OpenID[i]
+		l.readSecretOf(providerKey(i), "client_secret", &p.ClientSecret, &p.ClientSecretFile)
 	}
 	for i := range c.Webhooks {
-		l.readWebhookSecret(webhookKey(i), &c.Webhooks[i])
+		w := &c.Webhooks[i]
+		l.readSecretOf(webhookKey(i), "secret", &w.Secret, &w.SecretFile)
 	}
 	for i := range c.Routes {
 		c.Routes[i].complete()
@@ -404,6 +406,21 @@ func (l *loader) readAuthorities(key string, t *UpstreamTLS) {
 		return
 	}
 	t.CA = string(data)
+}
+
+// readSecretOf reads the secret of one section of a list, as that of a webhook, from its file if it names one: beside the key
+// name there is name_file.
+func (l *loader) readSecretOf(section, name string, s *Secret, file *string) {
+	if *file == "" {
+		return
+	}
+	key := section + "." + name + "_file"
+	*file = l.path(key, *file)
+	if s.Set() {
+		l.problem(key, "%s is set too: leave out one of them", name)
+	} else if read, ok := l.readSecret(l.c.origin(key), key, *file); ok {
+		*s = read
+	}
 }
 
 // readSecret reads a secret out of a file, without the white space around it. Its errors name the file, never what is in

@@ -13,22 +13,6 @@ func providerKey(i int) string { return fmt.Sprintf("dashboard.openid[%d]", i) }
 // defaultProvider is what a provider has that says nothing of it.
 func defaultProvider() OpenIDProvider { return OpenIDProvider{Scopes: []string{"email"}} }
 
-// readClientSecret reads the file that holds a provider's secret.
-func (l *loader) readClientSecret(key string, p *OpenIDProvider) {
-	if p.ClientSecretFile == "" {
-		return
-	}
-	key += ".client_secret_file"
-	p.ClientSecretFile = l.path(key, p.ClientSecretFile)
-	if p.ClientSecret.Set() {
-		l.problem(key, "client_secret is set too: leave out one of them")
-		return
-	}
-	if s, ok := l.readSecret(l.c.origin(key), key, p.ClientSecretFile); ok {
-		p.ClientSecret = s
-	}
-}
-
 func (l *loader) checkProviders() {
 	for i, p := range l.c.Dashboard.OpenID {
 		key := providerKey(i)

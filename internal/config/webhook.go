@@ -18,22 +18,6 @@ func (w Webhook) Key() []byte {
 	return key
 }
 
-// readWebhookSecret reads the file that holds a webhook's secret.
-func (l *loader) readWebhookSecret(key string, w *Webhook) {
-	if w.SecretFile == "" {
-		return
-	}
-	key += ".secret_file"
-	w.SecretFile = l.path(key, w.SecretFile)
-	if w.Secret.Set() {
-		l.problem(key, "secret is set too: leave out one of them")
-		return
-	}
-	if s, ok := l.readSecret(l.c.origin(key), key, w.SecretFile); ok {
-		w.Secret = s
-	}
-}
-
 func (l *loader) checkWebhooks() {
 	for i, w := range l.c.Webhooks {
 		key := webhookKey(i)
