@@ -29,7 +29,7 @@ func TestUsage(t *testing.T) {
 	token := h.signedIn(auth.RoleViewer, h.account)
 	page := of(h.get(h.members, token, "/dashboard/usage").Body)
 	for _, want := range []string{
-		`&#34;labels&#34;:[&#34;Tokens handed out&#34;,&#34;Refreshes&#34;,&#34;Calls let in&#34;]`, "1\u202f234", `<th scope="row">wrong secret</th><td class="amount" data-label="Requests">5</td>`,
+		`&#34;labels&#34;:[&#34;Tokens handed out&#34;,&#34;Refreshes&#34;,&#34;Calls let in&#34;]`, "1\u202f234", `<th scope="row">wrong secret</th><td data-label="Requests" class="amount">5</td>`,
 		`<a href="/dashboard/usage?credential=` + string(h.credential) + `">=cmd|&#39; /C calc&#39;!A0</a>`, `data-label="Over a limit"><strong>7</strong>`,
 	} {
 		if !strings.Contains(page, want) {
