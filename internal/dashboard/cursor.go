@@ -1,31 +1,20 @@
 package dashboard
 
 import (
-	"encoding/base64"
 	"strings"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/secret"
 )
 
-// macLength is how much of a digest stands in a cursor, in bytes: enough that nobody guesses it.
-const macLength = 16
-
-// seal makes text that [Dashboard.unseal] reads back for the same purpose alone. It can be read by whoever has it.
+// seal makes text that [Dashboard.unseal] reads back on the same side and for the same purpose alone. It can be read by whoever
+// has it.
 func (d *Dashboard) seal(purpose, text string) string {
-	sum := d.Digest("dashboard", d.Side.String(), purpose, text)
-	return base64.RawURLEncoding.EncodeToString(append(sum[:macLength], text...))
+	return d.Digest.HandOut(text, "dashboard", d.Side.String(), purpose)
 }
 
 // unseal reads what [Dashboard.seal] made; it is not ok if that was not for this purpose, or somebody changed it.
 func (d *Dashboard) unseal(purpose, sealed string) (text string, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil || len(b) < macLength {
-		return "", false
-	}
-	text = string(b[macLength:])
-	sum := d.Digest("dashboard", d.Side.String(), purpose, text)
-	return text, secret.Equal(sum[:macLength], b[:macLength])
+	return d.Digest.TakeBack(sealed, "dashboard", d.Side.String(), purpose)
 }
 
 // perPage is how many rows a list shows.

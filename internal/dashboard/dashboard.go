@@ -8,7 +8,6 @@ package dashboard
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -20,6 +19,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/passkey"
 	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/signon"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -60,7 +60,7 @@ type Config struct {
 	Passkeys  *passkey.Passkeys
 	Providers *signon.Signon
 	// Digest is keyed, and the same on all replicas: it shows that what comes back was handed out here.
-	Digest func(parts ...string) [sha256.Size]byte
+	Digest secret.Sum
 	// Programs are what one starts with, for each kind of credential that opens something here; Call is the line of curl that
 	// calls with a token.
 	Programs map[auth.Kind]Program

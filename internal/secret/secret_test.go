@@ -129,3 +129,34 @@ func BenchmarkDigest(b *testing.B) {
 		m.Digest(auth.APIKey, "abcdefghijkl", "0123456789abcdef0123456789abcdef")
 	}
 }
+
+func TestWhatIsHandedOutComesBackAsItWas(t *testing.T) {
+	sum := Sum(NewMAC("p", []byte("a key")).Sum)
+	handed := sum.HandOut("100001", "accounts", "ada")
+	if text, ok := sum.TakeBack(handed, "accounts", "ada"); !ok || text != "100001" {
+		t.Errorf("it came back as %q (%v)", text, ok)
+	}
+	if text, ok := sum.TakeBack(sum.HandOut("")); !ok || text != "" {
+		t.Errorf("nothing came back as %q (%v)", text, ok)
+	}
+	for what, foreign := range map[string]struct {
+		handed string
+		about  []string
+	}{
+		"another list":           {handed, []string{"sessions", "ada"}},
+		"another person":         {handed, []string{"accounts", "eve"}},
+		"less said":              {handed, []string{"accounts"}},
+		"the place in the about": {sum.HandOut("", "accounts", "ada", "100001"), []string{"accounts", "ada"}},
+		"parts run together":     {handed, []string{"accountsada"}},
+		"another key":            {Sum(NewMAC("p", []byte("b key")).Sum).HandOut("100001", "accounts", "ada"), []string{"accounts", "ada"}},
+		"a line break inside":    {handed[:7] + "\n" + handed[7:], []string{"accounts", "ada"}},
+		"padding":                {handed + "=", []string{"accounts", "ada"}},
+		"a letter more":          {handed + "A", []string{"accounts", "ada"}},
+		"nothing":                {"", nil},
+		"no proof":               {"MTAwMDAx", nil},
+	} {
+		if text, ok := sum.TakeBack(foreign.handed, foreign.about...); ok || text != "" {
+			t.Errorf("%s: it came back as %q", what, text)
+		}
+	}
+}

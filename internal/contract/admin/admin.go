@@ -9,7 +9,6 @@ package admin
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/desk"
+	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
@@ -41,7 +41,7 @@ type Config struct {
 	Tokens  Tokens
 	Repeats Repeats
 	// Digest is keyed with a key of the installation's that nobody else has.
-	Digest func(parts ...string) [sha256.Size]byte
+	Digest secret.Sum
 	Realm  string // in WWW-Authenticate
 	Log    *slog.Logger
 	Now    func() time.Time // nil means time.Now

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"encoding/base64"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -10,35 +9,23 @@ import (
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/secret"
 )
 
-// macLength is how much of a digest stands in a cursor, in bytes: enough that nobody guesses it.
-const macLength = 16
-
-// seal makes a cursor out of a place in the list that the call asks for. It can be read by whoever has it, and made by nobody
-// else. It is good for the same actor and the same question alone.
-func (c *call) seal(place string) string {
-	sum := c.cursorDigest(place)
-	return base64.RawURLEncoding.EncodeToString(append(sum[:macLength], place...))
-}
+// seal makes a cursor out of a place in the list that the call asks for. It is good for the same actor and the same question
+// alone.
+func (c *call) seal(place string) string { return c.c.Digest.HandOut(place, c.asked()...) }
 
 // unseal reads what seal made for the same list.
 func (c *call) unseal(sealed string) (place string, ok bool) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil || len(b) <= macLength {
-		return "", false
-	}
-	place = string(b[macLength:])
-	sum := c.cursorDigest(place)
-	return place, secret.Equal(sum[:macLength], b[:macLength])
+	return c.c.Digest.TakeBack(sealed, c.asked()...)
 }
 
-func (c *call) cursorDigest(place string) [32]byte {
+// asked is which list the call asks for, and who asks.
+func (c *call) asked() []string {
 	question := c.URL.Query()
 	question.Del("after")
 	question.Del("limit")
-	return c.c.Digest("admin", "cursor", c.Path, question.Encode(), c.actor.Name, string(c.actor.Token), place)
+	return []string{"admin", "cursor", c.Path, question.Encode(), c.actor.Name, string(c.actor.Token)}
 }
 
 // A query is what stands behind the question mark.
