@@ -184,9 +184,6 @@ func (s *Server) WaitReady() error {
 // PID is its process.
 func (s *Server) PID() int { return s.cmd.Process.Pid }
 
-// Ended is closed when it has ended.
-func (s *Server) Ended() <-chan struct{} { return s.ended }
-
 // Signal sends it a signal: SIGSTOP freezes it, SIGCONT lets it go on.
 func (s *Server) Signal(sig syscall.Signal) error { return s.cmd.Process.Signal(sig) }
 

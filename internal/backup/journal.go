@@ -148,9 +148,6 @@ func (x *Exporter) line(v any) error {
 	return err
 }
 
-// WriteEntry writes one line, of an export that has only such lines.
-func WriteEntry(to io.Writer, e Entry) error { return NewExporter(to).Entry(e) }
-
 // ErrCut is what is wrong with an export whose last line is missing.
 var ErrCut = errors.New("it ends before its last line: something was cut off")
 
@@ -266,8 +263,3 @@ func (a Acts) Begin(Cut) error             { return nil }
 func (a Acts) Entry(e Entry) error         { return a(e) }
 func (a Acts) Checkpoint(Checkpoint) error { return nil }
 func (a Acts) End(End) error               { return nil }
-
-// ReadJournal calls each for every act of an export, see [ReadTrail].
-func ReadJournal(from io.Reader, each func(Entry) error) error {
-	return ReadTrail(from, Acts(each))
-}

@@ -16,15 +16,15 @@ func TestJournal(t *testing.T) {
 	}
 	var file bytes.Buffer
 	for _, e := range all {
-		if err := WriteEntry(&file, e); err != nil {
+		if err := NewExporter(&file).Entry(e); err != nil {
 			t.Fatal(err)
 		}
 	}
 	read := func(text string) (got []Entry, err error) {
-		err = ReadJournal(strings.NewReader(text), func(e Entry) error {
+		err = ReadTrail(strings.NewReader(text), Acts(func(e Entry) error {
 			got = append(got, e)
 			return nil
-		})
+		}))
 		return got, err
 	}
 	if got, err := read(file.String()); err != nil || !reflect.DeepEqual(got, all) {

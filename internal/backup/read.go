@@ -28,12 +28,11 @@ type Reader struct {
 	place
 }
 
-// summing is a reader that keeps the checksum and the count of what was taken from it. It takes single bytes too, so that
-// gzip takes none that is not its own.
+// summing is a reader that keeps the checksum of what was taken from it. It takes single bytes too, so that gzip takes none
+// that is not its own.
 type summing struct {
 	from *bufio.Reader
 	sum  hash.Hash
-	n    int64
 	late []byte // taken, and not summed yet: one byte at a time would cost much
 }
 
@@ -46,7 +45,6 @@ func (s *summing) Read(p []byte) (int, error) {
 func (s *summing) ReadByte() (byte, error) {
 	b, err := s.from.ReadByte()
 	if err == nil {
-		s.n++
 		if s.late = append(s.late, b); len(s.late) == cap(s.late) {
 			s.flush()
 		}
@@ -57,7 +55,6 @@ func (s *summing) ReadByte() (byte, error) {
 func (s *summing) note(p []byte) {
 	s.flush()
 	s.sum.Write(p)
-	s.n += int64(len(p))
 }
 
 func (s *summing) flush() {
@@ -120,9 +117,6 @@ func (r *Reader) Next() (*Table, []any, error) {
 	r.skip(&r.Header)
 	return t, row, nil
 }
-
-// Taken is how many bytes of the file have been read so far.
-func (r *Reader) Taken() int64 { return r.in.n }
 
 // Finish reads the end, once all rows have been read, and says whether the file is whole: as long as it should be, its
 // checksum right, nothing behind it, and opened says of the checksum and its sealed form that they fit.

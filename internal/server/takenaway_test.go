@@ -284,7 +284,7 @@ func TestAnUnclearJournal(t *testing.T) {
 	last := int64(0)
 	write := func(e backup.Entry) error {
 		last = e.Number
-		return backup.WriteEntry(&journal, e)
+		return backup.NewExporter(&journal).Entry(e)
 	}
 	if err := w.Opened().DB.ExportAudit(t.Context(), backup.Acts(write)); err != nil {
 		t.Fatal(err)

@@ -527,7 +527,7 @@ func TestUnsealed(t *testing.T) {
 		t.Errorf("an empty file: got %v", err)
 	}
 	var old bytes.Buffer
-	if err := backup.WriteEntry(&old, act(1)); err != nil {
+	if err := backup.NewExporter(&old).Entry(act(1)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := verify(old.Bytes(), Want{}); !errors.Is(err, ErrUnsealed) {
