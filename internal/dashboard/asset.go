@@ -2,7 +2,6 @@ package dashboard
 
 import (
 	"embed"
-	"fmt"
 
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -10,41 +9,21 @@ import (
 //go:embed static/*.css static/*.js static/*.svg static/vendor/*.gz
 var static embed.FS
 
-// assets are the files that pages are made of.
-type assets struct {
-	byName map[string]web.Asset
-	paths  map[string]string // where each is, for templates
-}
-
 const (
 	styles  = "text/css; charset=utf-8"
 	scripts = "text/javascript; charset=utf-8"
 )
 
-// files are they, by what templates call them.
-var files = map[string]struct{ path, name, mediaType string }{
-	"style":      {"static/style.css", "style.css", styles},
-	"script":     {"static/dashboard.js", "dashboard.js", scripts},
-	"passkey":    {"static/passkey.js", "passkey.js", scripts},
-	"chart":      {"static/chart.js", "chart.js", scripts},
-	"icon":       {"static/icon.svg", "icon.svg", "image/svg+xml"},
-	"htmx":       {"static/vendor/htmx.min.js.gz", "htmx.js.gz", scripts},
-	"uplot":      {"static/vendor/uPlot.iife.min.js.gz", "uplot.js.gz", scripts},
-	"uplotStyle": {"static/vendor/uPlot.min.css.gz", "uplot.css.gz", styles},
-}
-
-func newAssets() (assets, error) {
-	a := assets{byName: make(map[string]web.Asset), paths: make(map[string]string)}
-	for name, file := range files {
-		b, err := static.ReadFile(file.path)
-		if err != nil {
-			return a, err
-		}
-		asset, err := web.NewAsset(Root+"/static", file.name, file.mediaType, b)
-		if err != nil {
-			return a, fmt.Errorf("dashboard: %w", err)
-		}
-		a.byName[name], a.paths[name] = asset, asset.Path
-	}
-	return a, nil
+// newAssets are the files that pages are made of, by what templates call them.
+func newAssets() *web.Assets {
+	return web.NewAssets(Root+"/static", static, map[string]web.AssetFile{
+		"style":      {From: "static/style.css", Name: "style.css", MediaType: styles},
+		"script":     {From: "static/dashboard.js", Name: "dashboard.js", MediaType: scripts},
+		"passkey":    {From: "static/passkey.js", Name: "passkey.js", MediaType: scripts},
+		"chart":      {From: "static/chart.js", Name: "chart.js", MediaType: scripts},
+		"icon":       {From: "static/icon.svg", Name: "icon.svg", MediaType: "image/svg+xml"},
+		"htmx":       {From: "static/vendor/htmx.min.js.gz", Name: "htmx.js", MediaType: scripts},
+		"uplot":      {From: "static/vendor/uPlot.iife.min.js.gz", Name: "uplot.js", MediaType: scripts},
+		"uplotStyle": {From: "static/vendor/uPlot.min.css.gz", Name: "uplot.css", MediaType: styles},
+	})
 }

@@ -78,7 +78,7 @@ type Dashboard struct {
 	mux       *http.ServeMux
 	routes    []route
 	templates map[string]pageTemplate
-	assets    assets
+	assets    *web.Assets
 	forms     *http.CrossOriginProtection
 	now       func() time.Time
 }
@@ -88,7 +88,7 @@ func New(c Config) (*Dashboard, error) {
 	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.People == nil || c.Digest == nil {
 		return nil, errors.New("dashboard: a side, its base, the registry, people and a digest are all needed")
 	}
-	d := &Dashboard{Config: c, now: c.Now, forms: http.NewCrossOriginProtection()}
+	d := &Dashboard{Config: c, now: c.Now, forms: http.NewCrossOriginProtection(), assets: newAssets()}
 	if d.Title == "" {
 		d.Title = "Gatehouse"
 	}
@@ -103,9 +103,6 @@ func New(c Config) (*Dashboard, error) {
 		return nil, err
 	}
 	var err error
-	if d.assets, err = newAssets(); err != nil {
-		return nil, err
-	}
 	if d.templates, err = newTemplates(); err != nil {
 		return nil, err
 	}
@@ -133,11 +130,9 @@ func (d *Dashboard) build() {
 
 // Addresses are those of all pages and of what they are made of.
 func (d *Dashboard) Addresses() []web.Address {
-	all := []web.Address{{Path: Root, Prefix: true, Any: d.serve, Refuse: d.refuse}}
-	for _, a := range d.assets.byName {
-		all = append(all, web.Address{Path: a.Path, Methods: map[string]web.Handler{http.MethodGet: a.Serve}, Refuse: d.refuse})
-	}
-	return all
+	assets := d.assets.Address()
+	assets.Refuse = d.refuse
+	return []web.Address{{Path: Root, Prefix: true, Any: d.serve, Refuse: d.refuse}, assets}
 }
 
 // policy allows our own style sheets and scripts, forms to ourselves, and nothing else.

@@ -24,3 +24,6 @@ func (d *Dashboard) Unseal(purpose, sealed string) (string, bool) { return d.uns
 
 // Own is whether an address is one of ours.
 func Own(next string) (string, bool) { return own(next) }
+
+// AssetPaths are where the files are that pages are made of.
+func (d *Dashboard) AssetPaths() (map[string]string, error) { return d.assets.Paths() }

@@ -229,9 +229,13 @@ func (v *visit) page(name, title string, data any, trail ...link) error {
 	if err != nil {
 		return err
 	}
+	assets, err := v.d.assets.Paths()
+	if err != nil {
+		return err
+	}
 	f := frame{
 		visit: v, Page: name, Title: title, Product: v.d.Title, Operator: v.d.Side == Operators, Signed: v.signedIn(),
-		Name: v.visitor.Person.Email, Role: v.actor.Role, Trail: trail, Assets: v.d.assets.paths, Now: v.d.now(), Form: &v.form, Data: data,
+		Name: v.visitor.Person.Email, Role: v.actor.Role, Trail: trail, Assets: assets, Now: v.d.now(), Form: &v.form, Data: data,
 	}
 	if f.Signed {
 		f.Nav = v.nav()

@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	texttemplate "text/template"
 	"time"
 
@@ -86,24 +87,28 @@ var pages = []page{
 	{"support", "Support", "Whom to ask, and what to have at hand", nil},
 }
 
-// A document is one answer, ready.
+// A document is one answer. It is written when somebody first asks for it, and kept: an idle server holds none.
 type document struct {
 	mediaType string
-	body      []byte
-	tag       string
 	policy    []string
+	written   func() (written, error)
+}
+
+type written struct {
+	body []byte
+	tag  string
 }
 
 // A Manual serves the pages.
 type Manual struct {
-	config Config
-	pages  []page
-	shell  *template.Template
-	ready  map[string]document  // by path
-	assets map[string]web.Asset // by path
+	config    Config
+	pages     []page
+	shell     func() (*template.Template, error)
+	documents map[string]document // by path
+	assets    *web.Assets         // nil: there is no reference, which they are for
 }
 
-// New renders the pages. What is wrong with one is an error.
+// New makes the pages of a server; what they say is put into each when somebody first asks for it.
 func New(c Config) (*Manual, error) {
 	if c.PublicURL == "" || c.Spoken == nil {
 		return nil, errors.New("manual: where the server is and what it speaks are both needed")
@@ -122,29 +127,25 @@ func New(c Config) (*Manual, error) {
 	if len(c.Environments) > mostEnvironments {
 		return nil, fmt.Errorf("manual: more than %d environments", mostEnvironments)
 	}
-	m := &Manual{config: c, ready: make(map[string]document), assets: make(map[string]web.Asset)}
+	m := &Manual{config: c, documents: make(map[string]document), shell: sync.OnceValues(func() (*template.Template, error) {
+		return template.ParseFS(files, "pages/shell.html")
+	})}
 	for _, p := range pages {
-		if p.spoken(c.Spoken) && (p.Name != referencePage || c.OpenAPI != "") {
-			m.pages = append(m.pages, p)
+		if !p.spoken(c.Spoken) || p.Name == referencePage && c.OpenAPI == "" {
+			continue
 		}
+		m.pages = append(m.pages, p)
+		if p.Name == referencePage {
+			m.assets = newAssets()
+			m.put(p.Name, "text/html; charset=utf-8", referencePolicy, func() ([]byte, error) { return m.reference(p) })
+			continue
+		}
+		m.put(p.Name, "text/html; charset=utf-8", policy, func() ([]byte, error) { return m.html(p) })
+		m.put(p.Name+".md", "text/markdown; charset=utf-8", policy, func() ([]byte, error) { return m.markdown(p) })
 	}
-	var err error
-	if m.shell, err = template.ParseFS(files, "pages/shell.html"); err != nil {
-		return nil, err
-	}
-	if err := m.render(); err != nil {
-		return nil, err
-	}
-	style, err := files.ReadFile("style.css")
-	if err != nil {
-		return nil, err
-	}
-	m.put(Root+"/style.css", "text/css; charset=utf-8", append(style, choices(len(c.Environments))...))
-	icon, err := files.ReadFile("icon.svg")
-	if err != nil {
-		return nil, err
-	}
-	m.put(Root+"/icon.svg", "image/svg+xml", icon)
+	m.put("llms.txt", "text/plain; charset=utf-8", policy, m.index)
+	m.put("style.css", "text/css; charset=utf-8", policy, m.style)
+	m.put("icon.svg", "image/svg+xml", policy, func() ([]byte, error) { return files.ReadFile("icon.svg") })
 	return m, nil
 }
 
@@ -165,8 +166,15 @@ func (p page) spoken(spoken func(auth.Contract) bool) bool {
 	return len(p.contract) == 0
 }
 
-func (m *Manual) put(path, mediaType string, body []byte) {
-	m.ready[path] = document{mediaType, body, web.Tag(body), policy}
+// put has a document served at a path below [Root].
+func (m *Manual) put(path, mediaType string, policy []string, write func() ([]byte, error)) {
+	m.documents[Root+"/"+path] = document{mediaType, policy, sync.OnceValues(func() (written, error) {
+		body, err := write()
+		if err != nil {
+			return written{}, fmt.Errorf("manual: %s: %w", path, err)
+		}
+		return written{body, web.Tag(body)}, nil
+	})}
 }
 
 // Addresses are those of all pages.
@@ -180,11 +188,11 @@ func (m *Manual) Addresses() []web.Address {
 		{Path: Root, Methods: map[string]web.Handler{http.MethodGet: home}},
 		{Path: Root + "/", Methods: map[string]web.Handler{http.MethodGet: home}},
 	}
-	for path, d := range m.ready {
+	for path, d := range m.documents {
 		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: d.serve}})
 	}
-	for path, a := range m.assets {
-		all = append(all, web.Address{Path: path, Methods: map[string]web.Handler{http.MethodGet: a.Serve}})
+	if m.assets != nil {
+		all = append(all, m.assets.Address())
 	}
 	return all
 }
@@ -193,50 +201,58 @@ func (m *Manual) Addresses() []web.Address {
 var policy = []string{"default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
 
 func (d document) serve(w http.ResponseWriter, r *web.Request) error {
+	is, err := d.written()
+	if err != nil {
+		return err
+	}
 	h := w.Header()
 	h["Content-Security-Policy"] = d.policy
 	h["X-Content-Type-Options"] = []string{"nosniff"}
 	h["Referrer-Policy"] = []string{"no-referrer"}
 	h["Cache-Control"] = []string{"no-cache"} // kept, and asked for again: a setting may have changed
-	if web.NotModified(w, r, d.tag) {
+	if web.NotModified(w, r, is.tag) {
 		return nil
 	}
 	h["Content-Type"] = []string{d.mediaType}
-	h["Content-Length"] = []string{strconv.Itoa(len(d.body))}
-	_, _ = w.Write(d.body)
+	h["Content-Length"] = []string{strconv.Itoa(len(is.body))}
+	_, _ = w.Write(is.body)
 	return nil
 }
 
-// render makes every page, as HTML and as it was written, and the index for machines.
-func (m *Manual) render() error {
-	var index strings.Builder
+// index is the index for machines.
+func (m *Manual) index() ([]byte, error) {
+	var index bytes.Buffer
 	fmt.Fprintf(&index, "# %s\n\n> How programs get access to this API: credentials, tokens, errors, limits. The pages are Markdown.\n\n", m.config.Title)
 	for _, p := range m.pages {
+		at := Root + "/" + p.Name + ".md"
 		if p.Name == referencePage {
-			if err := m.reference(p); err != nil {
-				return err
-			}
-			fmt.Fprintf(&index, "- [%s](%s%s): %s\n", p.Title, m.config.PublicURL, m.config.OpenAPI, p.Says)
-			continue
+			at = m.config.OpenAPI
 		}
-		source, err := files.ReadFile("pages/" + p.Name + ".md")
-		if err != nil {
-			return err
-		}
-		text, err := m.fill(p, string(source), m.config.Environments[0])
-		if err != nil {
-			return err
-		}
-		html, err := m.html(p, string(source))
-		if err != nil {
-			return err
-		}
-		m.put(Root+"/"+p.Name, "text/html; charset=utf-8", html)
-		m.put(Root+"/"+p.Name+".md", "text/markdown; charset=utf-8", []byte(text))
-		fmt.Fprintf(&index, "- [%s](%s%s/%s.md): %s\n", p.Title, m.config.PublicURL, Root, p.Name, p.Says)
+		fmt.Fprintf(&index, "- [%s](%s%s): %s\n", p.Title, m.config.PublicURL, at, p.Says)
 	}
-	m.put(Root+"/llms.txt", "text/plain; charset=utf-8", []byte(index.String()))
-	return nil
+	return index.Bytes(), nil
+}
+
+// style is the style sheet.
+func (m *Manual) style() ([]byte, error) {
+	style, err := files.ReadFile("style.css")
+	return append(style, choices(len(m.config.Environments))...), err
+}
+
+// source is a page's text as it is embedded.
+func (p page) source() (string, error) {
+	b, err := files.ReadFile("pages/" + p.Name + ".md")
+	return string(b), err
+}
+
+// markdown makes a page as it was written.
+func (m *Manual) markdown(p page) ([]byte, error) {
+	source, err := p.source()
+	if err != nil {
+		return nil, err
+	}
+	text, err := m.fill(p, source, m.config.Environments[0])
+	return []byte(text), err
 }
 
 // fill puts what is so here into a page's text.
@@ -296,7 +312,11 @@ func words(d time.Duration) string {
 }
 
 // html makes the page that browsers get. Snippets are taken out before the Markdown is read, and put in after it.
-func (m *Manual) html(p page, source string) ([]byte, error) {
+func (m *Manual) html(p page) ([]byte, error) {
+	source, err := p.source()
+	if err != nil {
+		return nil, err
+	}
 	prose, snippets := split(source)
 	text, err := m.fill(p, prose, m.config.Environments[0])
 	if err != nil {
@@ -315,7 +335,7 @@ func (m *Manual) html(p page, source string) ([]byte, error) {
 		}
 		mark := "<p>" + markOf(i) + "</p>"
 		if strings.Count(text, markOf(i)) != strings.Count(whole, mark) { // none, where nobody speaks of it here
-			return nil, fmt.Errorf("manual: %s: snippet %d does not stand by itself", p.Name, i+1)
+			return nil, fmt.Errorf("snippet %d does not stand by itself", i+1)
 		}
 		whole = strings.Replace(whole, mark, made, 1)
 	}
@@ -325,8 +345,12 @@ func (m *Manual) html(p page, source string) ([]byte, error) {
 
 // framed puts a page's text into what stands around all of them, or, where there is one, the place that a drawing goes to.
 func (m *Manual) framed(p page, body template.HTML, d *drawing) ([]byte, error) {
+	shell, err := m.shell()
+	if err != nil {
+		return nil, err
+	}
 	var out bytes.Buffer
-	err := m.shell.ExecuteTemplate(&out, "shell.html", map[string]any{
+	err = shell.ExecuteTemplate(&out, "shell.html", map[string]any{
 		"Manual": m.config, "Page": p, "Pages": m.pages, "Root": Root, "Body": body, "Drawing": d,
 	})
 	return out.Bytes(), err

@@ -33,14 +33,15 @@ func Programs(c Config) (map[auth.Kind]Program, error) {
 			continue
 		}
 		of := programs[i]
-		source, err := files.ReadFile("pages/" + of.page + ".md")
+		at := page{Name: of.page}
+		source, err := at.source()
 		if err != nil {
 			return nil, err
 		}
-		_, snippets := split(string(source))
+		_, snippets := split(source)
 		p := Program{Identifier: of.identifier, Secret: of.secret}
 		for _, l := range languages {
-			code, err := m.fill(page{Name: of.page}, snippets[0][l.name], Environment{URL: c.PublicURL})
+			code, err := m.fill(at, snippets[0][l.name], Environment{URL: c.PublicURL})
 			if err != nil {
 				return nil, err
 			}

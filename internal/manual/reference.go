@@ -2,8 +2,6 @@ package manual
 
 import (
 	"embed"
-	"fmt"
-	"strings"
 
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -26,38 +24,21 @@ type drawing struct {
 	Scripts []string // in this order
 }
 
-// reference makes the page of the OpenAPI document and what it is drawn with.
-func (m *Manual) reference(p page) error {
-	style, err := m.asset("swagger-ui/swagger-ui.css.gz", "text/css; charset=utf-8")
-	if err != nil {
-		return err
-	}
-	script, err := m.asset("swagger-ui/swagger-ui-bundle.js.gz", "text/javascript; charset=utf-8")
-	if err != nil {
-		return err
-	}
-	start, err := m.asset("reference.js", "text/javascript; charset=utf-8")
-	if err != nil {
-		return err
-	}
-	body, err := m.framed(p, "", &drawing{Style: style, Scripts: []string{script, start}})
-	if err != nil {
-		return err
-	}
-	m.ready[Root+"/"+p.Name] = document{"text/html; charset=utf-8", body, web.Tag(body), referencePolicy}
-	return nil
+// newAssets are the files that the reference is drawn with.
+func newAssets() *web.Assets {
+	const script = "text/javascript; charset=utf-8"
+	return web.NewAssets(Root+"/static", renderer, map[string]web.AssetFile{
+		"style":  {From: "swagger-ui/swagger-ui.css.gz", Name: "swagger-ui.css", MediaType: "text/css; charset=utf-8"},
+		"script": {From: "swagger-ui/swagger-ui-bundle.js.gz", Name: "swagger-ui-bundle.js", MediaType: script},
+		"start":  {From: "reference.js", Name: "reference.js", MediaType: script},
+	})
 }
 
-// asset has an embedded file served, and returns where.
-func (m *Manual) asset(file, mediaType string) (path string, err error) {
-	b, err := renderer.ReadFile(file)
+// reference makes the page of the OpenAPI document.
+func (m *Manual) reference(p page) ([]byte, error) {
+	at, err := m.assets.Paths()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	a, err := web.NewAsset(Root, file[strings.LastIndexByte(file, '/')+1:], mediaType, b)
-	if err != nil {
-		return "", fmt.Errorf("manual: %w", err)
-	}
-	m.assets[a.Path] = a
-	return a.Path, nil
+	return m.framed(p, "", &drawing{Style: at["style"], Scripts: []string{at["script"], at["start"]}})
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"net/http"
 	"strconv"
+	"sync"
 
 	document "github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/web"
@@ -13,9 +14,12 @@ const openAPIPath = "/openapi.yaml"
 
 // openAPI is the address of the OpenAPI document, which anybody may read.
 func openAPI(publicURL string) web.Address {
-	body := document.OpenAPI(publicURL)
-	tag, length := web.Tag(body), []string{strconv.Itoa(len(body))}
+	asked := sync.OnceValues(func() (body []byte, tag string) { // an idle server has no copy of it
+		body = document.OpenAPI(publicURL)
+		return body, web.Tag(body)
+	})
 	get := func(w http.ResponseWriter, r *web.Request) error {
+		body, tag := asked()
 		h := w.Header()
 		h["Cache-Control"] = []string{"public, max-age=300"}
 		if web.NotModified(w, r, tag) {
@@ -23,7 +27,7 @@ func openAPI(publicURL string) web.Address {
 		}
 		h["Content-Type"] = []string{"application/yaml"}
 		h["X-Content-Type-Options"] = []string{"nosniff"}
-		h["Content-Length"] = length
+		h["Content-Length"] = []string{strconv.Itoa(len(body))}
 		w.WriteHeader(http.StatusOK)
 		_, _ = w.Write(body)
 		return nil
