@@ -89,14 +89,14 @@ routes:
 		b.reads(&used, `[...document.querySelectorAll('tbody tr')].filter(r => r.cells[3].innerText !== 'never').map(r => r.cells[0].innerText)`)
 		return slices.Equal(used, []string{"2, the new one", "1, the old one"})
 	})
-	if text := main(); !strings.Contains(text, "Two secrets are live") || !strings.Contains(text, "Wait until everybody has changed over") {
+	if text := main(); !strings.Contains(text, "Two secrets are live") || !strings.Contains(text, "Wait: the old secret was used 0 min ago") {
 		t.Errorf("with an old secret that was used just now, it says:\n%s", text)
 	}
 	j.click("Finish: end the old secret")
 	b.eventually("no warning", func() bool {
 		var asked string
 		b.reads(&asked, `document.querySelector('dialog[open]')?.innerText ?? ''`)
-		return strings.Contains(asked, "It does not look safe yet")
+		return strings.Contains(asked, "Wait: the old secret was used")
 	})
 	j.click("End the old secret")
 	said("The old secret has ended.")

@@ -79,6 +79,15 @@ func ParseCredentialPlace(s string) (CredentialPlace, error) {
 	return p, nil
 }
 
+// An EndingQuery asks for credentials that end by themselves within a time, the first to end first; with OldSecrets, for those that
+// live on and whose old secret does.
+type EndingQuery struct {
+	Account    AccountID // 0: of all
+	OldSecrets bool
+	Within     time.Duration
+	Most       int // see [Rows]
+}
+
 // A SessionQuery asks for a page of sessions of an account or of a credential, the youngest login first. Its zero fields pick all.
 type SessionQuery struct {
 	Account    AccountID

@@ -1,8 +1,6 @@
 package dashboard
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -13,15 +11,16 @@ import (
 type Status struct {
 	Replicas []auth.Replica
 	Now      time.Time // by the database, for when they were heard
-	Expiring int64     // credentials that expire within 14 days
 }
 
 // An attentionPage is what operators see first: what needs them, and how it goes.
 type attentionPage struct {
 	Status
-	Late    []auth.Replica      // that were not heard lately
+	Late    []auth.Replica // that were not heard lately
+	Needs   []need
+	More    bool                // there are more needs than are shown
 	Refused []usage.ReasonCount // since midnight, the most frequent first
-	More    bool                // there were more refusals than were counted
+	Newest  bool                // of those refused, the newest were counted
 	First   bool                // there is no account yet
 }
 
@@ -42,29 +41,61 @@ func (d *Dashboard) start(v *visit) error {
 			p.Late = append(p.Late, r)
 		}
 	}
+	if p.Needs, p.More, err = v.ending(mostNeeds / 2); err != nil {
+		return err
+	}
 	midnight := d.now().UTC().Truncate(24 * time.Hour)
-	refused, err := d.Registry.Refusals(v.r.Context(), v.actor, auth.RefusalFilter{Since: midnight, Most: auth.MostRows})
+	refused, all, err := d.Registry.RefusalReasons(v.r.Context(), v.actor, 0, midnight)
 	if err != nil {
 		return err
 	}
-	p.More = len(refused) == auth.MostRows
-	for _, r := range refused {
-		i := slices.IndexFunc(p.Refused, func(c usage.ReasonCount) bool { return c.Reason == r.Reason })
-		if i < 0 {
-			i, p.Refused = len(p.Refused), append(p.Refused, usage.ReasonCount{Reason: r.Reason})
-		}
-		p.Refused[i].Count += r.Count
-	}
-	slices.SortFunc(p.Refused, func(a, b usage.ReasonCount) int {
-		if a.Count != b.Count {
-			return int(b.Count - a.Count)
-		}
-		return strings.Compare(string(a.Reason), string(b.Reason))
-	})
+	p.Refused, p.Newest = refused, !all
 	some, err := d.Registry.Accounts(v.r.Context(), v.actor, auth.AccountQuery{Most: 1})
 	if err != nil {
 		return err
 	}
 	p.First = len(some) == 0
 	return v.page("attention", "Start", p)
+}
+
+// ending is what of all accounts stops working by itself soon: so many credentials and so many old secrets, those that end first, and
+// whether there are more.
+func (v *visit) ending(most int) (needs []need, more bool, err error) {
+	for _, q := range []struct {
+		oldSecrets bool
+		says       func(*visit, subject) need
+	}{{false, (*visit).expires}, {true, (*visit).oldSecretEnds}} {
+		found, err := v.d.Registry.Ending(v.r.Context(), v.actor, auth.EndingQuery{OldSecrets: q.oldSecrets, Within: soon, Most: most + 1})
+		if err != nil {
+			return nil, false, err
+		}
+		if len(found) > most {
+			found, more = found[:most], true
+		}
+		for _, c := range found {
+			account := c.Account.String()
+			needs = append(needs, q.says(v, subject{c, cmpName(c) + " of account " + account, Root + "/accounts/" + account + "/credentials/" + string(c.ID)}))
+		}
+	}
+	pressing(needs)
+	return needs, more, nil
+}
+
+// mostEnding is how many credentials, and how many old secrets, the page of what ends lists.
+const mostEnding = 100
+
+// An endingPage lists what ends by itself soon.
+type endingPage struct {
+	Needs []need
+	More  bool
+	Most  int
+}
+
+// endingSoon lists what the start page has no room for.
+func (d *Dashboard) endingSoon(v *visit) error {
+	needs, more, err := v.ending(mostEnding)
+	if err != nil {
+		return err
+	}
+	return v.page("ending", "What ends soon", endingPage{needs, more, mostEnding})
 }

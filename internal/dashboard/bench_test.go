@@ -14,7 +14,7 @@ import (
 )
 
 // How long a page takes, from its request to its last byte: ACCOUNTS=100000 go test ./internal/dashboard -run - -bench Pages.
-// Each account has ten credentials.
+// Each account has ten credentials; of a hundred, one expires soon, one has an old secret, and ten requests were refused lately.
 func BenchmarkPages(b *testing.B) {
 	n, err := strconv.Atoi(cmp.Or(os.Getenv("ACCOUNTS"), "1000"))
 	if err != nil {
@@ -53,6 +53,11 @@ func (h *house) crowd(b *testing.B, n int) {
 		`INSERT INTO credentials (id, account, kind, name, scope, token_scope, created_at, secrets_made, secret_number, secret_digest, secret_pepper, secret_created_at)
 			WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < 10 * $1 - 1)
 			SELECT 'x' || i, 100010 + i / 10, 'api-key', 'Key ' || i, '', '', $2, 1, 1, x'00', 'p', $2 FROM s`,
+		`UPDATE credentials SET expires_at = $2 + 86400000 + CAST(substr(id, 2) AS INTEGER) WHERE id LIKE 'x%00'`,
+		`UPDATE credentials SET secret_number = 2, secrets_made = 2, old_number = 1, old_digest = x'00', old_pepper = 'p', old_created_at = $2, old_expires_at = $2 + 86400000 + CAST(substr(id, 2) AS INTEGER) WHERE id LIKE 'x%50'`,
+		`INSERT INTO refusals (at, count, method, host, path, route, contract, status, reason, account, credential, secret, session, type, address, peer, forwarded, user_agent, limit_name, detail)
+			WITH RECURSIVE s (i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM s WHERE i < $1 - 1)
+			SELECT $2 - i, 1, 'GET', 'api.example.org', '/api/v1/products', '/api/v1/', 'b2b', 401, 'expired', 100010 + i, 'x' || 10 * i, 1, '', '', '192.0.2.1', '192.0.2.1', '', 'curl/8', '', '' FROM s`,
 	} {
 		if _, err := db.ExecContext(b.Context(), query, n, begin.UnixMilli()); err != nil {
 			b.Fatal(err)

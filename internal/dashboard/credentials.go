@@ -178,7 +178,7 @@ type credentialPage struct {
 	Secrets  []secretRow
 	Rotating bool      // two secrets are live
 	Old      secretRow // of a rotation
-	Safe     string    // that the old one may go: "not used for 6 d"; "" if that is not so
+	Advice   auth.Advice
 	Keys     bool
 	Here     string
 }
@@ -215,28 +215,12 @@ func (v *visit) credentialPage(c auth.Credential) credentialPage {
 		}
 		p.Secrets = append(p.Secrets, row)
 	}
-	if p.Rotating {
-		p.Safe = safe(p.Old.Secret, p.Secrets[0].Secret, now)
-	}
+	p.Advice = auth.Advise(c, now)
 	return p
 }
 
-// safeAfter is how long an old secret must have rested before it is called safe to end: a job that runs once a day has shown
-// itself by then.
-const safeAfter = 48 * time.Hour
-
-// safe says that the old secret is not needed any more, "" while that is not known: the new one is in use and the old one has
-// rested.
-func safe(old, young auth.Secret, now time.Time) string {
-	since := old.LastUse.At
-	if since.IsZero() {
-		since = young.CreatedAt
-	}
-	if rest := now.Sub(since); rest >= safeAfter && !young.LastUse.At.IsZero() {
-		return "not used for " + strings.TrimSuffix(distance(rest), " ago")
-	}
-	return ""
-}
+// Safe says that nobody misses the old secret.
+func (p credentialPage) Safe() bool { return p.Advice.Word == auth.Finish }
 
 // editCredential shows what can be changed.
 func (d *Dashboard) editCredential(v *visit) error {
@@ -354,10 +338,11 @@ func (d *Dashboard) askFinish(v *visit) error {
 	}
 	p, to := v.credentialPage(c), v.toCredential(c)
 	a := Ask{Lead: "The old secret ends now. Whoever still uses it is refused.", Button: "End the old secret", Danger: true, Back: to.To}
-	if p.Rotating && p.Safe == "" {
-		a.Warning = "It does not look safe yet: the old secret was used lately, or the new one never was."
-	} else if p.Rotating {
-		a.Says = []string{"This looks safe: it was " + p.Safe + "."}
+	switch {
+	case p.Safe():
+		a.Says = []string{sentence(p.Advice.Says)}
+	case p.Advice.Word != "":
+		a.Warning = sentence(p.Advice.Says)
 	}
 	return v.ask("Finish the rotation", a, v.trail(v.toCredentials(), to)...)
 }

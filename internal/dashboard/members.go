@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -21,16 +20,14 @@ func memberRoutes() []route {
 type memberPage struct {
 	Account auth.Account
 	Needs   []need
+	Hidden  int // how many more needs there are, if above 0
 	Figures []figure
 	// Refused are the reasons of refusals of the last day, the most frequent first.
 	Refused []usage.ReasonCount
 }
 
-// A need is something that somebody of the account should do.
-type need struct {
-	Says, To, Button string
-	Soon             bool // something stops working by itself, or has
-}
+// mostNeeds is how many things a start page asks for at once.
+const mostNeeds = 10
 
 // A figure is a number that says how things go.
 type figure struct {
@@ -63,6 +60,9 @@ func (d *Dashboard) memberStart(v *visit) error {
 		}
 	}
 	p := memberPage{Account: a, Needs: needs(a, rows, v, now)}
+	if p.Hidden = len(p.Needs) - mostNeeds; p.Hidden > 0 {
+		p.Needs = p.Needs[:mostNeeds]
+	}
 	p.Refused = chart.Reasons
 	total := make(map[usage.Kind]int64)
 	for _, l := range chart.Lines {
@@ -77,31 +77,26 @@ func (d *Dashboard) memberStart(v *visit) error {
 	return v.page("member-start", a.Name, p)
 }
 
-// What is soon: a credential that expires, an entry of the allowlist that ends.
-const soon = 14 * 24 * time.Hour
-
 // needs are what the people of an account should look at, in the order in which it presses.
 func needs(a auth.Account, credentials []credentialPage, v *visit, now time.Time) []need {
 	var all []need
 	live := 0
 	for _, c := range credentials {
-		to := Root + "/credentials/" + string(c.ID)
-		name := cmpName(c.Credential)
-		if c.State == "live" {
+		about := subject{c.Credential, cmpName(c.Credential), c.Here}
+		switch {
+		case c.State == "live":
 			live++
-		}
-		switch left := c.ExpiresAt.Sub(now); {
 		case c.State == "expired" && now.Sub(c.ExpiresAt) < soon:
-			all = append(all, need{name + " expired " + distance(now.Sub(c.ExpiresAt)) + ". Whoever uses it is refused.", to, "Look at it", true})
-		case c.State == "live" && !c.ExpiresAt.IsZero() && left < soon:
-			all = append(all, need{name + " expires " + distance(-left) + ".", to + "/edit", "Change its end", true})
+			all = append(all, need{about.name + " expired " + distance(now.Sub(c.ExpiresAt)) + ". Whoever uses it is refused.", about.to, "Look at it", true})
+			continue
+		default:
+			continue
 		}
-		if c.State == "live" && c.Rotating {
-			if c.Safe != "" {
-				all = append(all, need{"The rotation of " + name + " is safe to finish: the old secret was " + c.Safe + ".", to + "/finish", "Finish it", false})
-			} else {
-				all = append(all, need{name + " has two secrets. The old one ends " + distance(now.Sub(c.Old.ExpiresAt)) + "; change over before that.", to, "See who uses which", c.Old.ExpiresAt.Sub(now) < soon/2})
-			}
+		if !c.ExpiresAt.IsZero() && c.ExpiresAt.Sub(now) < soon {
+			all = append(all, v.expires(about))
+		}
+		if c.Rotating {
+			all = append(all, v.oldSecretEnds(about))
 		}
 	}
 	if live == 0 && v.Can(string(registry.CreateCredential)) {
@@ -124,14 +119,7 @@ func needs(a auth.Account, credentials []credentialPage, v *visit, now time.Time
 			all = append(all, need{"A program that calls from where you are now, " + from.String() + ", would be refused: the address is not on the allowlist.", Root + "/allowlist?add=" + from.String(), "Look at the allowlist", false})
 		}
 	}
-	slices.SortStableFunc(all, func(a, b need) int {
-		if a.Soon == b.Soon {
-			return 0
-		} else if a.Soon {
-			return -1
-		}
-		return 1
-	})
+	pressing(all)
 	return all
 }
 

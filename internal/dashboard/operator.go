@@ -8,6 +8,7 @@ import (
 func operatorRoutes() []route {
 	return []route{
 		{Operators, get, "/", "", false, (*Dashboard).start},
+		{Operators, get, "/ending", registry.ReadCredentials, false, (*Dashboard).endingSoon},
 		{Operators, get, "/accounts", registry.ReadAccounts, false, (*Dashboard).accounts},
 		{Operators, get, "/accounts/new", registry.CreateAccount, false, (*Dashboard).newAccount},
 		{Operators, post, "/accounts/new", registry.CreateAccount, false, (*Dashboard).createAccount},

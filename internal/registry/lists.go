@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gatehouse/gatehouse/internal/audit"
@@ -55,6 +56,14 @@ func (r *Registry) Credentials(ctx context.Context, actor auth.Actor, q auth.Cre
 	return r.store.Credentials(ctx, q)
 }
 
+// Ending returns credentials that end by themselves soon, or whose old secret does, the first to end first.
+func (r *Registry) Ending(ctx context.Context, actor auth.Actor, q auth.EndingQuery) ([]auth.Credential, error) {
+	if err := r.seeList(ctx, actor, ReadCredentials, &q.Account, ""); err != nil {
+		return nil, err
+	}
+	return r.store.Ending(ctx, q)
+}
+
 // Sessions returns a page of sessions, the youngest first: live ones, or all that are still known.
 func (r *Registry) Sessions(ctx context.Context, actor auth.Actor, q auth.SessionQuery) ([]auth.Session, error) {
 	if err := r.seeList(ctx, actor, ReadSessions, &q.Account, q.Credential); err != nil {
@@ -85,6 +94,19 @@ func (r *Registry) Refusals(ctx context.Context, actor auth.Actor, f auth.Refusa
 		}
 	}
 	return rows, nil
+}
+
+// MostRefusals is how many rows [Registry.RefusalReasons] looks at. Each stands for the equal requests of a second.
+const MostRefusals = 5_000
+
+// RefusalReasons counts the requests refused since a moment by reason, the most frequent first, and says whether those are all that
+// are stored: if not, it counted the newest.
+func (r *Registry) RefusalReasons(ctx context.Context, actor auth.Actor, account auth.AccountID, since time.Time) (found []usage.ReasonCount, all bool, err error) {
+	if err := r.seeList(ctx, actor, ReadRefusals, &account, ""); err != nil {
+		return nil, false, err
+	}
+	counts, all, err := r.store.RefusalReasons(ctx, account, since, MostRefusals)
+	return usage.SortReasons(counts), all, err
 }
 
 // Explain says in plain words why a request was refused and what to do. Commands that mend it are for operators.

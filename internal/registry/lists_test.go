@@ -18,6 +18,8 @@ type listStore struct {
 	credentials auth.CredentialQuery
 	sessions    auth.SessionQuery
 	refusals    auth.RefusalFilter
+	ending      auth.EndingQuery
+	counted     auth.AccountID
 	usage       auth.UsageQuery
 	stored      []auth.Refusal
 }
@@ -46,6 +48,16 @@ func (s *listStore) Refusals(_ context.Context, f auth.RefusalFilter) ([]auth.Re
 	return s.stored, nil
 }
 
+func (s *listStore) Ending(_ context.Context, q auth.EndingQuery) ([]auth.Credential, error) {
+	s.ending = q
+	return nil, nil
+}
+
+func (s *listStore) RefusalReasons(_ context.Context, account auth.AccountID, _ time.Time, _ int) (map[auth.Reason]int64, bool, error) {
+	s.counted = account
+	return nil, true, nil
+}
+
 func newLists(t *testing.T) (*Registry, *listStore) {
 	t.Helper()
 	r, fake := newRegistry(t)
@@ -69,8 +81,10 @@ func TestAMembersListsAreOfHisAccount(t *testing.T) {
 	_, err1 := r.Credentials(ctx, member, auth.CredentialQuery{})
 	_, err2 := r.Sessions(ctx, member, auth.SessionQuery{Credential: "theirs"})
 	_, err3 := r.Refusals(ctx, member, auth.RefusalFilter{})
-	if err := errors.Join(err1, err2, err3); err != nil || s.credentials.Account != own || s.sessions.Account != own || s.refusals.Account != own {
-		t.Errorf("asked for %v, %v and %v: %v", s.credentials, s.sessions, s.refusals, err)
+	_, err4 := r.Ending(ctx, member, auth.EndingQuery{})
+	_, _, err5 := r.RefusalReasons(ctx, member, 0, start)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil || s.credentials.Account != own || s.sessions.Account != own || s.refusals.Account != own || s.ending.Account != own || s.counted != own {
+		t.Errorf("asked for %v, %v, %v, %v and of account %v: %v", s.credentials, s.sessions, s.refusals, s.ending, s.counted, err)
 	}
 }
 

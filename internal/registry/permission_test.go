@@ -126,13 +126,17 @@ func TestAnotherAccountIsNotThere(t *testing.T) {
 			func() error { _, err := r.Credential(ctx, member, "u_theirs"); return err },
 			func() error { _, err := r.Find(ctx, member, "theirs:secret"); return err },
 			func() error { _, err := r.Credentials(ctx, member, auth.CredentialQuery{Account: another}); return err },
+			func() error { _, err := r.Ending(ctx, member, auth.EndingQuery{Account: another}); return err },
 		},
 		ReadAudit: {func() error { _, err := r.Audit(ctx, member, auth.AuditQuery{Account: another}); return err }},
 		ReadSessions: {func() error {
 			_, err := r.Sessions(ctx, member, auth.SessionQuery{Account: another, LiveOnly: true})
 			return err
 		}},
-		ReadRefusals: {func() error { _, err := r.Refusals(ctx, member, auth.RefusalFilter{Account: another}); return err }},
+		ReadRefusals: {
+			func() error { _, err := r.Refusals(ctx, member, auth.RefusalFilter{Account: another}); return err },
+			func() error { _, _, err := r.RefusalReasons(ctx, member, another, start); return err },
+		},
 		ReadUsage: {func() error {
 			_, err := r.Usage(ctx, member, auth.UsageQuery{Account: another, Since: start})
 			return err

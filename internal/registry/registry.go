@@ -40,6 +40,7 @@ type Store interface {
 	CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error
 	Credential(ctx context.Context, id auth.CredentialID) (auth.Credential, error)
 	Credentials(ctx context.Context, q auth.CredentialQuery) ([]auth.Credential, error)
+	Ending(ctx context.Context, q auth.EndingQuery) ([]auth.Credential, error)
 	UpdateCredential(ctx context.Context, id auth.CredentialID, u auth.CredentialUpdate, act auth.Act) (auth.Revoked, error)
 	RevokeCredential(ctx context.Context, id auth.CredentialID, act auth.Act) (auth.Revoked, error)
 	RotateSecret(ctx context.Context, id auth.CredentialID, digest []byte, pepper auth.KeyID, oldExpires time.Time, endSessions bool, act auth.Act) (auth.Secret, auth.Revoked, error)
@@ -56,6 +57,7 @@ type Store interface {
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
 
 	Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusal, error)
+	RefusalReasons(ctx context.Context, account auth.AccountID, since time.Time, most int) (found map[auth.Reason]int64, all bool, err error)
 	Usage(ctx context.Context, q auth.UsageQuery) ([]auth.UsageRow, error)
 
 	peopleStore

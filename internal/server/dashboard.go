@@ -69,7 +69,7 @@ func (s *Server) status(ctx context.Context) (dashboard.Status, error) {
 			replicas[i].HeardAt = now
 		}
 	}
-	return dashboard.Status{Replicas: replicas, Now: now, Expiring: s.expiring.Load()}, err
+	return dashboard.Status{Replicas: replicas, Now: now}, err
 }
 
 // programsOf are the programs of the manual, each with a route that its token opens.

@@ -150,6 +150,23 @@ func (db *DB) Credentials(ctx context.Context, q auth.CredentialQuery) ([]auth.C
 	return found, wrap(err, "list credentials")
 }
 
+// Ending returns the credentials that q asks for, of those that are not revoked, with the last use of their secrets.
+func (db *DB) Ending(ctx context.Context, q auth.EndingQuery) ([]auth.Credential, error) {
+	p, now := picking{}, db.Now()
+	column := `c.expires_at`
+	if q.OldSecrets {
+		column = `c.old_expires_at`
+		p.add(`(c.expires_at IS NULL OR c.expires_at > $%d)`, now.UnixMilli())
+	}
+	p.add(column+` > $%d AND `+column+` <= $%d AND c.revoked_at IS NULL`, now.UnixMilli(), now.Add(q.Within).UnixMilli())
+	if q.Account != 0 {
+		p.add(`c.account = $%d`, int64(q.Account))
+	}
+	limit := p.parameter(auth.Rows(q.Most))
+	found, err := db.credentials(ctx, p.String()+` ORDER BY `+column+fmt.Sprintf(`, c.id LIMIT $%d`, limit), p.args...)
+	return found, wrap(err, "look for what ends")
+}
+
 // likeable is s as LIKE finds it in what lower returned, with ! before what would mean more than itself.
 func likeable(s string) string {
 	lower := strings.Map(func(c rune) rune {

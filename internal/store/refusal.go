@@ -94,6 +94,34 @@ func (db *DB) Refusals(ctx context.Context, f auth.RefusalFilter) ([]auth.Refusa
 	return auth.SortRefusals(found, f.After, most), nil
 }
 
+// RefusalReasons counts the requests that were refused since a moment, by reason, of an account or (0) of all. It looks at the newest
+// rows only, so many, and says whether those were all.
+func (db *DB) RefusalReasons(ctx context.Context, account auth.AccountID, since time.Time, most int) (found map[auth.Reason]int64, all bool, err error) {
+	p := picking{}
+	p.add(`at >= $%d`, since.UnixMilli())
+	if account != 0 {
+		p.add(`account = $%d`, int64(account))
+	}
+	limit := p.parameter(most + 1)
+	err = db.read(ctx, func(q querier) error {
+		rows := int64(0)
+		found = make(map[auth.Reason]int64)
+		err := q.all(`SELECT reason, CAST(SUM(count) AS BIGINT), COUNT(*) FROM (SELECT reason, count FROM refusals`+p.String()+
+			fmt.Sprintf(` ORDER BY at DESC LIMIT $%d) AS newest GROUP BY reason`, limit), p.args,
+			func(scan func(...any) error) error {
+				var reason auth.Reason
+				var count, of int64
+				err := scan((*string)(&reason), &count, &of)
+				found[reason] = count
+				rows += of
+				return err
+			})
+		all = rows <= int64(most)
+		return err
+	})
+	return found, all, wrap(err, "count refusals")
+}
+
 // sameMoment is how many rows of one millisecond are read: more are not written in a minute.
 const sameMoment = 1000
 

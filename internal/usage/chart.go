@@ -131,12 +131,7 @@ func NewChart(rows []auth.UsageRow, first, end time.Time, step time.Duration) Ch
 			of.Total += r.Count
 		}
 	}
-	for reason, n := range reasons {
-		c.Reasons = append(c.Reasons, ReasonCount{reason, n})
-	}
-	slices.SortFunc(c.Reasons, func(a, b ReasonCount) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
-	})
+	c.Reasons = SortReasons(reasons)
 	for _, of := range credentials {
 		c.Credentials = append(c.Credentials, *of)
 	}
@@ -144,6 +139,18 @@ func NewChart(rows []auth.UsageRow, first, end time.Time, step time.Duration) Ch
 		return cmp.Or(cmp.Compare(b.Total, a.Total), cmp.Compare(a.Credential, b.Credential))
 	})
 	return c
+}
+
+// SortReasons lists what was counted by reason, the most frequent first.
+func SortReasons(counts map[auth.Reason]int64) []ReasonCount {
+	var all []ReasonCount
+	for reason, n := range counts {
+		all = append(all, ReasonCount{reason, n})
+	}
+	slices.SortFunc(all, func(a, b ReasonCount) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Reason, b.Reason))
+	})
+	return all
 }
 
 // WriteCSV writes rows as RFC 4180 has it, with a heading. name tells what a credential is called. No cell is one that a spreadsheet

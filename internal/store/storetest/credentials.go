@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -76,12 +77,14 @@ func expiring(t *testing.T, w *World) {
 	ctx := t.Context()
 	a := w.account(t)
 	var last auth.Credential
+	var all []auth.CredentialID
 	for _, in := range []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour} {
 		last = w.credential(t, a.ID, func(c *auth.Credential) {
 			if in > 0 {
 				c.ExpiresAt = w.Now().Add(in)
 			}
 		})
+		all = append(all, last.ID)
 	}
 	counts := func(after, until time.Duration, want int64) {
 		t.Helper()
@@ -96,6 +99,35 @@ func expiring(t *testing.T, w *World) {
 	_, err := w.RevokeCredential(ctx, last.ID, act)
 	no(t, err)
 	counts(0, 24*time.Hour, 2)
+
+	// They are listed too, the first to end first, and so are those whose old secret ends, unless they are dead themselves.
+	other := w.credential(t, w.account(t).ID, func(c *auth.Credential) { c.ExpiresAt = w.Now().Add(90 * time.Minute) })
+	lists := func(q auth.EndingQuery, want ...auth.CredentialID) {
+		t.Helper()
+		found, err := w.Ending(ctx, q)
+		no(t, err)
+		var ids []auth.CredentialID
+		for _, c := range found {
+			ids = append(ids, c.ID)
+		}
+		if !slices.Equal(ids, want) {
+			t.Errorf("%+v: got %v, want %v", q, ids, want)
+		}
+	}
+	lists(auth.EndingQuery{Within: 2 * time.Hour}, all[1], other.ID, all[2])
+	lists(auth.EndingQuery{Within: 2 * time.Hour, Most: 2}, all[1], other.ID)
+	lists(auth.EndingQuery{Within: 2 * time.Hour, Account: a.ID}, all[1], all[2])
+	lists(auth.EndingQuery{Within: 2 * time.Hour, OldSecrets: true})
+	for i, id := range []auth.CredentialID{all[0], all[1], other.ID, last.ID} {
+		_, _, err := w.RotateSecret(ctx, id, digest("new "+string(id)), "p", w.Now().Add(time.Duration(5-i)*30*time.Minute), false, act)
+		if id != last.ID {
+			no(t, err)
+		}
+	}
+	lists(auth.EndingQuery{Within: 3 * time.Hour, OldSecrets: true}, other.ID, all[1], all[0])
+	w.wait(70 * time.Minute)
+	lists(auth.EndingQuery{Within: 3 * time.Hour, OldSecrets: true}, other.ID, all[0])
+	lists(auth.EndingQuery{Within: 3 * time.Hour}, other.ID, all[2])
 }
 
 func holder(t *testing.T, w *World) {

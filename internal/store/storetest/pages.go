@@ -232,6 +232,20 @@ func pagesOfRefusals(t *testing.T, w *World) {
 	lists("all", auth.RefusalFilter{}, append([]string{"reqid_other"}, want...))
 	lists("of an account", auth.RefusalFilter{Account: 100001}, want)
 	lists("since", auth.RefusalFilter{Account: 100001, Since: w.Now().Add(-time.Hour - time.Minute)}, want[:10])
+
+	for _, count := range []struct {
+		account auth.AccountID
+		since   time.Duration
+		most    int
+		want    int64
+		all     bool
+	}{{0, 2 * time.Hour, 13, 25, true}, {0, 2 * time.Hour, 12, 25, false}, {0, 2 * time.Hour, 2, 5, false}, {100001, 2 * time.Hour, 12, 24, true}, {0, time.Minute, 5, 1, true}, {100001, 0, 5, 0, true}} {
+		got, all, err := w.RefusalReasons(ctx, count.account, w.Now().Add(-count.since), count.most)
+		no(t, err)
+		if all != count.all || got[""] != count.want {
+			t.Errorf("%+v: got %v, all %v", count, got, all)
+		}
+	}
 }
 
 func whereCredentialsCameFrom(t *testing.T, w *World) {
