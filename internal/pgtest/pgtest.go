@@ -95,12 +95,44 @@ var shared = sync.OnceValues(func() (*Server, error) { return New(Config{Name: "
 // dropped when the test is over.
 func Database(t testing.TB) string {
 	t.Helper()
+	return database(t, func(s *Server) (string, error) { return s.CreateDatabase() })
+}
+
+// A Template is a database that is filled once, on the shared server, and of which each test has a copy.
+type Template struct {
+	// Fill puts into an empty database what every copy has, and leaves no connection open.
+	Fill func(url string) error
+
+	once sync.Once
+	name string
+	err  error
+}
+
+// Database is [Database], filled.
+func (p *Template) Database(t testing.TB) string {
+	t.Helper()
+	return database(t, func(s *Server) (string, error) {
+		p.once.Do(func() {
+			if p.name, p.err = s.CreateDatabase(); p.err == nil {
+				p.err = p.Fill(s.URL(p.name))
+			}
+		})
+		if p.err != nil {
+			return "", p.err
+		}
+		return s.createLike(p.name)
+	})
+}
+
+// database has create make a database on the shared server, and drops it when the test is over.
+func database(t testing.TB, create func(*Server) (string, error)) string {
+	t.Helper()
 	Need(t)
 	s, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name, err := s.CreateDatabase()
+	name, err := create(s)
 	if err != nil {
 		t.Fatal(err)
 	}

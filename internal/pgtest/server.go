@@ -307,9 +307,12 @@ func (s *Server) Query(answer *string, database, statement string) error {
 }
 
 // CreateDatabase makes an empty database and returns its name.
-func (s *Server) CreateDatabase() (string, error) {
+func (s *Server) CreateDatabase() (string, error) { return s.createLike("template0") }
+
+// createLike makes a copy of a database that nobody is connected to.
+func (s *Server) createLike(template string) (string, error) {
 	name := fmt.Sprintf("test%d", s.made.Add(1))
-	return name, s.Query(new(string), "", fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE template0", name, role))
+	return name, s.Query(new(string), "", fmt.Sprintf("CREATE DATABASE %s OWNER %s TEMPLATE %s", name, role, template))
 }
 
 // DropDatabase drops a database, whoever still uses it.

@@ -20,10 +20,14 @@ import (
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/secret"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
-// shared is the configuration of servers that share a database, but for the master key.
-func shared(url string) string { return unlimited + "database: " + url + "\n" }
+// shared is the configuration of servers that share a database, but for the master key. Their statements get a time that no test
+// is about, for the machine may have much else to do.
+func shared(url string) string {
+	return unlimited + "database: " + url + "\ndatabase_pool: {statement_timeout: 1m}\n"
+}
 
 // withKey adds a master key to a configuration.
 func withKey(t *testing.T, yaml string) string {
@@ -121,7 +125,7 @@ func TestServersStartAtOnce(t *testing.T) {
 
 // What one server does holds at another when it has been answered; a command beside them waits for both.
 func TestServersShareADatabase(t *testing.T) {
-	yaml := withKey(t, shared(pgtest.Database(t)))
+	yaml := withKey(t, shared(storetest.MigratedPostgres(t)))
 	one, two := newWorld(t, yaml), newWorld(t, yaml)
 	_, username, password := one.issue(auth.Login)
 	first, code := one.login(username, password)
@@ -166,7 +170,7 @@ func TestServersShareADatabase(t *testing.T) {
 
 // Text that PostgreSQL does not hold never comes as far: it is refused where it is parsed, or told in other signs.
 func TestTextThatPostgresDoesNotHold(t *testing.T) {
-	w := newWorld(t, withKey(t, shared(pgtest.Database(t))))
+	w := newWorld(t, withKey(t, shared(storetest.MigratedPostgres(t))))
 	ctx := t.Context()
 	_, username, password := w.issue(auth.Login)
 	for _, odd := range []string{"\xff\xfe", "a\x00b", "\xc3", strings.Repeat("é", 5000)} {

@@ -18,8 +18,8 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/changes"
 	"github.com/gatehouse/gatehouse/internal/facts"
-	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 	"github.com/gatehouse/gatehouse/verify"
 )
 
@@ -48,8 +48,6 @@ func newPeer(t testing.TB, c store.Config, name string) *peer {
 	p.DB, err = store.Open(t.Context(), c)
 	must(err)
 	t.Cleanup(func() { _ = p.Close() })
-	_, _, err = p.Migrate(t.Context())
-	must(err)
 	err = p.Create(t.Context(), store.Birth{Incarnation: "one", SealCheck: []byte("check"), MasterKey: "master"})
 	if auth.AsError(err).Kind != auth.Conflict {
 		must(err)
@@ -91,11 +89,13 @@ func onEachStore(t *testing.T, story func(t *testing.T, c store.Config, rounds i
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
 		// Other processes than the one that wrote notice within 200 ms, so a few rounds must do.
-		story(t, store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true}, 10)
+		path := filepath.Join(t.TempDir(), "gatehouse.db")
+		storetest.Migrated(t, path)
+		story(t, store.Config{Path: path}, 10)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		story(t, store.Config{URL: pgtest.Database(t), Create: true}, rounds(t, 200)+10)
+		story(t, store.Config{URL: storetest.MigratedPostgres(t), Pool: store.Pool{StatementTimeout: time.Minute}}, rounds(t, 200)+10)
 	})
 }
 
@@ -210,7 +210,7 @@ func TestWhoIsCutOffIsWaitedForAndThenDoesNotDecide(t *testing.T) {
 
 // Two servers in full: what one of them has used up, revoked or made longer the other knows when it is answered.
 func TestTwoServersAreOfOneMind(t *testing.T) {
-	yaml := withKey(t, shared(pgtest.Database(t)))
+	yaml := withKey(t, shared(storetest.MigratedPostgres(t)))
 	here := newWorld(t, yaml)
 	there := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), moved: func() {}, account: here.account}
 	there.start(yaml + "tokens: {b2b: {access_lifetime: 100h}}\n")

@@ -21,7 +21,7 @@ func onPostgres(t *testing.T, master string) (yaml string, c *config.Config) {
 	t.Helper()
 	dir := t.TempDir()
 	key, file := filepath.Join(dir, "key"), filepath.Join(dir, "gatehouse.yaml")
-	yaml = unlimited + "database: " + pgtest.Database(t) + "\nmaster_key_file: " + key + "\nbackup: {dir: " + filepath.Join(dir, "backups") + "}\n"
+	yaml = shared(pgtest.Database(t)) + "master_key_file: " + key + "\nbackup: {dir: " + filepath.Join(dir, "backups") + "}\n"
 	for path, text := range map[string]string{key: master, file: yaml} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

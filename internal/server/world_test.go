@@ -20,6 +20,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/registry"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
 // A world is a server in this process, asked without a socket, with a clock that the test moves and one account.
@@ -81,6 +82,7 @@ func newWorld(t testing.TB, yaml string) *world {
 func newWorldOf(t testing.TB, yaml string, headTime, stall time.Duration) *world {
 	t.Helper()
 	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), moved: func() {}, headTime: headTime, stall: stall}
+	storetest.Migrated(t, DatabasePath(w.dir))
 	w.start(yaml)
 	a, err := w.Registry().CreateAccount(t.Context(), operator, "Customer", "")
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
 
 // releases returns the migrations of this program and those of two made-up later ones: one that adds, and one that takes away what
@@ -66,7 +65,7 @@ func TestBesideTheNextVersion(t *testing.T) {
 		besideTheNext(t, db, "sqlite", Config{Path: db.Path()})
 	})
 	t.Run("PostgreSQL", func(t *testing.T) {
-		url := pgtest.Database(t)
+		url := migratedServer.Database(t)
 		besideTheNext(t, newPostgres(t, url), "postgres", Config{URL: url})
 	})
 }
@@ -128,7 +127,7 @@ func besideTheNext(t *testing.T, db *DB, dialect string, c Config) {
 		}
 	}
 	more()
-	c.Pool.StatementTimeout = 20 * time.Second
+	c.Pool.StatementTimeout = ample
 	pending := c
 	pending.Pending = true
 	next, err := open(ctx, pending, adds)

@@ -6,22 +6,23 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/store"
 	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
-		return open(t, store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: now})
+		path := filepath.Join(t.TempDir(), "gatehouse.db")
+		storetest.Migrated(t, path)
+		return open(t, store.Config{Path: path, Now: now})
 	})
 }
 
 func TestContractPostgres(t *testing.T) {
 	storetest.Run(t, func(t *testing.T, now func() time.Time) *store.DB {
 		return open(t, store.Config{
-			URL: pgtest.Database(t), Create: true, Now: now,
-			Pool: store.Pool{MaxConnections: 12, StatementTimeout: 30 * time.Second}, // the machine may have much to do
+			URL: storetest.MigratedPostgres(t), Now: now,
+			Pool: store.Pool{MaxConnections: 12, StatementTimeout: time.Minute}, // the machine may have much to do
 		})
 	})
 }
@@ -40,8 +41,5 @@ func open(t *testing.T, c store.Config) *store.DB {
 			t.Errorf("close: %v", err)
 		}
 	})
-	if _, _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return db
 }

@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -137,6 +139,29 @@ func (s faultyStmt) QueryContext(ctx context.Context, args []driver.NamedValue) 
 	return s.stmt.QueryContext(ctx, args)
 }
 
+// migratedFile is an empty database of the newest version, which is made once.
+var migratedFile = sync.OnceValues(func() (content []byte, err error) {
+	dir, err := os.MkdirTemp("", "gatehouse-migrated-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "gatehouse.db")
+	if err := makeMigrated(Config{Path: path, Create: true}); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+func makeMigrated(c Config) error {
+	db, err := Open(context.Background(), c)
+	if err != nil {
+		return err
+	}
+	_, _, err = db.Migrate(context.Background())
+	return errors.Join(err, db.Close())
+}
+
 // newDB opens a new, migrated database that has been set up.
 func newDB(t testing.TB, path string) *DB {
 	t.Helper()
@@ -147,6 +172,13 @@ func newDBAt(t testing.TB, path string, now func() time.Time) *DB {
 	t.Helper()
 	if path == "" {
 		path = filepath.Join(t.TempDir(), "gatehouse.db")
+		content, err := migratedFile()
+		if err == nil {
+			err = os.WriteFile(path, content, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	db, err := Open(t.Context(), Config{Path: path, Create: true, Now: now})
 	if err != nil {

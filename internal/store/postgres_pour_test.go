@@ -8,20 +8,16 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
-	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
 
 // emptyPostgres opens a new, migrated database.
 func emptyPostgres(t *testing.T) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), Config{URL: pgtest.Database(t), Create: true})
+	db, err := Open(t.Context(), Config{URL: migratedServer.Database(t), Pool: Pool{StatementTimeout: ample}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	if _, _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	return db
 }
 

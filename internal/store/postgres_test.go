@@ -17,10 +17,16 @@ import (
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
 
-// newPostgres opens a new, migrated database that has been set up.
+// ample is what a statement gets where a test is not about time: the machine may have much else to do.
+const ample = time.Minute
+
+// migratedServer has empty databases of the newest version.
+var migratedServer = pgtest.Template{Fill: func(url string) error { return makeMigrated(Config{URL: url, Create: true}) }}
+
+// newPostgres opens a database, migrated and set up.
 func newPostgres(t testing.TB, url string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: 20 * time.Second}})
+	db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: ample}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +65,7 @@ func columns(t *testing.T, db *DB, query string) []string {
 func TestSchemasAgree(t *testing.T) {
 	inFile := columns(t, newDB(t, ""), `SELECT m.name, c.name, c.type, c."notnull" = 0 FROM sqlite_master m JOIN pragma_table_info(m.name) c
 		WHERE m.type = 'table' AND m.name <> 'schema_versions' AND m.name NOT LIKE 'sqlite_%'`)
-	onServer := columns(t, newPostgres(t, pgtest.Database(t)), `SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT),
+	onServer := columns(t, newPostgres(t, migratedServer.Database(t)), `SELECT CAST(table_name AS TEXT), CAST(column_name AS TEXT),
 			CAST(data_type AS TEXT) || COALESCE(' "' || collation_name || '"', ''), is_nullable = 'YES'
 		FROM information_schema.columns WHERE table_schema = current_schema() AND table_name <> 'schema_versions'`)
 	inFile = append(inFile, `log_head.timeline text "C", null false`) // which a file has not
@@ -78,7 +84,7 @@ func TestManyStartAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range servers {
 		wg.Go(func() {
-			db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: 20 * time.Second}})
+			db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: ample}})
 			if err != nil {
 				t.Error(err)
 				return
@@ -119,7 +125,7 @@ func TestManyStartAtOnce(t *testing.T) {
 // whoever follows the log sees the gap.
 func TestAnotherTimeline(t *testing.T) {
 	ctx := t.Context()
-	db := newPostgres(t, pgtest.Database(t))
+	db := newPostgres(t, migratedServer.Database(t))
 	a, err := db.CreateAccount(ctx, "Acme", "", auth.Act{})
 	if err != nil {
 		t.Fatal(err)
@@ -153,7 +159,7 @@ func TestAnotherTimeline(t *testing.T) {
 
 // A server that was a primary before a failover, and has come back, is refused.
 func TestOvertaken(t *testing.T) {
-	db := newPostgres(t, pgtest.Database(t))
+	db := newPostgres(t, migratedServer.Database(t))
 	p := db.engine.(*postgres)
 	if p.timeline.timeline != "00000001" {
 		t.Fatalf("got timeline %q", p.timeline.timeline)
@@ -170,7 +176,7 @@ func TestOvertaken(t *testing.T) {
 // A change that one server makes wakes the followers of all, and they listen again when they were cut off.
 func TestListen(t *testing.T) {
 	ctx := t.Context()
-	url := pgtest.Database(t)
+	url := migratedServer.Database(t)
 	one, two := newPostgres(t, url), newPostgres(t, url)
 	a, err := one.CreateAccount(ctx, "Acme", "", auth.Act{})
 	if err != nil {
@@ -269,7 +275,7 @@ func TestServerClock(t *testing.T) {
 
 // The store's time is the server's, wherever this machine's clock is.
 func TestServerTime(t *testing.T) {
-	db := newPostgres(t, pgtest.Database(t))
+	db := newPostgres(t, migratedServer.Database(t))
 	var before, after int64
 	ask := func(to *int64) {
 		if err := db.read(context.Background(), func(q querier) error { return q.one(clockNow, nil, out{to}) }); err != nil {

@@ -20,7 +20,7 @@ import (
 
 // A table that is made, or given a column, has to be thought of in backups.
 func TestEveryTableIsCopiedOrLeft(t *testing.T) {
-	db := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	db := newDB(t, "")
 	left := leftTables()
 	copied := make(map[string][]backup.Column)
 	for _, c := range copiedTables() {
@@ -123,7 +123,7 @@ func reseal(auth.Sealed) ([]byte, error) { return []byte("sealed anew"), nil }
 func lived(t *testing.T) *DB {
 	t.Helper()
 	ctx := t.Context()
-	db := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	db := newDB(t, "")
 	for _, k := range []auth.KeyRow{{ID: "p", Ring: auth.PepperRing}, {ID: "s", Ring: auth.SigningRing}, {ID: "r", Ring: auth.RefreshRing}} {
 		k.Algorithm, k.Sealed, k.MasterKey = "HS256", []byte("sealed"), "mk_1"
 		if err := db.AddKey(ctx, k, "", auth.Act{}); err != nil {
@@ -388,7 +388,7 @@ func TestInterrupted(t *testing.T) {
 // What was taken away since is taken away in what is restored; what was given since is not given.
 func TestStricter(t *testing.T) {
 	ctx := t.Context()
-	db := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	db := newDB(t, "")
 	if err := db.AddKey(ctx, auth.KeyRow{ID: "p", Ring: auth.PepperRing, Algorithm: "HS256", Sealed: []byte("s"), MasterKey: "mk"}, "", auth.Act{}); err != nil {
 		t.Fatal(err)
 	}
@@ -542,7 +542,7 @@ func TestStricter(t *testing.T) {
 
 func TestStricterThanAStranger(t *testing.T) {
 	e := export(t, lived(t))
-	stranger := newDB(t, filepath.Join(t.TempDir(), "gatehouse.db"))
+	stranger := newDB(t, "")
 	if err := stranger.AddKey(t.Context(), auth.KeyRow{ID: "theirs", Ring: auth.PepperRing, Algorithm: "HS256", Sealed: []byte("s"), MasterKey: "mk"}, "", auth.Act{}); err != nil {
 		t.Fatal(err)
 	}
