@@ -345,6 +345,9 @@ func (l *loader) checkTimes() {
 	l.between("revocation.wait", c.Revocation.Wait, 0, time.Minute)
 	l.between("audit.retention", c.Audit.Retention, time.Hour, 100*year)
 	l.between("refusals.retention", c.Refusals.Retention, time.Hour, 10*year)
+	l.between("dashboard.session_idle", c.Dashboard.SessionIdle, time.Minute, 30*day)
+	l.between("dashboard.session_lifetime.operators", c.Dashboard.SessionLifetime.Operators, 10*time.Minute, year)
+	l.between("dashboard.session_lifetime.members", c.Dashboard.SessionLifetime.Members, 10*time.Minute, year)
 	l.between("webhook_notice", c.WebhookNotice, time.Hour, year)
 	if c.Backup.Schedule != 0 {
 		l.between("backup.schedule", c.Backup.Schedule, time.Minute, year)

@@ -371,9 +371,19 @@ type Dashboard struct {
 	// Where operators reach theirs: cookies, links and passkeys belong to this host. Empty: http://localhost and the port of
 	// admin_listen, or https:// with admin_tls. Members reach theirs at public_url.
 	AdminURL string `yaml:"admin_url"`
+	// How long somebody stays signed in without a click, from one minute to 30 days.
+	SessionIdle time.Duration `yaml:"session_idle"`
+	// How long somebody stays signed in at the longest, from ten minutes to a year. A shorter time holds for sessions from before, too.
+	SessionLifetime SessionLifetime `yaml:"session_lifetime"`
 	// Providers of OpenID Connect that persons can sign in through, beside passkeys and passwords: a list of sections. Each has a
 	// redirect URI of its own, public_url or admin_url with /dashboard/openid/callback/NAME behind it. See docs/sign-in.md.
 	OpenID []OpenIDProvider `yaml:"openid"`
+}
+
+// SessionLifetime is how long a session at a dashboard lives at the longest, by whose it is.
+type SessionLifetime struct {
+	Operators time.Duration `yaml:"operators"`
+	Members   time.Duration `yaml:"members"`
 }
 
 // An OpenIDProvider is a provider of OpenID Connect. It says who somebody is: who may come in is known here, by invitation.
@@ -626,7 +636,7 @@ func Default() *Config {
 		Backup:        Backup{Keep: 7},
 		WebhookNotice: 7 * day,
 		Refusals:      Refusals{Retention: 7 * day},
-		Dashboard:     Dashboard{Enabled: true},
+		Dashboard:     Dashboard{Enabled: true, SessionIdle: 12 * time.Hour, SessionLifetime: SessionLifetime{Operators: 12 * time.Hour, Members: 7 * day}},
 		Docs:          Docs{Enabled: true},
 		Log:           Log{Level: "info", Format: "json"},
 		ShutdownGrace: 10 * time.Second,

@@ -425,6 +425,49 @@ func TestWhoGuessesIsStopped(t *testing.T) {
 	w.is("one code too many", err, auth.ErrRateLimited, auth.ReasonRateLimited)
 }
 
+// How long a session lives is set; a shorter time holds for sessions from before.
+func TestSessionsEndAsSet(t *testing.T) {
+	w := newWorld(t)
+	const idle, age = 20 * time.Minute, 3 * time.Hour
+	set := func(c Config) {
+		t.Helper()
+		var err error
+		w.People, err = New(c)
+		w.must(err)
+	}
+	longer, shorter := w.People.config, w.People.config
+	shorter.Idle, shorter.OperatorAge, shorter.MemberAge = idle, age, 2*age
+	for _, one := range []struct {
+		account auth.AccountID
+		kind    auth.PersonKind
+		age     time.Duration
+	}{{0, auth.Operator, age}, {w.account, auth.Member, 2 * age}} {
+		set(shorter)
+		h, token := w.joined(one.account, string(one.kind)+"@example.com")
+		in := func(what string, token string, want bool) {
+			t.Helper()
+			if _, err := w.Visitor(w.ctx(), one.kind, token, w.caller); (err == nil) != want || !want && !errors.Is(err, ErrNobody) {
+				t.Errorf("%s, %s: %v", one.kind, what, err)
+			}
+		}
+		for spent := time.Duration(0); spent+idle < one.age; {
+			spent += idle - time.Second
+			w.now = w.now.Add(idle - time.Second)
+			in("used in time", token, true)
+		}
+		w.now = w.now.Add(idle - time.Second)
+		in("too old", token, false)
+
+		set(longer)
+		token, used := w.signIn(h), w.signIn(h)
+		w.now = w.now.Add(idle)
+		in("used in time as it was", used, true)
+		set(shorter)
+		in("not used in the shorter time", token, false)
+		in("used in the shorter time", used, true)
+	}
+}
+
 func TestSessionsEnd(t *testing.T) {
 	w := newWorld(t)
 	h, first := w.joined(w.account, "jane@example.com")

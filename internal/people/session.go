@@ -24,10 +24,16 @@ func (p *People) open(ctx context.Context, token string) (auth.DashboardSession,
 		return auth.DashboardSession{}, auth.Person{}, ErrNobody
 	}
 	s, person, err := p.store.DashboardSession(ctx, p.keys.LookupDigest(auth.LookupCookie, token))
-	if errors.Is(err, auth.ErrNotFound) || err == nil && !person.MaySignIn() {
+	if errors.Is(err, auth.ErrNotFound) || err == nil && (!person.MaySignIn() || p.over(s, person)) {
 		return auth.DashboardSession{}, auth.Person{}, ErrNobody
 	}
 	return s, person, err
+}
+
+// over says whether a session has ended by what is in force now, which can be less than when it began.
+func (p *People) over(s auth.DashboardSession, person auth.Person) bool {
+	now := p.now()
+	return s.Stage == auth.StageFull && (!now.Before(s.CreatedAt.Add(p.age(person))) || !now.Before(s.SeenAt.Add(p.config.Idle)))
 }
 
 // Visitor says who a cookie of a kind's dashboard is. Without a whole session it is [ErrNobody].

@@ -108,7 +108,7 @@ func (w *world) metricsText() string {
 
 func TestWhatWaitsForARestart(t *testing.T) {
 	w := newWorld(t, "public_url: https://a.example\n")
-	w.configure("public_url: https://b.example\ncache: {credentials: 5}\nrealm: other\n")
+	w.configure("public_url: https://b.example\ncache: {credentials: 5}\ndashboard: {session_idle: 1h}\nrealm: other\n")
 	w.mustReload()
 	a := w.ask("GET", "/order-authentication", "")
 	if got := a.Header().Get("WWW-Authenticate"); !strings.Contains(got, `realm="other"`) {
@@ -118,7 +118,7 @@ func TestWhatWaitsForARestart(t *testing.T) {
 		t.Errorf("what cannot change has: %s %s %d", c.PublicURL, c.Issuer, c.Cache.Credentials)
 	}
 	w.stop()
-	if text := w.log.String(); !strings.Contains(text, "wait for a restart") || !strings.Contains(text, "cache.credentials") || !strings.Contains(text, "public_url") {
+	if text := w.log.String(); !strings.Contains(text, "wait for a restart") || !strings.Contains(text, "cache.credentials") || !strings.Contains(text, "dashboard.session_idle") || !strings.Contains(text, "public_url") {
 		t.Errorf("the log names none: %s", text)
 	}
 }
