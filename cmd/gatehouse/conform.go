@@ -100,45 +100,24 @@ func sandboxCredentials() conform.Credentials {
 	c := conform.Credentials{Routes: conform.Routes{
 		Liquid: "POST /api/cart/update", Orders: "GET /api/orders/7", B2B: "GET /api/v1/products", OAuth: "GET /api/v1/products",
 	}}
+	keys, users := map[string]string{}, map[string]conform.User{}
+	logins, clients := map[string]conform.Login{}, map[string]conform.Client{}
 	for _, f := range demo.FixedCredentials() {
-		user := conform.User{ID: f.Identifier, Password: f.Secret}
-		login := conform.Login{Username: f.Identifier, Password: f.Secret}
-		client := conform.Client{ID: f.Identifier, Secret: f.Secret}
-		switch f.Case {
-		case "good":
-			switch f.Kind {
-			case auth.APIKey:
-				c.Liquid.Key = f.Identifier
-			case auth.Basic:
-				c.Orders.ID, c.Orders.Password = user.ID, user.Password
-			case auth.Login:
-				c.B2B.Username, c.B2B.Password = login.Username, login.Password
-			case auth.OAuth:
-				c.OAuth.ID, c.OAuth.Secret = client.ID, client.Secret
-			}
-		case "revoked":
-			switch f.Kind {
-			case auth.APIKey:
-				c.Liquid.Revoked = f.Identifier
-			case auth.Basic:
-				c.Orders.Revoked = &user
-			case auth.Login:
-				c.B2B.Revoked = &login
-			case auth.OAuth:
-				c.OAuth.Revoked = &client
-			}
-		case "address":
-			switch f.Kind {
-			case auth.APIKey:
-				c.Liquid.Blocked = f.Identifier
-			case auth.Basic:
-				c.Orders.Blocked = &user
-			case auth.Login:
-				c.B2B.Blocked = &login
-			case auth.OAuth:
-				c.OAuth.Blocked = &client
-			}
+		switch f.Kind {
+		case auth.APIKey:
+			keys[f.Case] = f.Identifier
+		case auth.Basic:
+			users[f.Case] = conform.User{ID: f.Identifier, Password: f.Secret}
+		case auth.Login:
+			logins[f.Case] = conform.Login{Username: f.Identifier, Password: f.Secret}
+		case auth.OAuth:
+			clients[f.Case] = conform.Client{ID: f.Identifier, Secret: f.Secret}
 		}
 	}
+	c.Liquid = conform.Key{Key: keys["good"], Revoked: keys["revoked"], Blocked: keys["address"]}
+	c.Orders, c.B2B, c.OAuth = users["good"], logins["good"], clients["good"]
+	c.Orders.Revoked, c.Orders.Blocked = new(users["revoked"]), new(users["address"])
+	c.B2B.Revoked, c.B2B.Blocked = new(logins["revoked"]), new(logins["address"])
+	c.OAuth.Revoked, c.OAuth.Blocked = new(clients["revoked"]), new(clients["address"])
 	return c
 }
