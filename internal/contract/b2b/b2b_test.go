@@ -79,25 +79,11 @@ func serve(t *testing.T, s setup) *webtest.Server {
 
 // post is a request with a body of JSON.
 func post(path, body string, headers ...string) string {
-	return as("application/json", path, body, headers...)
-}
-
-func as(media, path, body string, headers ...string) string {
-	return fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: %d%s\n\n%s", path, media, len(body), strings.Join(append([]string{""}, headers...), "\n"), body)
+	return webtest.Post("application/json", path, body, headers...)
 }
 
 func chunked(path, body string) string {
 	return fmt.Sprintf("POST %s\nContent-Type: application/json\nTransfer-Encoding: chunked\n\n%x\r\n%s\r\n0\r\n\r\n", path, len(body), body)
-}
-
-func plain(more ...string) http.Header {
-	h := http.Header{
-		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
-	}
-	for i := 0; i < len(more); i += 2 {
-		h[http.CanonicalHeaderKey(more[i])] = []string{more[i+1]}
-	}
-	return h
 }
 
 func failure(name, code, message string) string {
@@ -127,21 +113,16 @@ const pair = `{"success":true,"data":{"access_token":"a.b.c","refresh_token":"r.
 func TestLogin(t *testing.T) {
 	g := &gate{grant: newGrant()}
 	s := serve(t, setup{gate: g})
-	headers := plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	headers := webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
 	for _, request := range []string{
 		post("/auth/login", loginBody),
 		chunked("/auth/login", loginBody),
 		post("/auth/login", " {\"password\":\"secret\",\"more\":[1,{}],\r\n\"username\":\"u_aB3dE5gH7jK\\u0039\"}\n"),
-		as("application/json; charset=utf-8", "/auth/login", loginBody),
-		as("Application/JSON;Charset=\"UTF-8\"", "/auth/login", loginBody),
+		webtest.Post("application/json; charset=utf-8", "/auth/login", loginBody),
+		webtest.Post("Application/JSON;Charset=\"UTF-8\"", "/auth/login", loginBody),
 	} {
 		a := s.Send(t, request)
-		if a.Status != 200 || a.Body != pair {
-			t.Errorf("%s\n%d %s\nwant 200 %s", request, a.Status, a.Body, pair)
-		}
-		if diff := cmp.Diff(headers, a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		a.Is(t, request, 200, pair, headers)
 		if a.Seen.Did != auth.DidLogin || a.Seen.Contract != auth.B2B || a.Seen.Route != "/auth/login" ||
 			a.Seen.Subject != (auth.Subject{Account: 123456, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s1"}) {
 			t.Errorf("observed %+v", a.Seen)
@@ -170,12 +151,7 @@ func TestRefresh(t *testing.T) {
 		chunked("/auth/refresh", refreshBody),
 	} {
 		a := s.Send(t, request)
-		if a.Status != 200 || a.Body != pair {
-			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, pair)
-		}
-		if diff := cmp.Diff(plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`), a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		a.Is(t, request, 200, pair, webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`))
 		if a.Seen.Did != auth.DidRefresh || !a.Seen.Replayed || a.Seen.Subject.Session != "s1" {
 			t.Errorf("observed %+v", a.Seen)
 		}
@@ -193,15 +169,11 @@ func TestLogout(t *testing.T) {
 		"POST /auth/logout\n" + bearer,
 		"POST /auth/logout\nAuthorization: bEARER a.b.c\nContent-Length: 0",
 		post("/auth/logout", `{"not":"read"`, bearer),
-		as("text/plain", "/auth/logout", strings.Repeat("x", 64<<10), bearer),
+		webtest.Post("text/plain", "/auth/logout", strings.Repeat("x", 64<<10), bearer),
 	} {
 		a := s.Send(t, request)
-		if want := `{"success":true,"data":{"message":"Successfully logged out"}}`; a.Status != 200 || a.Body != want {
-			t.Errorf("%.80s\n%d %s\nwant 200 %s", request, a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`), a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		want := `{"success":true,"data":{"message":"Successfully logged out"}}`
+		a.Is(t, fmt.Sprintf("%.80s", request), 200, want, webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`))
 		if a.Seen.Did != auth.DidLogout || a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "c", Session: "s"}) || a.Seen.Type != verify.B2BAccess {
 			t.Errorf("observed %+v", a.Seen)
 		}
@@ -225,12 +197,7 @@ type row struct {
 func (row row) check(t *testing.T, s setup) webtest.Answer {
 	t.Helper()
 	a := serve(t, s).Send(t, row.request)
-	if a.Status != row.status || a.Body != row.body {
-		t.Errorf("%s: %d %s\nwant %d %s", row.name, a.Status, a.Body, row.status, row.body)
-	}
-	if diff := cmp.Diff(row.headers, a.Header); diff != "" {
-		t.Errorf("%s: headers (-want +got)\n%s", row.name, diff)
-	}
+	a.Is(t, row.name, row.status, row.body, row.headers)
 	return a
 }
 
@@ -266,7 +233,7 @@ func TestBodies(t *testing.T) {
 			`{"username":"a","username":"a"}`, strings.Repeat("[", 33) + strings.Repeat("]", 33), "username=a&password=b", `{'a':1}`, `{"a":01}`,
 			`{"refresh_token":"a","refresh_tok\u0065n":"b"}`, "{}\x00",
 		} {
-			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body), nil, false, 400, syntax, plain()})
+			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body), nil, false, 400, syntax, webtest.JSON()})
 		}
 		for _, body := range []string{
 			"{}", "[]", "null", `"a"`, "7", "true", `{"username":"u"}`, `{"password":"p"}`, `{"username":"","password":"p"}`,
@@ -275,32 +242,32 @@ func TestBodies(t *testing.T) {
 			`[{"username":"u","password":"p"}]`, `{"refresh_token":""}`, `{"refresh_token":7}`, `{"refresh_token":null}`, `{"Refresh_token":"x"}`,
 			`{"refresh_token":{"refresh_token":"x"}}`, strings.Repeat("[", 32) + strings.Repeat("]", 32),
 		} {
-			rows = append(rows, row{fmt.Sprintf("%.60q", body), post(path, body), nil, false, 400, missing, plain()})
+			rows = append(rows, row{fmt.Sprintf("%.60q", body), post(path, body), nil, false, 400, missing, webtest.JSON()})
 		}
 		for _, media := range []string{
 			"text/plain", "application/x-www-form-urlencoded", "application/jsonx", "application/problem+json", "json", "*/*",
 			"application/json; charset=utf-16", "application/json, text/plain", "application/json;;;=", "",
 		} {
-			rows = append(rows, row{media, as(media, path, loginBody), nil, false, 415, mediaType, plain()})
+			rows = append(rows, row{media, webtest.Post(media, path, loginBody), nil, false, 415, mediaType, webtest.JSON()})
 		}
 		good := fmt.Sprintf(`{"username":"u","password":"p","refresh_token":"x","more":"%s"}`, strings.Repeat("x", 64<<10))
 		rows = append(
 			rows,
-			row{"no Content-Type", fmt.Sprintf("POST %s\nContent-Length: 2\n\n{}", path), nil, false, 415, mediaType, plain()},
-			row{"neither body nor type", "POST " + path, nil, false, 415, mediaType, plain()},
-			row{"Content-Type twice", post(path, "{}", "Content-Type: application/json"), nil, false, 415, mediaType, plain()},
-			row{"encoded", post(path, loginBody, "Content-Encoding: gzip"), nil, false, 415, mediaType, plain()},
-			row{"encoded as it is", post(path, loginBody, "Content-Encoding: identity"), nil, false, 415, mediaType, plain()},
-			row{"too large", post(path, good), nil, false, 413, tooLarge, plain()},
-			row{"too large in chunks", chunked(path, good), nil, false, 413, tooLarge, plain()},
-			row{"one byte too large", post(path, "{}"+strings.Repeat(" ", 64<<10-1)), nil, false, 413, tooLarge, plain()},
-			row{"as large as can be", post(path, "{}"+strings.Repeat(" ", 64<<10-2)), nil, false, 400, missing, plain()},
-			row{"size before type", as("text/plain", path, good), nil, false, 413, tooLarge, plain()},
-			row{"size before type, in chunks", strings.Replace(chunked(path, good), "application/json", "text/plain", 1), nil, false, 413, tooLarge, plain()},
-			row{"type before JSON", as("text/plain", path, "{"), nil, false, 415, mediaType, plain()},
+			row{"no Content-Type", fmt.Sprintf("POST %s\nContent-Length: 2\n\n{}", path), nil, false, 415, mediaType, webtest.JSON()},
+			row{"neither body nor type", "POST " + path, nil, false, 415, mediaType, webtest.JSON()},
+			row{"Content-Type twice", post(path, "{}", "Content-Type: application/json"), nil, false, 415, mediaType, webtest.JSON()},
+			row{"encoded", post(path, loginBody, "Content-Encoding: gzip"), nil, false, 415, mediaType, webtest.JSON()},
+			row{"encoded as it is", post(path, loginBody, "Content-Encoding: identity"), nil, false, 415, mediaType, webtest.JSON()},
+			row{"too large", post(path, good), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"too large in chunks", chunked(path, good), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"one byte too large", post(path, "{}"+strings.Repeat(" ", 64<<10-1)), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"as large as can be", post(path, "{}"+strings.Repeat(" ", 64<<10-2)), nil, false, 400, missing, webtest.JSON()},
+			row{"size before type", webtest.Post("text/plain", path, good), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"size before type, in chunks", strings.Replace(chunked(path, good), "application/json", "text/plain", 1), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"type before JSON", webtest.Post("text/plain", path, "{"), nil, false, 415, mediaType, webtest.JSON()},
 			row{
 				badChunks, "POST " + path + "\nContent-Type: application/json\nTransfer-Encoding: chunked\n\nzz\r\n", nil, false, 400, badRequest,
-				plain(),
+				webtest.JSON(),
 			},
 		)
 		for _, r := range rows {
@@ -332,11 +299,11 @@ func TestAnIdempotencyKeyThatIsNoGood(t *testing.T) {
 		{header + "0123456789abcdef", header},
 	} {
 		g := &gate{}
-		row{fmt.Sprintf("%.60q", headers), post("/auth/refresh", refreshBody, headers...), nil, false, 400, badKey, plain()}.check(t, setup{gate: g})
+		row{fmt.Sprintf("%.60q", headers), post("/auth/refresh", refreshBody, headers...), nil, false, 400, badKey, webtest.JSON()}.check(t, setup{gate: g})
 		if g.asked() {
 			t.Errorf("%q: the gate was asked", headers)
 		}
-		row{"the field comes first", post("/auth/refresh", "{}", headers...), nil, false, 400, noToken, plain()}.check(t, setup{gate: g})
+		row{"the field comes first", post("/auth/refresh", "{}", headers...), nil, false, 400, noToken, webtest.JSON()}.check(t, setup{gate: g})
 	}
 	for _, key := range []string{strings.Repeat("!", 16), strings.Repeat("~", 128)} {
 		g := &gate{grant: newGrant()}
@@ -347,9 +314,9 @@ func TestAnIdempotencyKeyThatIsNoGood(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	none := plain("WWW-Authenticate", realm)
+	none := webtest.JSON("WWW-Authenticate", realm)
 	because := func(s string) http.Header {
-		return plain("WWW-Authenticate", realm+`, error="invalid_token", error_description="`+s+`"`)
+		return webtest.JSON("WWW-Authenticate", realm+`, error="invalid_token", error_description="`+s+`"`)
 	}
 	sent := func(reason auth.Reason) error {
 		e := auth.ErrBadToken.Because(reason)
@@ -358,8 +325,8 @@ func TestRefusals(t *testing.T) {
 	}
 	limit := auth.Limit{Name: "exchange_per_credential", Quota: 100, Window: 10 * time.Second, Reset: 10 * time.Second, Refused: true, RetryAfter: 3 * time.Second}
 	limited := auth.ErrRateLimited.With(limit)
-	found := plain("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
-	later := plain("Retry-After", "1")
+	found := webtest.JSON("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
+	later := webtest.JSON("Retry-After", "1")
 
 	login := post("/auth/login", loginBody)
 	refresh := post("/auth/refresh", refreshBody)
@@ -373,9 +340,9 @@ func TestRefusals(t *testing.T) {
 		{"login: another environment", post("/auth/login", `{"username":"test_u_aB3dE5gH7jK9","password":"p"}`), nil, false, 401, credentials, none},
 		{"login: NUL", post("/auth/login", `{"username":"u","password":"p\u0000"}`), nil, false, 401, credentials, none},
 		{"login: long", post("/auth/login", `{"username":"u","password":"`+strings.Repeat("p", 1025)+`"}`), nil, false, 401, credentials, none},
-		{"login: address", login, auth.ErrAddressNotAllowed, true, 403, address, plain()},
+		{"login: address", login, auth.ErrAddressNotAllowed, true, 403, address, webtest.JSON()},
 		{"login: too many", login, limited, true, 429, loginsTooMay, found},
-		{"login: not classified", login, errors.New("no"), true, 500, internal, plain()},
+		{"login: not classified", login, errors.New("no"), true, 500, internal, webtest.JSON()},
 		{"login: cannot be checked", login, auth.ErrOverloaded, true, 503, unavailable, later},
 
 		{"refresh: none of ours", refresh, auth.ErrBadRefresh, true, 401, refreshToken, none},
@@ -385,9 +352,9 @@ func TestRefusals(t *testing.T) {
 		{"refresh: reused", refresh, auth.ErrReused, true, 401, refreshToken, none},
 		{"refresh: ended", refresh, auth.ErrEnded, true, 401, refreshToken, none},
 		{"refresh: whatever was sent", post("/auth/refresh", refreshBody, bearer), sent(auth.ReasonTokenExpired), true, 401, refreshToken, none},
-		{"refresh: address", refresh, auth.ErrAddressNotAllowed, true, 403, address, plain()},
+		{"refresh: address", refresh, auth.ErrAddressNotAllowed, true, 403, address, webtest.JSON()},
 		{"refresh: too many", refresh, limited, true, 429, tooMany, found},
-		{"refresh: not classified", refresh, errors.New("no"), true, 500, internal, plain()},
+		{"refresh: not classified", refresh, errors.New("no"), true, 500, internal, webtest.JSON()},
 		{"refresh: cannot be checked", refresh, auth.ErrOverloaded, true, 503, unavailable, later},
 
 		{"logout: no token", "POST /auth/logout", nil, false, 401, required401, none},
@@ -400,11 +367,11 @@ func TestRefusals(t *testing.T) {
 		{"logout: revoked", logout, sent(auth.ReasonTokenRevoked), true, 401, required401, because("The access token was revoked")},
 		{"logout: suspended", logout, sent(auth.ReasonAccountSuspended), true, 401, required401, because("The access token was revoked")},
 		{"logout: another type", logout, sent(auth.ReasonTokenWrongType), true, 401, required401, because("The access token is of another type")},
-		{"logout: address", logout, auth.ErrAddressNotAllowed, true, 403, address, plain()},
+		{"logout: address", logout, auth.ErrAddressNotAllowed, true, 403, address, webtest.JSON()},
 		{"logout: too many", logout, limited, true, 429, tooMany, found},
-		{"logout: too large", as("text/plain", "/auth/logout", strings.Repeat("x", 64<<10+1), bearer), nil, false, 413, tooLarge, plain()},
-		{"logout: too large in chunks", chunked("/auth/logout", strings.Repeat("x", 64<<10+1)), nil, false, 413, tooLarge, plain()},
-		{"logout: not classified", logout, errors.New("no"), true, 500, internal, plain()},
+		{"logout: too large", webtest.Post("text/plain", "/auth/logout", strings.Repeat("x", 64<<10+1), bearer), nil, false, 413, tooLarge, webtest.JSON()},
+		{"logout: too large in chunks", chunked("/auth/logout", strings.Repeat("x", 64<<10+1)), nil, false, 413, tooLarge, webtest.JSON()},
+		{"logout: not classified", logout, errors.New("no"), true, 500, internal, webtest.JSON()},
 		{"logout: not committed", logout, auth.ErrOverloaded, true, 503, unavailable, later},
 	}
 	for _, r := range rows {
@@ -428,10 +395,10 @@ func TestTheLimitOfAttemptsComesFirst(t *testing.T) {
 		from.Limit = exhausted
 		return auth.ErrRateLimited.With(exhausted)
 	}
-	found := plain("Retry-After", "1", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=0;t=10`)
+	found := webtest.JSON("Retry-After", "1", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=0;t=10`)
 	for path, message := range map[string]string{"/auth/login": loginsTooMay, "/auth/refresh": tooMany, "/auth/logout": tooMany} {
 		for _, request := range []string{
-			"POST " + path, post(path, "{"), as("text/plain", path, "x"), post(path, strings.Repeat("x", 64<<10+1)), post(path, loginBody, bearer),
+			"POST " + path, post(path, "{"), webtest.Post("text/plain", path, "x"), post(path, strings.Repeat("x", 64<<10+1)), post(path, loginBody, bearer),
 		} {
 			g := &gate{}
 			a := row{fmt.Sprintf("%.60q", request), request, nil, false, 429, message, found}.check(t, setup{gate: g, attempt: attempt})
@@ -439,7 +406,7 @@ func TestTheLimitOfAttemptsComesFirst(t *testing.T) {
 				t.Errorf("%s: the gate was asked, or observed %q", path, a.Seen.Reason)
 			}
 		}
-		row{path, "GET " + path, nil, false, 405, failure("MethodNotAllowedError", "METHOD_NOT_ALLOWED", "Method not allowed"), plain("Allow", "POST")}.
+		row{path, "GET " + path, nil, false, 405, failure("MethodNotAllowedError", "METHOD_NOT_ALLOWED", "Method not allowed"), webtest.JSON("Allow", "POST")}.
 			check(t, setup{gate: &gate{}, attempt: attempt})
 	}
 }
@@ -448,7 +415,7 @@ func TestTheLimitOfAttemptsComesFirst(t *testing.T) {
 func TestTheLimitOfFailures(t *testing.T) {
 	g := &gate{failed: auth.ErrRateLimited}
 	s := setup{gate: g, attempt: func(from *auth.Caller) error { from.Limit = attempts; return nil }}
-	found := plain("Retry-After", "1", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	found := webtest.JSON("Retry-After", "1", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
 	row{"login", post("/auth/login", `{"username":"u","password":"p\u0000"}`), nil, false, 429, loginsTooMay, found}.check(t, s)
 	row{"logout", "POST /auth/logout", nil, false, 429, tooMany, found}.check(t, s)
 }
@@ -463,12 +430,7 @@ func TestOnlyPOST(t *testing.T) {
 			if method == "HEAD" {
 				body = ""
 			}
-			if a.Status != 405 || a.Body != body {
-				t.Errorf("%s %s: %d %s", method, path, a.Status, a.Body)
-			}
-			if diff := cmp.Diff(plain("Allow", "POST"), a.Header); diff != "" {
-				t.Errorf("%s %s: headers (-want +got)\n%s", method, path, diff)
-			}
+			a.Is(t, method+" "+path, 405, body, webtest.JSON("Allow", "POST"))
 		}
 	}
 }
@@ -483,25 +445,25 @@ func TestRefusalsElsewhere(t *testing.T) {
 		body    string
 		headers http.Header
 	}{
-		{auth.ErrBadToken.Because(auth.ReasonNoCredential), 401, required401, plain("WWW-Authenticate", realm)},
-		{expired, 401, required401, plain("WWW-Authenticate", realm+`, error="invalid_token", error_description="The access token expired"`)},
-		{auth.ErrAddressNotAllowed, 403, address, plain()},
-		{auth.ErrInsufficientScope, 403, failure("ForbiddenError", "FORBIDDEN", "Insufficient scope"), plain()},
-		{auth.ErrRateLimited, 429, tooMany, plain("Retry-After", "1")},
-		{&web.StatusError{Status: 400}, 400, badRequest, plain()},
-		{&web.StatusError{Status: 404}, 404, failure("NotFoundError", "NOT_FOUND", "Not found"), plain()},
-		{&web.StatusError{Status: 405, Allow: "GET"}, 405, failure("MethodNotAllowedError", "METHOD_NOT_ALLOWED", "Method not allowed"), plain("Allow", "GET")},
-		{&web.StatusError{Status: 413}, 413, tooLarge, plain()},
-		{errors.New("no"), 500, internal, plain()},
-		{&web.StatusError{Status: 502}, 502, failure("BadGatewayError", "BAD_GATEWAY", "Bad gateway"), plain()},
-		{auth.ErrOverloaded, 503, unavailable, plain("Retry-After", "1")},
-		{&web.StatusError{Status: 504}, 504, failure("GatewayTimeoutError", "GATEWAY_TIMEOUT", "Gateway timeout"), plain()},
+		{auth.ErrBadToken.Because(auth.ReasonNoCredential), 401, required401, webtest.JSON("WWW-Authenticate", realm)},
+		{expired, 401, required401, webtest.JSON("WWW-Authenticate", realm+`, error="invalid_token", error_description="The access token expired"`)},
+		{auth.ErrAddressNotAllowed, 403, address, webtest.JSON()},
+		{auth.ErrInsufficientScope, 403, failure("ForbiddenError", "FORBIDDEN", "Insufficient scope"), webtest.JSON()},
+		{auth.ErrRateLimited, 429, tooMany, webtest.JSON("Retry-After", "1")},
+		{&web.StatusError{Status: 400}, 400, badRequest, webtest.JSON()},
+		{&web.StatusError{Status: 404}, 404, failure("NotFoundError", "NOT_FOUND", "Not found"), webtest.JSON()},
+		{&web.StatusError{Status: 405, Allow: "GET"}, 405, failure("MethodNotAllowedError", "METHOD_NOT_ALLOWED", "Method not allowed"), webtest.JSON("Allow", "GET")},
+		{&web.StatusError{Status: 413}, 413, tooLarge, webtest.JSON()},
+		{errors.New("no"), 500, internal, webtest.JSON()},
+		{&web.StatusError{Status: 502}, 502, failure("BadGatewayError", "BAD_GATEWAY", "Bad gateway"), webtest.JSON()},
+		{auth.ErrOverloaded, 503, unavailable, webtest.JSON("Retry-After", "1")},
+		{&web.StatusError{Status: 504}, 504, failure("GatewayTimeoutError", "GATEWAY_TIMEOUT", "Gateway timeout"), webtest.JSON()},
 	} {
 		s := setup{gate: &gate{}, next: func(http.ResponseWriter, *web.Request) error { return c.err }}
 		row{c.err.Error(), "GET /auth/elsewhere", nil, false, c.status, c.body, c.headers}.check(t, s)
 	}
-	row{"a path", "GET /auth/../login", nil, false, 400, badRequest, plain()}.check(t, setup{gate: &gate{}})
+	row{"a path", "GET /auth/../login", nil, false, 400, badRequest, webtest.JSON()}.check(t, setup{gate: &gate{}})
 	row{
-		"a panic", "GET /x", nil, false, 500, internal, plain(),
+		"a panic", "GET /x", nil, false, 500, internal, webtest.JSON(),
 	}.check(t, setup{gate: &gate{}, next: func(http.ResponseWriter, *web.Request) error { panic("canary") }})
 }

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/contract/liquid"
@@ -91,17 +89,6 @@ func basic(user, password string) string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
 }
 
-// plain are the headers of an answer that no limit and no challenge has anything to say about.
-func plain(more ...string) http.Header {
-	h := http.Header{
-		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
-	}
-	for i := 0; i < len(more); i += 2 {
-		h[http.CanonicalHeaderKey(more[i])] = []string{more[i+1]}
-	}
-	return h
-}
-
 // envelope is a failure as it must stand there, byte for byte.
 func envelope(code int, message, requestID, path string) string {
 	return fmt.Sprintf(`{"statusCode":%d,"message":"%s","metadata":{"languages":["en"],"timestamp":1731590739955,"timezone":"UTC",`+
@@ -124,13 +111,8 @@ func TestAnAPIKeyBecomesAToken(t *testing.T) {
 			want := `{"statusCode":200,"message":"OK","metadata":{"languages":["en"],"timestamp":1731590739955,"timezone":"UTC","requestId":"` +
 				a.RequestID + `","path":"/api/authentication","version":"1.7.0"},"data":{"token":"` + token +
 				`","type":"ACCESS_TOKEN","exp":1731677139000}}`
-			if a.Status != 201 || a.Body != want {
-				t.Errorf("%s: %d %s\nwant 201 %s", request, a.Status, a.Body, want)
-			}
-			headers := plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
-			if diff := cmp.Diff(headers, a.Header); diff != "" {
-				t.Errorf("%s: headers (-want +got)\n%s", request, diff)
-			}
+			headers := webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+			a.Is(t, request, 201, want, headers)
 			if a.Seen.Did != auth.DidExchange || a.Seen.Contract != auth.Liquid || a.Seen.Route != path || a.Seen.Reason != "" ||
 				a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 1, Session: "s1"}) ||
 				a.Seen.Type != verify.AccessToken || a.Seen.Limit != attempts {
@@ -223,12 +205,7 @@ func TestAKeyThatIsNoGood(t *testing.T) {
 			s := serve(t, setup{gate: g})
 			a := s.Send(t, "GET "+path+c.headers)
 			want := envelope(5000, "API Key not found", a.RequestID, "/api/authentication")
-			if a.Status != 400 || a.Body != want {
-				t.Errorf("%s: %d %s\nwant 400 %s", c.name, a.Status, a.Body, want)
-			}
-			if diff := cmp.Diff(plain(), a.Header); diff != "" {
-				t.Errorf("%s: headers (-want +got)\n%s", c.name, diff)
-			}
+			a.Is(t, c.name, 400, want, webtest.JSON())
 			if a.Seen.Reason != c.reason || a.Seen.Err != nil {
 				t.Errorf("%s: observed %q, %v", c.name, a.Seen.Reason, a.Seen.Err)
 			}
@@ -262,25 +239,20 @@ func TestRefusalsOfTheExchanges(t *testing.T) {
 		message string
 		headers http.Header
 	}{
-		{"address", auth.ErrAddressNotAllowed, 403, "IP address not authorized", plain()},
+		{"address", auth.ErrAddressNotAllowed, 403, "IP address not authorized", webtest.JSON()},
 		{
 			"too many by credential", auth.ErrRateLimited.With(credential), 429, "Too Many Requests",
-			plain("Retry-After", "1", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`),
+			webtest.JSON("Retry-After", "1", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`),
 		},
-		{"not classified", errors.New("SELECT failed: password=x"), 500, "Internal Server Error", plain()},
-		{"a check that cannot be made", auth.ErrOverloaded, 503, "Service Unavailable", plain("Retry-After", "1")},
-		{"likewise, with a time", &auth.Error{Kind: auth.Unavailable, RetryAfter: 4100 * time.Millisecond}, 503, "Service Unavailable", plain("Retry-After", "5")},
+		{"not classified", errors.New("SELECT failed: password=x"), 500, "Internal Server Error", webtest.JSON()},
+		{"a check that cannot be made", auth.ErrOverloaded, 503, "Service Unavailable", webtest.JSON("Retry-After", "1")},
+		{"likewise, with a time", &auth.Error{Kind: auth.Unavailable, RetryAfter: 4100 * time.Millisecond}, 503, "Service Unavailable", webtest.JSON("Retry-After", "5")},
 	} {
 		for path, sent := range at(t) {
 			s := serve(t, setup{gate: &gate{err: c.err}})
 			a := s.Send(t, "GET "+path+sent.header)
 			want := envelope(c.status, c.message, a.RequestID, sent.path)
-			if a.Status != c.status || a.Body != want {
-				t.Errorf("%s at %s: %d %s\nwant %d %s", c.name, path, a.Status, a.Body, c.status, want)
-			}
-			if diff := cmp.Diff(c.headers, a.Header); diff != "" {
-				t.Errorf("%s at %s: headers (-want +got)\n%s", c.name, path, diff)
-			}
+			a.Is(t, c.name+" at "+path, c.status, want, c.headers)
 		}
 	}
 }
@@ -292,15 +264,11 @@ func TestTheLimitOfAttemptsComesFirst(t *testing.T) {
 			from.Limit = exhausted
 			return auth.ErrRateLimited.With(exhausted)
 		}})
-		headers := plain("Retry-After", "2", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=0;t=10`)
+		headers := webtest.JSON("Retry-After", "2", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=0;t=10`)
 		for _, header := range []string{sent.header, ""} {
 			a := s.Send(t, "GET "+path+header)
-			if want := envelope(429, "Too Many Requests", a.RequestID, sent.path); a.Status != 429 || a.Body != want {
-				t.Errorf("%s: %d %s\nwant 429 %s", path, a.Status, a.Body, want)
-			}
-			if diff := cmp.Diff(headers, a.Header); diff != "" {
-				t.Errorf("%s: headers (-want +got)\n%s", path, diff)
-			}
+			want := envelope(429, "Too Many Requests", a.RequestID, sent.path)
+			a.Is(t, path, 429, want, headers)
 			if a.Seen.Reason != auth.ReasonRateLimited || a.Seen.Limit != exhausted {
 				t.Errorf("%s: observed %+v", path, a.Seen)
 			}
@@ -323,13 +291,9 @@ func TestTheLimitOfFailures(t *testing.T) {
 			attempt: func(from *auth.Caller) error { from.Limit = attempts; return nil },
 		})
 		a := s.Send(t, "GET "+path)
-		headers := plain("Retry-After", "1", "RateLimit-Policy", `"failures_per_address";q=30;w=30`, "RateLimit", `"failures_per_address";r=0;t=30`)
-		if want := envelope(429, "Too Many Requests", a.RequestID, sent.path); a.Status != 429 || a.Body != want {
-			t.Errorf("%s: %d %s\nwant 429 %s", path, a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(headers, a.Header); diff != "" {
-			t.Errorf("%s: headers (-want +got)\n%s", path, diff)
-		}
+		headers := webtest.JSON("Retry-After", "1", "RateLimit-Policy", `"failures_per_address";q=30;w=30`, "RateLimit", `"failures_per_address";r=0;t=30`)
+		want := envelope(429, "Too Many Requests", a.RequestID, sent.path)
+		a.Is(t, path, 429, want, headers)
 	}
 }
 
@@ -356,12 +320,7 @@ func TestOnlyGET(t *testing.T) {
 			if method == "HEAD" {
 				want = ""
 			}
-			if a.Status != 405 || a.Body != want {
-				t.Errorf("%s %s: %d %s\nwant 405 %s", method, path, a.Status, a.Body, want)
-			}
-			if diff := cmp.Diff(plain("Allow", "GET"), a.Header); diff != "" {
-				t.Errorf("%s %s: headers (-want +got)\n%s", method, path, diff)
-			}
+			a.Is(t, method+" "+path, 405, want, webtest.JSON("Allow", "GET"))
 		}
 	}
 }
@@ -372,30 +331,21 @@ func TestTwoLeggedBasic(t *testing.T) {
 		Expires: now.Add(10 * time.Minute).Truncate(time.Second), Limit: attempts,
 	}}
 	s := serve(t, setup{gate: g})
-	headers := plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	headers := webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
 	for _, authorization := range []string{
 		basic("u_aB3dE5gH7jK9", "se:cret"), strings.Replace(basic("u_aB3dE5gH7jK9", "se:cret"), "Basic", "bAsIc", 1),
 	} {
 		a := s.Send(t, "GET /order-authentication\nAuthorization: "+authorization)
-		if want := `{"token":"` + token + `","type":"ORDER_API","exp":1731591339000}`; a.Status != 200 || a.Body != want {
-			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(headers, a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		want := `{"token":"` + token + `","type":"ORDER_API","exp":1731591339000}`
+		a.Is(t, authorization, 200, want, headers)
 		if a.Seen.Did != auth.DidExchange || a.Seen.Contract != auth.Orders || a.Seen.Type != verify.OrderAPI || a.Seen.Subject.Session != "s1" {
 			t.Errorf("observed %+v", a.Seen)
 		}
 
 		a = s.Send(t, "GET /api/order-authentication\nAuthorization: "+authorization)
-		want := `{"statusCode":200,"message":"OK","metadata":{"languages":["en"],"timestamp":1731590739955,"timezone":"UTC","requestId":"` +
+		want = `{"statusCode":200,"message":"OK","metadata":{"languages":["en"],"timestamp":1731590739955,"timezone":"UTC","requestId":"` +
 			a.RequestID + `","path":"/api/order-authentication","version":"1.7.0"},"data":{"token":"` + token + `","type":"ORDER_API","exp":600}}`
-		if a.Status != 200 || a.Body != want {
-			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(headers, a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		a.Is(t, authorization, 200, want, headers)
 	}
 	for _, p := range g.presented {
 		if p.Kind != auth.Basic || p.ID != "aB3dE5gH7jK9" || p.Identifier != "u_aB3dE5gH7jK9" || p.Reveal() != "se:cret" {
@@ -450,12 +400,7 @@ func TestCredentialsThatAreNoGood(t *testing.T) {
 			g := &gate{err: c.err}
 			a := serve(t, setup{gate: g}).Send(t, "GET "+path+c.headers)
 			want := envelope(401, "Invalid credentials", a.RequestID, "/api/order-authentication")
-			if a.Status != 401 || a.Body != want {
-				t.Errorf("%s: %d %s\nwant 401 %s", c.name, a.Status, a.Body, want)
-			}
-			if diff := cmp.Diff(plain("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`), a.Header); diff != "" {
-				t.Errorf("%s: headers (-want +got)\n%s", c.name, diff)
-			}
+			a.Is(t, c.name, 401, want, webtest.JSON("WWW-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`))
 			if a.Seen.Reason != c.reason {
 				t.Errorf("%s: observed %q, want %q", c.name, a.Seen.Reason, c.reason)
 			}
@@ -484,40 +429,36 @@ func TestRefusalsElsewhere(t *testing.T) {
 		headers http.Header
 		reason  auth.Reason
 	}{
-		{"no token", auth.ErrBadToken.Because(auth.ReasonNoCredential), 401, "Unauthorized", plain("WWW-Authenticate", realm), auth.ReasonNoCredential},
-		{"malformed", sent(auth.ReasonMalformed), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token is not valid")), auth.ReasonMalformed},
-		{"signature", sent(auth.ReasonSignature), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token is not valid")), auth.ReasonSignature},
-		{"issuer", sent(auth.ReasonTokenForeign), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token is not valid")), auth.ReasonTokenForeign},
-		{"not yet", sent(auth.ReasonTokenNotYetValid), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token is not valid")), auth.ReasonTokenNotYetValid},
-		{"expired", sent(auth.ReasonTokenExpired), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token expired")), auth.ReasonTokenExpired},
-		{"revoked", sent(auth.ReasonTokenRevoked), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token was revoked")), auth.ReasonTokenRevoked},
-		{"credential revoked", sent(auth.ReasonRevoked), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token was revoked")), auth.ReasonRevoked},
-		{"credential expired", sent(auth.ReasonExpired), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token was revoked")), auth.ReasonExpired},
-		{"suspended", sent(auth.ReasonAccountSuspended), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token was revoked")), auth.ReasonAccountSuspended},
-		{"another type", sent(auth.ReasonTokenWrongType), 401, "Unauthorized", plain("WWW-Authenticate", because("The access token is of another type")), auth.ReasonTokenWrongType},
-		{"address", auth.ErrAddressNotAllowed, 403, "IP address not authorized", plain(), auth.ReasonAddressNotAllowed},
-		{"scope", auth.ErrInsufficientScope, 403, "Insufficient scope", plain(), auth.ReasonInsufficientScope},
+		{"no token", auth.ErrBadToken.Because(auth.ReasonNoCredential), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", realm), auth.ReasonNoCredential},
+		{"malformed", sent(auth.ReasonMalformed), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token is not valid")), auth.ReasonMalformed},
+		{"signature", sent(auth.ReasonSignature), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token is not valid")), auth.ReasonSignature},
+		{"issuer", sent(auth.ReasonTokenForeign), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token is not valid")), auth.ReasonTokenForeign},
+		{"not yet", sent(auth.ReasonTokenNotYetValid), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token is not valid")), auth.ReasonTokenNotYetValid},
+		{"expired", sent(auth.ReasonTokenExpired), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token expired")), auth.ReasonTokenExpired},
+		{"revoked", sent(auth.ReasonTokenRevoked), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token was revoked")), auth.ReasonTokenRevoked},
+		{"credential revoked", sent(auth.ReasonRevoked), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token was revoked")), auth.ReasonRevoked},
+		{"credential expired", sent(auth.ReasonExpired), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token was revoked")), auth.ReasonExpired},
+		{"suspended", sent(auth.ReasonAccountSuspended), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token was revoked")), auth.ReasonAccountSuspended},
+		{"another type", sent(auth.ReasonTokenWrongType), 401, "Unauthorized", webtest.JSON("WWW-Authenticate", because("The access token is of another type")), auth.ReasonTokenWrongType},
+		{"address", auth.ErrAddressNotAllowed, 403, "IP address not authorized", webtest.JSON(), auth.ReasonAddressNotAllowed},
+		{"scope", auth.ErrInsufficientScope, 403, "Insufficient scope", webtest.JSON(), auth.ReasonInsufficientScope},
 		{
 			"too many", auth.ErrRateLimited.With(route), 429, "Too Many Requests",
-			plain("Retry-After", "6", "RateLimit-Policy", `"requests_per_account";q=10;w=60`, "RateLimit", `"requests_per_account";r=0;t=60`), auth.ReasonRateLimited,
+			webtest.JSON("Retry-After", "6", "RateLimit-Policy", `"requests_per_account";q=10;w=60`, "RateLimit", `"requests_per_account";r=0;t=60`), auth.ReasonRateLimited,
 		},
-		{"400", &web.StatusError{Status: 400}, 400, "Bad Request", plain(), auth.ReasonMalformed},
-		{"404", &web.StatusError{Status: 404}, 404, "Not Found", plain(), auth.ReasonNoRoute},
-		{"405", &web.StatusError{Status: 405, Allow: "GET, POST"}, 405, "Method Not Allowed", plain("Allow", "GET, POST"), auth.ReasonMalformed},
-		{"413", &web.StatusError{Status: 413}, 413, "Payload Too Large", plain(), auth.ReasonMalformed},
-		{"500", errors.New("a secret"), 500, "Internal Server Error", plain(), ""},
-		{"502", &web.StatusError{Status: 502, Err: errors.New("refused")}, 502, "Bad Gateway", plain(), auth.ReasonUpstream},
-		{"503", auth.ErrOverloaded, 503, "Service Unavailable", plain("Retry-After", "1"), auth.ReasonOverloaded},
-		{"504", &web.StatusError{Status: 504}, 504, "Gateway Timeout", plain(), auth.ReasonUpstream},
+		{"400", &web.StatusError{Status: 400}, 400, "Bad Request", webtest.JSON(), auth.ReasonMalformed},
+		{"404", &web.StatusError{Status: 404}, 404, "Not Found", webtest.JSON(), auth.ReasonNoRoute},
+		{"405", &web.StatusError{Status: 405, Allow: "GET, POST"}, 405, "Method Not Allowed", webtest.JSON("Allow", "GET, POST"), auth.ReasonMalformed},
+		{"413", &web.StatusError{Status: 413}, 413, "Payload Too Large", webtest.JSON(), auth.ReasonMalformed},
+		{"500", errors.New("a secret"), 500, "Internal Server Error", webtest.JSON(), ""},
+		{"502", &web.StatusError{Status: 502, Err: errors.New("refused")}, 502, "Bad Gateway", webtest.JSON(), auth.ReasonUpstream},
+		{"503", auth.ErrOverloaded, 503, "Service Unavailable", webtest.JSON("Retry-After", "1"), auth.ReasonOverloaded},
+		{"504", &web.StatusError{Status: 504}, 504, "Gateway Timeout", webtest.JSON(), auth.ReasonUpstream},
 	} {
 		s := serve(t, setup{gate: &gate{}, next: func(http.ResponseWriter, *web.Request) error { return c.err }})
 		a := s.Send(t, "GET /api/v1/products?key=secret")
-		if want := envelope(c.status, c.message, a.RequestID, "/api/v1/products"); a.Status != c.status || a.Body != want {
-			t.Errorf("%s: %d %s\nwant %d %s", c.name, a.Status, a.Body, c.status, want)
-		}
-		if diff := cmp.Diff(c.headers, a.Header); diff != "" {
-			t.Errorf("%s: headers (-want +got)\n%s", c.name, diff)
-		}
+		want := envelope(c.status, c.message, a.RequestID, "/api/v1/products")
+		a.Is(t, c.name, c.status, want, c.headers)
 		if a.Seen.Reason != c.reason || a.Seen.Contract != auth.Liquid || (a.Seen.Err != nil) != (c.status >= 500) {
 			t.Errorf("%s: observed %+v", c.name, a.Seen)
 		}
@@ -535,12 +476,8 @@ func TestAPathThatIsRefused(t *testing.T) {
 		"/" + strings.Repeat("a", 300) + "//": "/" + strings.Repeat("a", 255),
 	} {
 		a := s.Send(t, "GET "+target)
-		if want := envelope(400, "Bad Request", a.RequestID, path); a.Status != 400 || a.Body != want {
-			t.Errorf("%s: %d %s\nwant 400 %s", target, a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(plain(), a.Header); diff != "" {
-			t.Errorf("%s: headers (-want +got)\n%s", target, diff)
-		}
+		want := envelope(400, "Bad Request", a.RequestID, path)
+		a.Is(t, target, 400, want, webtest.JSON())
 	}
 	for _, path := range []string{"/authentication/", "/Authentication", "/api/authentication/x", "/"} {
 		a := s.Send(t, "GET "+path)

@@ -112,10 +112,8 @@ func serve(t *testing.T, s setup) *webtest.Server {
 const formType = "application/x-www-form-urlencoded"
 
 // post is a request with a form.
-func post(path, form string, headers ...string) string { return as(formType, path, form, headers...) }
-
-func as(media, path, body string, headers ...string) string {
-	return fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: %d%s\n\n%s", path, media, len(body), strings.Join(append([]string{""}, headers...), "\n"), body)
+func post(path, form string, headers ...string) string {
+	return webtest.Post(formType, path, form, headers...)
 }
 
 func chunked(path, body string) string {
@@ -124,16 +122,6 @@ func chunked(path, body string) string {
 
 func basic(id, secret string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(id+":"+secret))
-}
-
-func plain(more ...string) http.Header {
-	h := http.Header{
-		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
-	}
-	for i := 0; i < len(more); i += 2 {
-		h[http.CanonicalHeaderKey(more[i])] = []string{more[i+1]}
-	}
-	return h
 }
 
 func failure(code, description string) string {
@@ -157,7 +145,7 @@ var (
 
 // granted are the headers of every token.
 func granted() http.Header {
-	return plain("Pragma", "no-cache", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	return webtest.JSON("Pragma", "no-cache", "RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
 }
 
 func newGrant() auth.Grant {
@@ -181,16 +169,11 @@ func TestClientCredentials(t *testing.T) {
 		post("/oauth/token", "client_secret=s%65cret&grant_typ%65=client%5fcredentials&client_id=u%5faB3dE5gH7jK9&what=ever"),
 		post("/oauth/token?grant_type=password&client_id=x&client_secret=y", wantToken, asBasic), // nobody reads that
 		chunked("/oauth/token", wantToken+"&"+asPost),
-		as(formType+"; charset=UTF-8", "/oauth/token", wantToken, asBasic),
-		as("Application/X-WWW-Form-Urlencoded", "/oauth/token", wantToken, asBasic),
+		webtest.Post(formType+"; charset=UTF-8", "/oauth/token", wantToken, asBasic),
+		webtest.Post("Application/X-WWW-Form-Urlencoded", "/oauth/token", wantToken, asBasic),
 	} {
 		a := s.Send(t, request)
-		if a.Status != 200 || a.Body != want {
-			t.Errorf("%s\n%d %s\nwant 200 %s", request, a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(granted(), a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		a.Is(t, request, 200, want, granted())
 		if a.Seen.Did != auth.DidExchange || a.Seen.Contract != auth.OAuth2 || a.Seen.Route != "/oauth/token" || a.Seen.Type != verify.OAuthAccess ||
 			a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s1"}) {
 			t.Errorf("observed %+v", a.Seen)
@@ -235,12 +218,7 @@ func TestRefresh(t *testing.T) {
 		chunked("/oauth/token", wantPair+"&"+asPost),
 	} {
 		a := s.Send(t, request)
-		if a.Status != 200 || a.Body != want {
-			t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, want)
-		}
-		if diff := cmp.Diff(granted(), a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		a.Is(t, request, 200, want, granted())
 		if a.Seen.Did != auth.DidRefresh || a.Seen.Contract != auth.OAuth2 || !a.Seen.Replayed || a.Seen.Type != verify.B2BAccess ||
 			a.Seen.Subject != (auth.Subject{Account: 100001, Credential: "aB3dE5gH7jK9", Secret: 2, Session: "s7"}) {
 			t.Errorf("observed %+v", a.Seen)
@@ -255,7 +233,7 @@ func TestRefresh(t *testing.T) {
 }
 
 func TestIntrospect(t *testing.T) {
-	headers := plain("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
+	headers := webtest.JSON("RateLimit-Policy", `"exchange_per_address";q=100;w=10`, "RateLimit", `"exchange_per_address";r=99;t=1`)
 	claims := verify.Claims{
 		Issuer: "https://auth.example.com", Subject: "100001", Audience: "https://api.example.com", IssuedAt: 1731590739, NotBefore: 1731590709,
 		Expires: 1731594339, AuthTime: 1731590739, ID: "j1", Type: verify.B2BAccess, Credential: "c", Session: "s", Position: 7,
@@ -294,12 +272,7 @@ func TestIntrospect(t *testing.T) {
 			chunked("/oauth/introspect", "token_type_hint=nothing&"+ofToken+"&"+asPost),
 		} {
 			a := s.Send(t, request)
-			if a.Status != 200 || a.Body != c.want {
-				t.Errorf("%d %s\nwant 200 %s", a.Status, a.Body, c.want)
-			}
-			if diff := cmp.Diff(headers, a.Header); diff != "" {
-				t.Errorf("headers (-want +got)\n%s", diff)
-			}
+			a.Is(t, request, 200, c.want, headers)
 			if a.Seen.Did != auth.DidIntrospect || a.Seen.Subject != client || a.Seen.Reason != auth.ReasonNone {
 				t.Errorf("observed %+v", a.Seen)
 			}
@@ -326,14 +299,9 @@ func TestRevoke(t *testing.T) {
 		chunked("/oauth/revoke", "token_type_hint=nothing&"+ofToken+"&"+asPost),
 	} {
 		a := s.Send(t, request)
-		if a.Status != 200 || a.Body != "" {
-			t.Errorf("%d %s\nwant 200 and nothing more", a.Status, a.Body)
-		}
-		if diff := cmp.Diff(http.Header{
+		a.Is(t, request, 200, "", http.Header{
 			"Cache-Control": {"no-store"}, "Ratelimit-Policy": {`"exchange_per_address";q=100;w=10`}, "Ratelimit": {`"exchange_per_address";r=99;t=1`},
-		}, a.Header); diff != "" {
-			t.Errorf("headers (-want +got)\n%s", diff)
-		}
+		})
 		if a.Seen.Did != auth.DidRevoke || a.Seen.Subject != client || a.Seen.Reason != auth.ReasonNone {
 			t.Errorf("observed %+v", a.Seen)
 		}
@@ -396,13 +364,13 @@ func TestATokenBoundToAKey(t *testing.T) {
 			"changed":            {proof[:len(proof)-4] + "AAAA"},
 		} {
 			g := &gate{grant: grant}
-			row{"a proof, " + name, post("/oauth/token", form, append(headers, asBasic)...), nil, false, 400, bad, plain()}.check(t, setup{gate: g})
+			row{"a proof, " + name, post("/oauth/token", form, append(headers, asBasic)...), nil, false, 400, bad, webtest.JSON()}.check(t, setup{gate: g})
 			if len(g.presented) > 0 {
 				t.Errorf("%s: the gate was asked", name)
 			}
 		}
 		g = &gate{err: auth.ErrBadProof.Because(auth.ReasonExpired)}
-		row{"a proof that counted", post("/oauth/token", form, asBasic, proof), nil, true, 400, bad, plain()}.check(t, setup{gate: g})
+		row{"a proof that counted", post("/oauth/token", form, asBasic, proof), nil, true, 400, bad, webtest.JSON()}.check(t, setup{gate: g})
 	}
 }
 
@@ -420,12 +388,7 @@ type row struct {
 func (row row) check(t *testing.T, s setup) webtest.Answer {
 	t.Helper()
 	a := serve(t, s).Send(t, row.request)
-	if a.Status != row.status || a.Body != row.body {
-		t.Errorf("%s: %d %s\nwant %d %s", row.name, a.Status, a.Body, row.status, row.body)
-	}
-	if diff := cmp.Diff(row.headers, a.Header); diff != "" {
-		t.Errorf("%s: headers (-want +got)\n%s", row.name, diff)
-	}
+	a.Is(t, row.name, row.status, row.body, row.headers)
 	return a
 }
 
@@ -460,27 +423,27 @@ func TestBodies(t *testing.T) {
 			"a=%ff", "a=%ed%a0%80", "a=\xff", "a=é", "a=b c", "a=b\tc", "a=1\r\n", "a=\x00", `{"grant_type": "client_credentials"}`,
 			"grant_type=client_credentials&scope=a&scope=b", strings.Repeat("a&", 100) + "b", numbered(101),
 		} {
-			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, noForm, plain()})
+			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, noForm, webtest.JSON()})
 		}
 		for _, body := range []string{"a=1", "a", "Grant_Type=client_credentials&TOKEN=x", "grant_type=&token=", "grant_type&token", "a=%26grant_type=x", numbered(100)} {
-			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, lacking, plain()})
+			rows = append(rows, row{fmt.Sprintf("%.40q", body), post(path, body, asBasic), nil, false, 400, lacking, webtest.JSON()})
 		}
 		for _, media := range []string{"text/plain", "application/json", "application/x-www-form-urlencodedx", "*/*", formType + "; charset=utf-16", formType + ", " + formType, ""} {
-			rows = append(rows, row{media, as(media, path, "a=1", asBasic), nil, false, 415, mediaType, plain()})
+			rows = append(rows, row{media, webtest.Post(media, path, "a=1", asBasic), nil, false, 415, mediaType, webtest.JSON()})
 		}
 		long := "a=" + strings.Repeat("x", 64<<10)
 		rows = append(
 			rows,
-			row{"no Content-Type", fmt.Sprintf("POST %s\nContent-Length: 3\n\na=1", path), nil, false, 415, mediaType, plain()},
-			row{"Content-Type twice", post(path, "a=1", "Content-Type: "+formType), nil, false, 415, mediaType, plain()},
-			row{"encoded", post(path, "a=1", "Content-Encoding: gzip"), nil, false, 415, mediaType, plain()},
-			row{"empty", fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: 0", path, formType), nil, false, 400, lacking, plain()},
-			row{"too large", post(path, long), nil, false, 413, tooLarge, plain()},
-			row{"too large in chunks", chunked(path, long), nil, false, 413, tooLarge, plain()},
-			row{"as large as can be", post(path, long[:64<<10]), nil, false, 400, lacking, plain()},
-			row{"size before type", as("text/plain", path, long), nil, false, 413, tooLarge, plain()},
-			row{badChunks, "POST " + path + "\nContent-Type: " + formType + "\nTransfer-Encoding: chunked\n\nzz\r\n", nil, false, 400, badRequest, plain()},
-			row{"by GET", "GET " + path, nil, false, 405, failure("invalid_request", "Method not allowed"), plain("Allow", "POST")},
+			row{"no Content-Type", fmt.Sprintf("POST %s\nContent-Length: 3\n\na=1", path), nil, false, 415, mediaType, webtest.JSON()},
+			row{"Content-Type twice", post(path, "a=1", "Content-Type: "+formType), nil, false, 415, mediaType, webtest.JSON()},
+			row{"encoded", post(path, "a=1", "Content-Encoding: gzip"), nil, false, 415, mediaType, webtest.JSON()},
+			row{"empty", fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: 0", path, formType), nil, false, 400, lacking, webtest.JSON()},
+			row{"too large", post(path, long), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"too large in chunks", chunked(path, long), nil, false, 413, tooLarge, webtest.JSON()},
+			row{"as large as can be", post(path, long[:64<<10]), nil, false, 400, lacking, webtest.JSON()},
+			row{"size before type", webtest.Post("text/plain", path, long), nil, false, 413, tooLarge, webtest.JSON()},
+			row{badChunks, "POST " + path + "\nContent-Type: " + formType + "\nTransfer-Encoding: chunked\n\nzz\r\n", nil, false, 400, badRequest, webtest.JSON()},
+			row{"by GET", "GET " + path, nil, false, 405, failure("invalid_request", "Method not allowed"), webtest.JSON("Allow", "POST")},
 		)
 		for _, r := range rows {
 			g := &gate{}
@@ -509,22 +472,22 @@ func numbered(n int) string {
 
 // Clients that are known in no way, in two, or not well enough to be asked about.
 func TestClientAuthentication(t *testing.T) {
-	none := plain("WWW-Authenticate", challenge)
+	none := webtest.JSON("WWW-Authenticate", challenge)
 	for _, of := range [][2]string{{"/oauth/token", wantToken}, {"/oauth/token", wantPair}, {"/oauth/introspect", ofToken}, {"/oauth/revoke", ofToken}} {
 		path, form := of[0], of[1]
 		for _, r := range []row{
-			{"both ways", post(path, form+"&"+asPost, asBasic), nil, false, 400, methods, plain()},
-			{"the same secret in both", post(path, form+"&client_secret=secret", asBasic), nil, false, 400, methods, plain()},
-			{"Basic twice", post(path, form, asBasic, asBasic), nil, false, 400, methods, plain()},
-			{"Basic and something else", post(path, form, asBasic, "Authorization: Bearer x"), nil, false, 400, methods, plain()},
-			{"two clients", post(path, form+"&client_id=u_AAAAAAAAAAAA", asBasic), nil, false, 400, methods, plain()},
-			{"a secret alone", post(path, form+"&client_secret=secret"), nil, false, 400, failure("invalid_request", "The parameter client_id is missing"), plain()},
+			{"both ways", post(path, form+"&"+asPost, asBasic), nil, false, 400, methods, webtest.JSON()},
+			{"the same secret in both", post(path, form+"&client_secret=secret", asBasic), nil, false, 400, methods, webtest.JSON()},
+			{"Basic twice", post(path, form, asBasic, asBasic), nil, false, 400, methods, webtest.JSON()},
+			{"Basic and something else", post(path, form, asBasic, "Authorization: Bearer x"), nil, false, 400, methods, webtest.JSON()},
+			{"two clients", post(path, form+"&client_id=u_AAAAAAAAAAAA", asBasic), nil, false, 400, methods, webtest.JSON()},
+			{"a secret alone", post(path, form+"&client_secret=secret"), nil, false, 400, failure("invalid_request", "The parameter client_id is missing"), webtest.JSON()},
 
-			{"an assertion and Basic", post(path, form+"&client_assertion=x", asBasic), nil, false, 400, methods, plain()},
-			{"an assertion and a secret", post(path, form+"&client_assertion=x&"+asPost), nil, false, 400, methods, plain()},
-			{"an assertion of no type", post(path, form+"&client_assertion=x"), nil, false, 400, assertionType, plain()},
-			{"an assertion of another type", post(path, form+"&client_assertion=x&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Asaml2-bearer"), nil, false, 400, assertionType, plain()},
-			{"a type alone", post(path, form+"&"+jwtBearer), nil, false, 400, failure("invalid_request", "The parameter client_assertion is missing"), plain()},
+			{"an assertion and Basic", post(path, form+"&client_assertion=x", asBasic), nil, false, 400, methods, webtest.JSON()},
+			{"an assertion and a secret", post(path, form+"&client_assertion=x&"+asPost), nil, false, 400, methods, webtest.JSON()},
+			{"an assertion of no type", post(path, form+"&client_assertion=x"), nil, false, 400, assertionType, webtest.JSON()},
+			{"an assertion of another type", post(path, form+"&client_assertion=x&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Asaml2-bearer"), nil, false, 400, assertionType, webtest.JSON()},
+			{"a type alone", post(path, form+"&"+jwtBearer), nil, false, 400, failure("invalid_request", "The parameter client_assertion is missing"), webtest.JSON()},
 
 			{"none", post(path, form), nil, false, 401, badClient, none},
 			{"an assertion that is none", post(path, form+"&client_assertion=x&"+jwtBearer), nil, false, 401, badClient, none},
@@ -554,36 +517,36 @@ func TestClientAuthentication(t *testing.T) {
 		used := auth.ErrRateLimited.With(auth.Limit{Name: "failures_per_address", Quota: 30, Window: 30 * time.Second, Reset: 30 * time.Second, Refused: true, RetryAfter: time.Second})
 		row{
 			"too many failures", post(path, form), nil, false, 429, tooMany,
-			plain("Retry-After", "1", "RateLimit-Policy", `"failures_per_address";q=30;w=30`, "RateLimit", `"failures_per_address";r=0;t=30`),
+			webtest.JSON("Retry-After", "1", "RateLimit-Policy", `"failures_per_address";q=30;w=30`, "RateLimit", `"failures_per_address";r=0;t=30`),
 		}.check(t, setup{gate: &gate{failed: used}})
 		g := &gate{}
-		row{"too many attempts, before the body is looked at", as("text/plain", path, "x"), nil, false, 429, tooMany, plain("Retry-After", "1")}.
+		row{"too many attempts, before the body is looked at", webtest.Post("text/plain", path, "x"), nil, false, 429, tooMany, webtest.JSON("Retry-After", "1")}.
 			check(t, setup{gate: g, attempt: func(*auth.Caller) error { return auth.ErrRateLimited }})
 	}
 }
 
 func TestRefusals(t *testing.T) {
-	none := plain("WWW-Authenticate", challenge)
+	none := webtest.JSON("WWW-Authenticate", challenge)
 	limit := auth.Limit{Name: "exchange_per_credential", Quota: 100, Window: 10 * time.Second, Reset: 10 * time.Second, Refused: true, RetryAfter: 3 * time.Second}
-	found := plain("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
+	found := webtest.JSON("Retry-After", "3", "RateLimit-Policy", `"exchange_per_credential";q=100;w=10`, "RateLimit", `"exchange_per_credential";r=0;t=10`)
 	token, pair := post("/oauth/token", wantToken, asBasic), post("/oauth/token", wantPair, asBasic)
 	noPair := post("/oauth/token", "grant_type=refresh_token&refresh_token=", asBasic)
 	const header = "Idempotency-Key: "
 	rows := []row{
-		{"token: another grant", post("/oauth/token", "grant_type=password&username=u&password=p", asBasic), nil, false, 400, grantType, plain()},
-		{"token: another grant, whoever asks", post("/oauth/token", "grant_type=Client_Credentials"), nil, false, 400, grantType, plain()},
-		{"token: scope", token, auth.ErrBadScope, true, 400, badScope, plain()},
+		{"token: another grant", post("/oauth/token", "grant_type=password&username=u&password=p", asBasic), nil, false, 400, grantType, webtest.JSON()},
+		{"token: another grant, whoever asks", post("/oauth/token", "grant_type=Client_Credentials"), nil, false, 400, grantType, webtest.JSON()},
+		{"token: scope", token, auth.ErrBadScope, true, 400, badScope, webtest.JSON()},
 
-		{"refresh: no token", noPair, nil, false, 400, noRefresh, plain()},
-		{"refresh: a short key", post("/oauth/token", wantPair, asBasic, header+"short"), nil, false, 400, badKey, plain()},
-		{"refresh: two keys", post("/oauth/token", wantPair, asBasic, header+"0123456789abcdef", header+"0123456789abcdef"), nil, false, 400, badKey, plain()},
-		{"refresh: none of ours", pair, auth.ErrBadRefresh, true, 400, badGrant, plain()},
-		{"refresh: another account's", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenForeign), true, 400, badGrant, plain()},
-		{"refresh: an access token", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenWrongType), true, 400, badGrant, plain()},
-		{"refresh: spent", pair, auth.ErrSpent, true, 400, badGrant, plain()},
-		{"refresh: reused", pair, auth.ErrReused, true, 400, badGrant, plain()},
-		{"refresh: ended", pair, auth.ErrEnded, true, 400, badGrant, plain()},
-		{"refresh: scope", pair, auth.ErrBadScope, true, 400, badScope, plain()},
+		{"refresh: no token", noPair, nil, false, 400, noRefresh, webtest.JSON()},
+		{"refresh: a short key", post("/oauth/token", wantPair, asBasic, header+"short"), nil, false, 400, badKey, webtest.JSON()},
+		{"refresh: two keys", post("/oauth/token", wantPair, asBasic, header+"0123456789abcdef", header+"0123456789abcdef"), nil, false, 400, badKey, webtest.JSON()},
+		{"refresh: none of ours", pair, auth.ErrBadRefresh, true, 400, badGrant, webtest.JSON()},
+		{"refresh: another account's", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenForeign), true, 400, badGrant, webtest.JSON()},
+		{"refresh: an access token", pair, auth.ErrBadRefresh.Because(auth.ReasonTokenWrongType), true, 400, badGrant, webtest.JSON()},
+		{"refresh: spent", pair, auth.ErrSpent, true, 400, badGrant, webtest.JSON()},
+		{"refresh: reused", pair, auth.ErrReused, true, 400, badGrant, webtest.JSON()},
+		{"refresh: ended", pair, auth.ErrEnded, true, 400, badGrant, webtest.JSON()},
+		{"refresh: scope", pair, auth.ErrBadScope, true, 400, badScope, webtest.JSON()},
 	}
 	for name, request := range map[string]string{
 		"token": token, "refresh": pair,
@@ -596,10 +559,10 @@ func TestRefusals(t *testing.T) {
 		}
 		rows = append(
 			rows,
-			row{name + ": address", request, auth.ErrAddressNotAllowed, true, 403, address, plain()},
+			row{name + ": address", request, auth.ErrAddressNotAllowed, true, 403, address, webtest.JSON()},
 			row{name + ": too many", request, auth.ErrRateLimited.With(limit), true, 429, tooMany, found},
-			row{name + ": not classified", request, errors.New("no"), true, 500, internal, plain()},
-			row{name + ": cannot be checked", request, auth.ErrOverloaded, true, 503, unavailable, plain("Retry-After", "1")},
+			row{name + ": not classified", request, errors.New("no"), true, 500, internal, webtest.JSON()},
+			row{name + ": cannot be checked", request, auth.ErrOverloaded, true, 503, unavailable, webtest.JSON("Retry-After", "1")},
 		)
 	}
 	for _, r := range rows {
@@ -613,7 +576,7 @@ func TestRefusals(t *testing.T) {
 		}
 	}
 	g := &gate{alone: true}
-	row{"refresh: without contract 3", pair, nil, false, 400, grantType, plain()}.check(t, setup{gate: g})
+	row{"refresh: without contract 3", pair, nil, false, 400, grantType, webtest.JSON()}.check(t, setup{gate: g})
 	if len(g.presented) > 0 {
 		t.Error("the gate was asked for a pair where there are none")
 	}
@@ -661,12 +624,7 @@ func TestRefusalsElsewhere(t *testing.T) {
 		if c.header != "" {
 			want[c.header] = []string{c.value}
 		}
-		if a.Status != c.status || a.Body != c.body {
-			t.Errorf("%v: %d %s\nwant %d %s", c.err, a.Status, a.Body, c.status, c.body)
-		}
-		if diff := cmp.Diff(want, a.Header); diff != "" {
-			t.Errorf("%v: headers (-want +got)\n%s", c.err, diff)
-		}
+		a.Is(t, fmt.Sprint(c.err), c.status, c.body, want)
 		var answer api.OAuthError
 		if err := json.Unmarshal([]byte(a.Body), &answer); err != nil || answer.Error == "" || answer.Description == "" {
 			t.Errorf("%v: the wire type: %+v, %v", c.err, answer, err)

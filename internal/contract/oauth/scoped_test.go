@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/internal/web/webtest"
@@ -34,7 +32,7 @@ func TestAnAddressForClientsWithAScope(t *testing.T) {
 		t.Errorf("%d %s, seen as %+v", a.Status, a.Body, a.Seen.Subject)
 	}
 	const failed = `{"error":"invalid_client","error_description":"Client authentication failed"}`
-	challenge := plain("Www-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
+	challenge := webtest.JSON("Www-Authenticate", `Basic realm="gatehouse", charset="UTF-8"`)
 	for name, c := range map[string]struct {
 		server  *webtest.Server
 		request string
@@ -46,19 +44,14 @@ func TestAnAddressForClientsWithAScope(t *testing.T) {
 		"nobody":              {s, get, nil, 401, failed, challenge},
 		"a bearer token":      {s, get + "\nAuthorization: Bearer x.y.z", nil, 401, failed, challenge},
 		"in the URL":          {s, get + "?client_id=" + clientID + "&client_secret=secret", nil, 401, failed, challenge},
-		"twice":               {s, good + "\n" + basic(clientID, "secret"), nil, 400, `{"error":"invalid_request","error_description":"The client is to be authenticated in one way, and once"}`, plain()},
+		"twice":               {s, good + "\n" + basic(clientID, "secret"), nil, 400, `{"error":"invalid_request","error_description":"The client is to be authenticated in one way, and once"}`, webtest.JSON()},
 		"a wrong secret":      {s, good, auth.ErrBadCredential, 401, failed, challenge},
-		"from elsewhere":      {s, good, auth.ErrAddressNotAllowed, 403, `{"error":"access_denied","error_description":"IP address not authorized"}`, plain()},
-		"without the scope":   {serve("gatehouse:never"), good, nil, 403, `{"error":"insufficient_scope","error_description":"Insufficient scope"}`, plain()},
-		"with another method": {s, "POST /.well-known/scoped", nil, 405, `{"error":"invalid_request","error_description":"Method not allowed"}`, plain("Allow", "GET")},
+		"from elsewhere":      {s, good, auth.ErrAddressNotAllowed, 403, `{"error":"access_denied","error_description":"IP address not authorized"}`, webtest.JSON()},
+		"without the scope":   {serve("gatehouse:never"), good, nil, 403, `{"error":"insufficient_scope","error_description":"Insufficient scope"}`, webtest.JSON()},
+		"with another method": {s, "POST /.well-known/scoped", nil, 405, `{"error":"invalid_request","error_description":"Method not allowed"}`, webtest.JSON("Allow", "GET")},
 	} {
 		g.err = c.err
 		a := c.server.Send(t, c.request)
-		if a.Status != c.status || a.Body != c.body {
-			t.Errorf("%s: %d %s, want %d %s", name, a.Status, a.Body, c.status, c.body)
-		}
-		if diff := cmp.Diff(c.headers, a.Header); diff != "" {
-			t.Errorf("%s: headers (-want +got)\n%s", name, diff)
-		}
+		a.Is(t, name, c.status, c.body, c.headers)
 	}
 }

@@ -83,15 +83,10 @@ func TestMetadata(t *testing.T) {
 		want := `{"issuer":"` + c.issuer + `"` + fmt.Sprintf(rest, pairs)
 		for _, path := range c.paths {
 			a := s.Send(t, "GET "+path+"?issuer=x\nX-Forwarded-Host: evil.example.com")
-			if a.Status != 200 || a.Body != want {
-				t.Errorf("%s: %d %s\nwant 200 %s", path, a.Status, a.Body, want)
-			}
-			if diff := cmp.Diff(http.Header{
+			a.Is(t, path, 200, want, http.Header{
 				"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"},
 				"Cache-Control": {"public, max-age=300"}, "Etag": a.Header["Etag"],
-			}, a.Header); diff != "" {
-				t.Errorf("%s: headers (-want +got)\n%s", path, diff)
-			}
+			})
 			if again := s.Send(t, "GET "+path+"\nIf-None-Match: "+a.Header.Get("ETag")); again.Status != 304 {
 				t.Errorf("%s: asked again: %d", path, again.Status)
 			}

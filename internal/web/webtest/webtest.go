@@ -7,6 +7,7 @@ package webtest
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -18,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -83,6 +86,34 @@ type Answer struct {
 	Body   string
 	Closed bool // the answer said that the connection ends with it
 	Seen   auth.Observation
+}
+
+// Is wants a to have this status, this body and these headers, and no others.
+func (a Answer) Is(t testing.TB, what string, status int, body string, headers http.Header) {
+	t.Helper()
+	if a.Status != status || a.Body != body {
+		t.Errorf("%s: %d %s\nwant %d %s", what, a.Status, a.Body, status, body)
+	}
+	if diff := cmp.Diff(headers, a.Header); diff != "" {
+		t.Errorf("%s: headers (-want +got)\n%s", what, diff)
+	}
+}
+
+// JSON are the headers of an answer in JSON that no limit and no challenge has anything to say about, and more of them: a name
+// and its value, and so on.
+func JSON(more ...string) http.Header {
+	h := http.Header{
+		"Content-Type": {"application/json; charset=utf-8"}, "X-Content-Type-Options": {"nosniff"}, "Cache-Control": {"no-store"},
+	}
+	for i := 0; i < len(more); i += 2 {
+		h[http.CanonicalHeaderKey(more[i])] = []string{more[i+1]}
+	}
+	return h
+}
+
+// Post is a request with a body, for [Server.Send].
+func Post(media, path, body string, headers ...string) string {
+	return fmt.Sprintf("POST %s\nContent-Type: %s\nContent-Length: %d%s\n\n%s", path, media, len(body), strings.Join(append([]string{""}, headers...), "\n"), body)
 }
 
 var goodID = regexp.MustCompile(`^reqid_[a-z0-9]{11}$`)
