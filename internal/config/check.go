@@ -119,7 +119,7 @@ func (l *loader) checkACME() {
 	for i, host := range a.Hosts {
 		key := fmt.Sprintf("tls.acme.hosts[%d]", i)
 		switch {
-		case !isHostname(host):
+		case !publicName(host):
 			l.problem(key, "%s is no name of a host: write it in small letters, as auth.example.com, without a port or a pattern", quote(host))
 		case slices.Contains(a.Hosts[:i], host):
 			l.problem(key, "%s is there twice", quote(host))
@@ -135,8 +135,8 @@ func (l *loader) checkACME() {
 	}
 }
 
-// isHostname says whether a certificate can be had for a name: two labels or more, in small letters, and no address.
-func isHostname(s string) bool {
+// publicName says whether a certificate can be had for a name: two labels or more, in small letters, and no address.
+func publicName(s string) bool {
 	if net.ParseIP(s) != nil || !strings.Contains(s, ".") || len(s) > 253 {
 		return false
 	}

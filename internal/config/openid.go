@@ -45,7 +45,7 @@ func (l *loader) checkProvider(key string, p OpenIDProvider) {
 		}
 	}
 	for j, d := range p.EmailDomains {
-		if !isHostname(d) {
+		if !publicName(d) {
 			l.problem(fmt.Sprintf("%s.email_domains[%d]", key, j), "%s is no domain: write what stands behind the @, in small letters, as example.com", quote(d))
 		}
 	}

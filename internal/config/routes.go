@@ -350,6 +350,7 @@ func checkPath(path string) error {
 	return nil
 }
 
+// hostname says whether s can stand in a request as its host: that of a network of one's own may have one label, or be an address.
 func hostname(s string) bool {
 	return len(s) <= 253 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789.-") == "" &&
 		!strings.HasPrefix(s, ".") && !strings.HasSuffix(s, ".") && !strings.Contains(s, "..")
