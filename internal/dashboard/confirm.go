@@ -32,6 +32,7 @@ type confirmPage struct {
 	Next           string
 	Kept           string // the form that was about to be taken, sealed; "": none
 	Back           string
+	Long           bool // the form is too long to be kept while somebody is at a provider
 }
 
 // confirmFirst asks whoever comes to prove that it is they, before what they were about to do is done. A form that was sent is
@@ -61,7 +62,7 @@ func (v *visit) keptFor(at string) string { return "form " + string(v.actor.Pers
 
 func (v *visit) confirmPage(next, kept string) error {
 	p := v.visitor.Person
-	return v.page("confirm", "Confirm that it is you", confirmPage{p.Password, p.TOTP, next, kept, Root + "/"})
+	return v.page("confirm", "Confirm that it is you", confirmPage{p.Password, p.TOTP, next, kept, Root + "/", len(kept) > mostAway})
 }
 
 // confirmPage asks on the way to a page.
@@ -113,7 +114,7 @@ func (v *visit) resume(at string) error {
 		return err
 	}
 	r := v.r.Clone(v.r.Context())
-	r.URL, r.RequestURI = u, at
+	r.Method, r.URL, r.RequestURI = post, u, at // who comes back from a provider comes by GET
 	if _, pattern := v.d.mux.Handler(r); pattern == "" {
 		return auth.ErrNotFound
 	}

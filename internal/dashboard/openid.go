@@ -41,9 +41,45 @@ func (d *Dashboard) joinElsewhere(v *visit) error {
 }
 
 func (d *Dashboard) confirmElsewhere(v *visit) error {
-	return v.toProvider(signon.Ask{
-		Provider: v.form.Get("provider"), Purpose: signon.Confirm, Person: v.visitor.Person.ID, Detail: cmp.Or(v.form.Get("confirm-next"), Root+"/"),
-	}, v.confirmAgain())
+	detail := v.keepAway(cmp.Or(v.form.Get("confirm-next"), Root+"/"), v.form.Get("confirm-kept"))
+	return v.toProvider(signon.Ask{Provider: v.form.Get("provider"), Purpose: signon.Confirm, Person: v.visitor.Person.ID, Detail: detail}, v.confirmAgain())
+}
+
+// awayCookie holds the form that waits for a proof while its sender is at a provider, sealed as it stood on the page: so nothing of it
+// lies on the server, and the provider does not see it.
+const awayCookie = "gatehouse-form"
+
+// mostAway is how long a sealed form can be to go into a cookie: browsers take 4096 bytes, with its name and all.
+const mostAway = 3500
+
+// keepAway keeps a form while its sender is away, if it is short enough, and returns what the provider brings back: the page to go to
+// and which form was kept.
+func (v *visit) keepAway(next, kept string) (detail string) {
+	if kept == "" || len(kept) > mostAway {
+		return next
+	}
+	v.setCookie(awayCookie, kept)
+	return next + "#" + keptMark(kept)
+}
+
+// keptAway is what [visit.keepAway] kept, once. The form is "" unless it is the one that the detail names, for that page and person.
+func (v *visit) keptAway(detail string) (next, kept string) {
+	next, mark, _ := strings.Cut(detail, "#")
+	kept = v.cookie(awayCookie)
+	if kept == "" {
+		return next, ""
+	}
+	v.setCookie(awayCookie, "")
+	if _, ours := v.d.unseal(v.keptFor(next), kept); !ours || mark != keptMark(kept) {
+		return next, ""
+	}
+	return next, kept
+}
+
+// keptMark tells one kept form from another. It says nothing of what was typed: a sealed form begins with a digest that nobody guesses.
+func keptMark(kept string) string {
+	sum := sha256.Sum256([]byte(kept))
+	return base64.RawURLEncoding.EncodeToString(sum[:12])
 }
 
 func (d *Dashboard) link(v *visit) error {
@@ -99,15 +135,18 @@ func (d *Dashboard) fromProvider(v *visit) error {
 		query.Set("here", "yes")
 		return v.leadOn(v.r.URL.Path + "?" + query.Encode())
 	}
-	purpose := signon.PurposeOf(query)
-	again := (*Dashboard).signInPage
+	purpose, detail := signon.Asked(query)
+	again, kept := (*Dashboard).signInPage, ""
 	switch {
 	case purpose == signon.Join:
 		again = (*Dashboard).joinPage
 	case purpose == signon.Link && v.signedIn():
 		again = (*Dashboard).profile
 	case purpose == signon.Confirm && v.signedIn():
-		again = (*Dashboard).confirmPage
+		var next string
+		next, kept = v.keptAway(detail)
+		next, _ = own(next)
+		again = func(_ *Dashboard, v *visit) error { return v.confirmPage(cmp.Or(next, Root+"/"), kept) }
 	}
 	refund, err := d.People.Attempt(v.r.Caller)
 	if err != nil {
@@ -115,7 +154,7 @@ func (d *Dashboard) fromProvider(v *visit) error {
 	}
 	a, err := d.Providers.End(v.r.Context(), v.r.PathValue("provider"), v.browser(), v.visitor.Person.ID, query)
 	if err == nil {
-		err = v.take(a)
+		err = v.take(a, kept)
 	}
 	if err != nil {
 		return v.unproven(err, again)
@@ -124,8 +163,8 @@ func (d *Dashboard) fromProvider(v *visit) error {
 	return nil
 }
 
-// take does what somebody was asked at the provider for.
-func (v *visit) take(a signon.Answer) error {
+// take does what somebody was asked at the provider for; kept is the form that waited for it.
+func (v *visit) take(a signon.Answer, kept string) error {
 	d, ctx := v.d, v.r.Context()
 	switch a.Purpose {
 	case signon.SignIn:
@@ -166,7 +205,8 @@ func (v *visit) take(a signon.Answer) error {
 		if err != nil {
 			return err
 		}
-		return v.proved(signed, a.Detail, "")
+		next, _, _ := strings.Cut(a.Detail, "#")
+		return v.proved(signed, next, kept)
 	}
 	return errors.New("dashboard: an answer for " + string(a.Purpose))
 }

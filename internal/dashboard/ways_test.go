@@ -477,8 +477,8 @@ func TestProvidersFromJoiningToUnlinking(t *testing.T) {
 	form = b.hidden()
 	form.Set("provider", "company")
 	address = b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", form))
-	b.leads("confirm", b.back("confirm", address), unlink[1])
-	b.says("the last way", b.send("POST", unlink[1], nil), http.StatusConflict, "last")
+	// The form waits meanwhile: the answer to it is the one to what was asked before.
+	b.says("the last way", b.back("confirm", address), http.StatusConflict, "last")
 	b.send("GET", "/dashboard/profile/passkeys/new", nil)
 	b.leads("another way", b.send("POST", "/dashboard/profile/passkeys/new", url.Values{"answer": {b.answer()}}), "/dashboard/profile")
 	b.leads("unlink", b.send("POST", unlink[1], nil), "/dashboard/profile")
@@ -490,6 +490,71 @@ func TestProvidersFromJoiningToUnlinking(t *testing.T) {
 	address = b.elsewhere("link", b.send("POST", "/dashboard/profile/link/company", nil))
 	b.leads("link", b.back("link", address), "/dashboard/profile")
 	b.says("linked", b.send("GET", "/dashboard/profile", nil), 200, html.EscapeString(strings.ToUpper(email)))
+}
+
+// A form that waits for a proof waits over a provider that gives none, and is then taken once, by whatever proof.
+func TestAFormWaitsOverAProviderThatProvesNothing(t *testing.T) {
+	b := newTab(t, dashboard.Members)
+	code, email := b.invite(dashboard.Members)
+	b.company.subject, b.company.email = "sub-of-jane", email
+	b.send("POST", "/dashboard/join", url.Values{"code": {code}})
+	b.leads("join", b.back("join", b.elsewhere("join", b.send("POST", "/dashboard/join", maps(b.hidden(), "provider", "company")))), "/dashboard/")
+	b.now = b.now.Add(10 * time.Minute)
+	made := func() []auth.Credential {
+		t.Helper()
+		all, err := b.opened.Registry.Credentials(t.Context(), machine, auth.CredentialQuery{Account: b.account})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	before := len(made())
+	const page = "/dashboard/credentials/new"
+	typed := url.Values{"kind": {"login"}, "name": {"Till of the north"}}
+	b.says("too late", b.send("POST", page, typed), 403, "Confirm with Company account")
+	confirm := func() string { return b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", maps(b.hidden(), "provider", "company"))) }
+
+	b.company.subject = "sub-of-joe"
+	address := confirm()
+	if strings.Contains(b.company.asked.Encode(), "Till") {
+		t.Errorf("the provider was told what was typed: %s", b.company.asked)
+	}
+	b.says("another's proof", b.back("another's proof", address), 401, "This does not let anybody in")
+	if form := b.hidden(); form.Get("confirm-next") != page || form.Get("confirm-kept") == "" || b.cookies["__Host-gatehouse-form"] != "" {
+		t.Errorf("the page that asks again keeps %v", form)
+	}
+	address = confirm()
+	b.says("denied", b.back("denied", strings.Replace(address, "code=", "error=access_denied&was=", 1)), 401, "did not sign you in")
+	if len(made()) != before {
+		t.Fatal("a credential was made without a proof")
+	}
+	b.company.subject = "sub-of-jane"
+	again := b.hidden()
+	address = confirm()
+	ours := b.cookies["__Host-gatehouse-form"]
+	b.cookies["__Host-gatehouse-form"] = ours[:len(ours)-4] + "AAAA"
+	b.leads("a form that somebody changed", b.back("a form that somebody changed", address), page)
+	if len(made()) != before {
+		t.Fatal("a form was taken that was not sent")
+	}
+
+	b.now = b.now.Add(10 * time.Minute)
+	address = b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", maps(again, "provider", "company")))
+	b.says("proved", b.back("proved", address), 200, "Credential created")
+	if all := made(); len(all) != before+1 || all[before].Name != "Till of the north" {
+		t.Errorf("there are %v", all)
+	}
+	b.says("the same address again", b.back("again", address), 401, "")
+	if len(made()) != before+1 {
+		t.Error("the form was taken twice")
+	}
+
+	// What is too long for that is told before anybody goes.
+	b.now = b.now.Add(10 * time.Minute)
+	typed.Set("scopes", strings.Repeat("orders:read ", 400))
+	b.says("a long form", b.send("POST", page, typed), 403, "too long to be kept while you are at a provider")
+	address = confirm()
+	b.leads("a long form", b.back("a long form", address), page)
 }
 
 func TestProvidersThatLetNobodyIn(t *testing.T) {

@@ -208,10 +208,10 @@ func parseState(s string) (p Purpose, challenge, detail string, ok bool) {
 	return Purpose(parts[0]), parts[1], string(b), true
 }
 
-// PurposeOf is what an answer says that it is for. [Signon.End] finds out whether that is so.
-func PurposeOf(query url.Values) Purpose {
-	p, _, _, _ := parseState(query.Get("state"))
-	return p
+// Asked is what an answer says that it is for, and the detail of the question. [Signon.End] finds out whether that is so.
+func Asked(query url.Values) (p Purpose, detail string) {
+	p, _, detail, _ = parseState(query.Get("state"))
+	return p, detail
 }
 
 // End takes what a provider sent a browser back with. The person is who is signed in there, "" if nobody is.

@@ -266,8 +266,8 @@ func TestSomebodyIsSignedIn(t *testing.T) {
 		t.Errorf("sent to %s", address)
 	}
 	answer := f.login(t, address)
-	if PurposeOf(answer) != SignIn {
-		t.Errorf("it is for %q", PurposeOf(answer))
+	if p, detail := Asked(answer); p != SignIn || detail != signIn.Detail {
+		t.Errorf("it is for %q and says %q", p, detail)
 	}
 	got, err := w.End(t.Context(), "home", browser, "", answer)
 	want := Answer{Purpose: SignIn, Detail: "/dashboard/keys", OpenID: auth.OpenID{Issuer: f.URL, Subject: "jane-at-home", Provider: "home", CreatedAt: start}}
