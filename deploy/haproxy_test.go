@@ -122,7 +122,7 @@ limits: {failures_per_address: {rate: 0}, exchange_per_address: {rate: 0}}
 		}
 		return res, err
 	}
-	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if res, err := ask(); err == nil && res.StatusCode != http.StatusServiceUnavailable {
 			break
 		} else if time.Now().After(end) {

@@ -294,7 +294,7 @@ func (m *machine) endBackground(t *testing.T, group int) {
 	if err := syscall.Kill(-group, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		t.Error(err)
 	}
-	for end := time.Now().Add(10 * time.Second); server.Running(filepath.Join(m.dir, "gatehouse-data")); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); server.Running(filepath.Join(m.dir, "gatehouse-data")); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Error("a server that the page started does not end")
 			return

@@ -123,7 +123,7 @@ func (v *dashboardVisit) revokeInDialog(admin, account string) {
 // at waits for a page, by its path.
 func (v *dashboardVisit) at(path string) {
 	v.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		var here string
 		if v.reads(&here, "document.readyState === 'complete' ? location.pathname : ''"); here == path {
 			return

@@ -156,7 +156,7 @@ func (r *remoteService) orders(t *testing.T, token string) int {
 
 func (r *remoteService) until(t *testing.T, otherwise string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(otherwise)
 		}

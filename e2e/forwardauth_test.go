@@ -398,12 +398,12 @@ type edge struct{ addr string }
 const customerAddress = "127.0.0.2"
 
 func (e edge) dial() (net.Conn, error) {
-	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(customerAddress)}, Timeout: 5 * time.Second}
+	d := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(customerAddress)}, Timeout: time.Minute}
 	conn, err := tls.DialWithDialer(d, "tcp", e.addr, &tls.Config{ServerName: "api.example.com", InsecureSkipVerify: true, NextProtos: []string{"http/1.1"}})
 	if err != nil {
 		return nil, err
 	}
-	return conn, conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn, conn.SetDeadline(time.Now().Add(time.Minute))
 }
 
 // A reply is an answer, read to its end.

@@ -224,7 +224,7 @@ func requested(text string) string {
 // literally sends a request as no client would, from 127.0.0.from.
 func (in *installation) literally(t *testing.T, from byte, line, agent, headers, body string) (status int, answer string) {
 	t.Helper()
-	dialer := net.Dialer{Timeout: 10 * time.Second, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, from)}}
+	dialer := net.Dialer{Timeout: time.Minute, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, from)}}
 	conn, err := dialer.DialContext(t.Context(), "tcp", in.Listen)
 	if err != nil {
 		t.Fatal(err)

@@ -50,7 +50,7 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 		}
 		callers.Go(func() {
 			defer transport.CloseIdleConnections()
-			client := &http.Client{Transport: transport, Timeout: 30 * time.Second}
+			client := &http.Client{Transport: transport, Timeout: time.Minute}
 			for {
 				select {
 				case <-stop:
@@ -95,7 +95,7 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 func (s *server) awaitReload(t *testing.T, generation int) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		res, err := client.Get(fmt.Sprintf("https://%s/g%d", s.Listen, generation))
 		if err != nil {
 			t.Fatal(err)

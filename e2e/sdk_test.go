@@ -170,7 +170,7 @@ func TestPublishedSDK(t *testing.T) {
 // waitFree returns when nobody listens on address. The tests of another package may, for a moment.
 func waitFree(t *testing.T, address string) {
 	t.Helper()
-	late := time.After(20 * time.Second)
+	late := time.After(time.Minute)
 	again := time.NewTicker(50 * time.Millisecond)
 	defer again.Stop()
 	for {

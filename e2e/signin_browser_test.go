@@ -248,7 +248,7 @@ func (b *browser) shows(text string) {
 // eventually waits for something that a page does by itself.
 func (b *browser) eventually(otherwise string, done func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(30 * time.Second); !done(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
 			var shown string
 			b.reads(&shown, `location.href + '\n' + document.body.innerText`)

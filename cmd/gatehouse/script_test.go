@@ -61,7 +61,7 @@ func freeAddress() (string, error) {
 }
 
 // client goes through no proxy and keeps no connection.
-var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 10 * time.Second}
+var client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
 
 // patience is how long something may take before a test gives it up.
 const patience = 20 * time.Second

@@ -35,7 +35,7 @@ func Other(t *testing.T, dir string, answers func() error, name string, args ...
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			cmd.Process.Kill()
 			<-ended
 		}
@@ -43,7 +43,7 @@ func Other(t *testing.T, dir string, answers func() error, name string, args ...
 			t.Logf("%s said:\n%s", name, said.Tail())
 		}
 	})
-	for late := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for late := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		err := answers()
 		if err == nil {
 			return

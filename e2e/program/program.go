@@ -160,7 +160,7 @@ func start(cmd *exec.Cmd) (ended chan struct{}, err error) {
 // WaitReady returns when /readyz says yes.
 func (s *Server) WaitReady() error {
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 5 * time.Second}
-	late := time.After(30 * time.Second)
+	late := time.After(time.Minute)
 	again := time.NewTicker(2 * time.Millisecond)
 	defer again.Stop()
 	for {

@@ -49,7 +49,7 @@ func embedded(t testing.TB) *trail {
 
 func onPostgres(t testing.TB) *trail {
 	at := pgtest.Database(t)
-	return newTrail(t, store.Config{URL: at, Pool: store.Pool{StatementTimeout: 30 * time.Second}}, "pgx", at)
+	return newTrail(t, store.Config{URL: at, Pool: store.Pool{StatementTimeout: time.Minute}}, "pgx", at)
 }
 
 func newTrail(t testing.TB, c store.Config, driver, at string) *trail {

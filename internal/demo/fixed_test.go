@@ -52,7 +52,7 @@ func sandbox(t *testing.T, dir string) (base string, stop func()) {
 	})
 	t.Cleanup(stop)
 	at := regexp.MustCompile(`customers +(http://\S+)`)
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		if found := at.FindStringSubmatch(out.String()); found != nil {
 			return found[1], stop
 		}

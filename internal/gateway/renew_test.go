@@ -44,7 +44,7 @@ func (h *house) eachProtocol(t *testing.T, test func(t *testing.T, send func(*ht
 			h.t = t
 			test(t, func(r *http.Request) *http.Response {
 				t.Helper()
-				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // so that a test that hangs fails
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // so that a test that hangs fails
 				t.Cleanup(cancel)
 				r = r.Clone(ctx)
 				var err error

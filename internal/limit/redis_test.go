@@ -116,7 +116,7 @@ func three(t testing.TB, servers []*redistest.Server, change func(*Config, *Redi
 
 func soon(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for late := time.Now().Add(30 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for late := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(late) {
 			t.Fatalf("not after 30 s: %s", what)
 		}
@@ -607,7 +607,7 @@ func TestRedisGoesAway(t *testing.T) {
 					}
 				}
 				// A step and what follows it wait once each; the rest is for a busy machine.
-				if got := time.Duration(slowest.Load()); got > 3*deadline+2*time.Second {
+				if got := time.Duration(slowest.Load()); got > 3*deadline+10*time.Second {
 					t.Errorf("somebody waited for %v", got)
 				}
 				for i, r := range replicas {

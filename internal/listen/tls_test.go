@@ -97,7 +97,7 @@ func client(versions ...uint16) *http.Client {
 	if len(versions) > 0 {
 		c.MinVersion, c.MaxVersion = versions[0], versions[0]
 	}
-	return &http.Client{Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: 20 * time.Second}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: c, ForceAttemptHTTP2: true}, Timeout: time.Minute}
 }
 
 func get(c *http.Client, url string) (serial int64, proto string, err error) {

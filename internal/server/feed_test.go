@@ -70,7 +70,7 @@ func (w *world) reader() (id, secret string) {
 // soon waits until f says yes, for as long as a slow machine may need.
 func soon(t *testing.T, otherwise string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !f(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(otherwise)
 		}

@@ -129,7 +129,7 @@ func TestTheConfigurationIsWatched(t *testing.T) {
 	w := newWorld(t, publicRoute(api(t, "first")))
 	seen := func(want string) {
 		t.Helper()
-		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 			got := w.ask("GET", "/api/x", "").Body.String()
 			if got == want {
 				return

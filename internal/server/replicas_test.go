@@ -33,9 +33,7 @@ type peer struct {
 	lost     bool // its database
 }
 
-const peerStaleness = 4 * time.Second
-
-func newPeer(t testing.TB, c store.Config, name string) *peer {
+func newPeer(t testing.TB, c store.Config, name string, staleness time.Duration) *peer {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -57,10 +55,10 @@ func newPeer(t testing.TB, c store.Config, name string) *peer {
 	})
 	must(err)
 	p.follower, err = changes.New(changes.Config{
-		Log: p.DB, Root: p.facts, Replica: auth.Replica{ID: name, Started: p.Now()}, MaxStaleness: peerStaleness, Now: p.Now,
+		Log: p.DB, Root: p.facts, Replica: auth.Replica{ID: name, Started: p.Now()}, MaxStaleness: staleness, Now: p.Now,
 	})
 	must(err)
-	p.replicas, err = changes.NewAcknowledger(changes.AcknowledgeConfig{Replicas: p.DB, MaxStaleness: peerStaleness})
+	p.replicas, err = changes.NewAcknowledger(changes.AcknowledgeConfig{Replicas: p.DB, MaxStaleness: staleness})
 	must(err)
 	must(p.follower.Start(t.Context()))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -103,7 +101,7 @@ func onEachStore(t *testing.T, story func(t *testing.T, c store.Config, rounds i
 // at all.
 func TestThreeServersHoldWhatOneRevoked(t *testing.T) {
 	onEachStore(t, func(t *testing.T, c store.Config, rounds int) {
-		peers := []*peer{newPeer(t, c, "a"), newPeer(t, c, "b"), newPeer(t, c, "c")}
+		peers := []*peer{newPeer(t, c, "a", time.Minute), newPeer(t, c, "b", time.Minute), newPeer(t, c, "c", time.Minute)}
 		a, err := peers[0].CreateAccount(t.Context(), "Customer", "", auth.Act{})
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +159,8 @@ func TestThreeServersHoldWhatOneRevoked(t *testing.T) {
 // orderly is waited for by nobody.
 func TestWhoIsCutOffIsWaitedForAndThenDoesNotDecide(t *testing.T) {
 	onEachStore(t, func(t *testing.T, c store.Config, _ int) {
-		here, cut, stopped := newPeer(t, c, "here"), newPeer(t, c, "cut off"), newPeer(t, c, "stopped")
+		const staleness = 4 * time.Second
+		here, cut, stopped := newPeer(t, c, "here", staleness), newPeer(t, c, "cut off", staleness), newPeer(t, c, "stopped", staleness)
 		a, err := here.CreateAccount(t.Context(), "Customer", "", auth.Act{})
 		if err != nil {
 			t.Fatal(err)
@@ -193,10 +192,10 @@ func TestWhoIsCutOffIsWaitedForAndThenDoesNotDecide(t *testing.T) {
 		if missing := revoke(time.Second); !slices.Equal(missing, []string{"cut off"}) {
 			t.Fatalf("missing %v, want the one that was cut off", missing)
 		}
-		if dead, err := cut.dead(token); dead || err != nil && time.Since(lastHeard) < peerStaleness {
+		if dead, err := cut.dead(token); dead || err != nil && time.Since(lastHeard) < staleness {
 			t.Errorf("so early it decides on what it knows: %v, %v", dead, err)
 		}
-		if missing := revoke(time.Minute); missing != nil || time.Since(lastHeard) < peerStaleness {
+		if missing := revoke(time.Minute); missing != nil || time.Since(lastHeard) < staleness {
 			t.Fatalf("missing %v after %v", missing, time.Since(lastHeard))
 		}
 		if _, err := cut.dead(token); !errors.Is(err, auth.ErrOverloaded) {

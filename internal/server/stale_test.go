@@ -119,7 +119,7 @@ trusted_proxies: [10.0.0.0/8]
 	}
 
 	w.deafen(false)
-	for until := time.Now().Add(10 * time.Second); w.follower.Fresh() != nil && time.Now().Before(until); time.Sleep(time.Millisecond) {
+	for until := time.Now().Add(time.Minute); w.follower.Fresh() != nil && time.Now().Before(until); time.Sleep(time.Millisecond) {
 	}
 	delete(doors, "a logout")
 	delete(doors, "a revocation")

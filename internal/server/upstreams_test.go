@@ -53,7 +53,7 @@ func (w *world) scrape() string {
 
 func wait(t *testing.T, what string, until func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !until(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !until(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal(what)
 		}

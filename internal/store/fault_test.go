@@ -37,6 +37,9 @@ func (f *faults) set(fail func(query string) error) {
 func (f *faults) check(query string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if len(f.asked) == 0 && strings.HasPrefix(query, "PRAGMA wal_checkpoint") {
+		return nil // no run begins so: it is late, of the commit before
+	}
 	f.asked = append(f.asked, strings.Join(strings.Fields(query), " "))
 	if f.fail == nil {
 		return nil
@@ -97,7 +100,7 @@ func inject(t *testing.T, db *DB) *faults {
 // was asked.
 func (f *faults) settled(t *testing.T) []string {
 	t.Helper()
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
+	for until := time.Now().Add(ample); time.Now().Before(until); time.Sleep(50 * time.Microsecond) {
 		if asked := f.statements(); len(asked) > 0 && strings.HasPrefix(asked[len(asked)-1], "PRAGMA wal_checkpoint") {
 			return asked
 		}

@@ -127,7 +127,7 @@ func TestFrozen(t *testing.T) {
 			_, err := db.CreateAccount(t.Context(), "Acme", "", auth.Act{})
 			return err
 		})
-		within(t, 20*time.Second, way.name, func() error { // those that were given up go when the server notices
+		within(t, ample, way.name, func() error { // those that were given up go when the server notices
 			if n := connections(t, s); n > most {
 				return fmt.Errorf("%d connections, want %d at most", n, most)
 			}
@@ -172,7 +172,7 @@ func TestKilledServer(t *testing.T) {
 			}
 			return nil
 		}
-		within(t, 20*time.Second, "load", some)
+		within(t, ample, "load", some)
 		if err := errors.Join(s.Kill(), s.Restart()); err != nil {
 			t.Fatal(err)
 		}
@@ -213,7 +213,7 @@ func TestLostOnTheWire(t *testing.T) {
 	db := newPostgres(t, strings.Replace(url, s.Addr(), link.Addr(), 1))
 	count := func(name string) (n int) {
 		t.Helper()
-		within(t, 10*time.Second, "count", func() error {
+		within(t, ample, "count", func() error {
 			return db.read(t.Context(), func(q querier) error {
 				return q.one(`SELECT count(*) FROM accounts WHERE name = $1`, in{name}, out{&n})
 			})
@@ -335,7 +335,7 @@ func TestPoolIsBounded(t *testing.T) {
 			t.Errorf("%d connections, want %d at most", n, most)
 		}
 	}
-	within(t, 20*time.Second, "some are served and some refused", func() error {
+	within(t, ample, "some are served and some refused", func() error {
 		if served.Load() < 10 || refused.Load() == 0 {
 			return fmt.Errorf("%d served, %d refused", served.Load(), refused.Load())
 		}

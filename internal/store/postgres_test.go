@@ -187,7 +187,7 @@ func TestListen(t *testing.T) {
 		t.Helper()
 		select {
 		case <-wakes:
-		case <-time.After(20 * time.Second):
+		case <-time.After(ample):
 			t.Fatalf("%s woke nobody", what)
 		}
 	}

@@ -22,7 +22,7 @@ func TestWakes(t *testing.T) {
 		t.Helper()
 		select {
 		case <-wakes:
-		case <-time.After(10 * time.Second):
+		case <-time.After(ample):
 			t.Errorf("%s woke nobody", what)
 		}
 	}

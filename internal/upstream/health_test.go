@@ -167,7 +167,7 @@ func TestRun(t *testing.T) {
 	})
 	until := func(well bool) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); p.healthy(0) != well; time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); p.healthy(0) != well; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("it never becomes %v", well)
 			}

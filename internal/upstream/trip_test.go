@@ -56,7 +56,7 @@ func TestWhatGoesOn(t *testing.T) {
 					continue
 				}
 				got := first.fake.seen()
-				for end := time.Now().Add(10 * time.Second); len(got) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+				for end := time.Now().Add(time.Minute); len(got) == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
 					got = first.fake.seen() // nobody waited for it, if it hangs
 				}
 				if len(got) != 1 {

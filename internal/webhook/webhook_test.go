@@ -286,7 +286,7 @@ func TestRun(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() { ended <- sender.Run(ctx) }()
-	for deadline := time.Now().Add(30 * time.Second); len(heard()) == 0 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); len(heard()) == 0 && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond)
 	}
 	stop()
