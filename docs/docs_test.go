@@ -296,6 +296,31 @@ func TestSettingsThatAreNamedExist(t *testing.T) {
 	}
 }
 
+// What the page says waits for a restart does, and nothing else.
+func TestWhatWaitsForARestartIsSaid(t *testing.T) {
+	var text strings.Builder
+	for _, l := range pageCalled(t, "docs/operate.md").prose {
+		text.WriteString(l.text + "\n")
+	}
+	_, told, found := strings.Cut(text.String(), "These wait for a restart")
+	told, _, _ = strings.Cut(told, "Everything else")
+	said := named(told)
+	if !found || len(said) == 0 {
+		t.Fatal("the page does not say what waits for a restart")
+	}
+	covers := func(name, key string) bool { return key == name || strings.HasPrefix(key, name+".") }
+	for _, key := range config.Keys() {
+		if listed := slices.ContainsFunc(said, func(name string) bool { return covers(name, key) }); listed != config.Fixed(key) {
+			t.Errorf("%s waits for a restart: %v; the page says %v", key, config.Fixed(key), listed)
+		}
+	}
+	for _, name := range said {
+		if !slices.ContainsFunc(config.Keys(), func(key string) bool { return covers(name, key) }) {
+			t.Errorf("there is no setting %s", name)
+		}
+	}
+}
+
 func TestConfigurationsThatAreShownAreGood(t *testing.T) {
 	for _, p := range pages(t) {
 		for _, b := range p.blocks {
