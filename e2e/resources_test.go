@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// The idle server is to hold under 40 MB and to be ready within 200 ms of being executed. Both are the machine's as well as
-// ours: how much of the program's file is mapped depends on what else the machine has in memory, a few megabytes. So the test
-// prints them, and fails only where no machine could be to blame.
+// The idle server holds under 40 MB: usually 25, but how much of the program's file is mapped with what it calls depends on how the
+// kernel keeps the file. And it is to be ready within 200 ms of being executed, which is the machine's as well as ours: so
+// the test prints that, and fails only where no machine could be to blame.
 func TestIdleServerIsSmallAndSoonReady(t *testing.T) {
 	const (
-		goalMemory = 40_000_000
-		mostMemory = 48_000_000
+		mostMemory = 40_000_000
 		goal       = 200 * time.Millisecond
 		mostTime   = 5 * goal
 		starts     = 7
@@ -33,9 +32,9 @@ func TestIdleServerIsSmallAndSoonReady(t *testing.T) {
 			// Idle is what is left when start-up is over and the first rounds of background work are through.
 			time.Sleep(time.Second)
 			resident := residentMemory(t, s.PID())
-			t.Logf("idle: %.1f MB of memory resident; the goal is %.0f", float64(resident)/1e6, goalMemory/1e6)
+			t.Logf("idle: %.1f MB of memory resident", float64(resident)/1e6)
 			if resident >= mostMemory {
-				t.Errorf("idle: got %.1f MB of memory resident, want under %.0f at the very most", float64(resident)/1e6, mostMemory/1e6)
+				t.Errorf("idle: got %.1f MB of memory resident, want under %.0f", float64(resident)/1e6, mostMemory/1e6)
 			}
 		}
 		if err := s.Stop(); err != nil {

@@ -20,9 +20,15 @@ const (
 )
 
 // collectGarbage sets how often garbage is collected, by what is alive, until ctx ends. Whoever sets GOGC himself is left to it.
-// What starting up has left behind is given back first: an idle server would keep it for good.
-func collectGarbage(ctx context.Context) {
+// What starting up has left behind is given back first, when ready says that it is over: an idle server would keep it for good.
+func collectGarbage(ctx context.Context, ready <-chan struct{}) {
+	select {
+	case <-ready:
+	case <-ctx.Done():
+		return
+	}
 	debug.FreeOSMemory()
+	_ = unmapFiles() // without /proc the server is larger, and nothing else
 	if os.Getenv("GOGC") != "" {
 		return
 	}

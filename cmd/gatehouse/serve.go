@@ -53,7 +53,7 @@ func (c *serve) Run(sh *shell) error {
 	go reloadAt(ctx, hangups, s)
 	var told sync.WaitGroup
 	told.Go(func() { notify(ctx, sh.environ, s.Ready()) })
-	go collectGarbage(ctx)
+	go collectGarbage(ctx, s.Ready())
 	err = s.Run(ctx)
 	stop()
 	told.Wait()

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestUnchangedFiles(t *testing.T) {
+	smaps := `00400000-01707000 r-xp 00000000 fe:00 9995391                            /usr/local/bin/gatehouse
+Size:              19484 kB
+Rss:               13700 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me sd
+01707000-02b26000 r--p 01307000 fe:00 9995391                            /usr/local/bin/gatehouse
+Anonymous:             0 kB
+02b26000-02b30000 r--p 02726000 fe:00 9995391                            /usr/local/bin/gatehouse
+Anonymous:             8 kB
+02b30000-02c25000 rw-p 02726000 fe:00 9995391                            /usr/local/bin/gatehouse
+Anonymous:             0 kB
+02c25000-04c74000 rw-p 00000000 00:00 0 
+Anonymous:             0 kB
+7f7cd3b14000-7f7cd3b1c000 r--s 00000000 fe:00 12                             /var/lib/gatehouse/gatehouse.db-shm
+Anonymous:             0 kB
+7ffe67f80000-7ffe67f82000 r-xp 00000000 00:00 0                          [vdso]
+Anonymous:             0 kB
+`
+	want := []mapping{{0x400000, 0x1707000}, {0x1707000, 0x2b26000}}
+	if got := unchangedFiles([]byte(smaps)); !slices.Equal(got, want) {
+		t.Errorf("got %x, want %x", got, want)
+	}
+}
+
+// The program goes on, and has less of files mapped.
+func TestUnmapFiles(t *testing.T) {
+	before := mappedOfFiles(t)
+	if err := unmapFiles(); err != nil {
+		t.Fatal(err)
+	}
+	if after := mappedOfFiles(t); after >= before {
+		t.Errorf("%d kB of files are mapped, and were %d before", after, before)
+	}
+}
+
+// mappedOfFiles is RssFile of this process, in kB.
+func mappedOfFiles(t *testing.T) (kB int) {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(status)) {
+		if n, _ := fmt.Sscanf(line, "RssFile: %d kB", &kB); n == 1 {
+			return kB
+		}
+	}
+	t.Skip("this kernel does not say what is mapped of files") // proc_pid_status(5): since Linux 4.5
+	return 0
+}
