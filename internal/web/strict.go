@@ -3,8 +3,10 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,19 +30,17 @@ func ReadJSON(r *Request) (string, error) {
 // the type that it has there; null stands for a member that is left out, unless its type reads null itself. The error is of
 // [auth.ErrInvalid] and says what to mend, without repeating a value; or it is [ErrSyntax].
 func Strict(text string, into any) error {
-	known := members(reflect.TypeOf(into).Elem())
-	unknown := ""
-	ok := readObject(text, func(name string) *string {
-		if !known[name] && unknown == "" {
-			unknown = name
-		}
-		return nil
-	})
-	switch {
-	case !ok || !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{"):
+	if !readObject(text, nil) || !strings.HasPrefix(strings.TrimLeft(text, " \t\r\n"), "{") {
 		return ErrSyntax
-	case unknown != "":
-		return auth.ErrInvalid.Saying("the body has a member that is not known here: " + strconv.QuoteToASCII(unknown[:min(len(unknown), 64)]))
+	}
+	var value any
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber() // of whatever size
+	if err := d.Decode(&value); err != nil {
+		return ErrSyntax
+	}
+	if name, unknown := stranger(value, reflect.TypeOf(into)); unknown {
+		return auth.ErrInvalid.Saying("the body has a member that is not known here: " + strconv.QuoteToASCII(name[:min(len(name), 64)]))
 	}
 	err := json.Unmarshal([]byte(text), into)
 	if wrong := new(json.UnmarshalTypeError); errors.As(err, &wrong) && wrong.Field != "" {
@@ -52,12 +52,49 @@ func Strict(text string, into any) error {
 	return nil
 }
 
-// members are the names that a struct has in JSON.
-func members(t reflect.Type) map[string]bool {
-	known := make(map[string]bool, t.NumField())
+// stranger finds a member of a value, at any depth, whose name a type does not know. What reads its JSON by itself knows all.
+func stranger(value any, t reflect.Type) (name string, found bool) {
+	if t.Kind() != reflect.Pointer {
+		t = reflect.PointerTo(t)
+	}
+	if t.Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return "", false
+	}
+	t = t.Elem()
+	switch value := value.(type) {
+	case []any:
+		if t.Kind() != reflect.Slice {
+			return "", false
+		}
+		for _, one := range value {
+			if name, found = stranger(one, t.Elem()); found {
+				return name, true
+			}
+		}
+	case map[string]any:
+		if t.Kind() != reflect.Struct {
+			return "", false
+		}
+		known := members(t)
+		for _, name := range slices.Sorted(maps.Keys(value)) {
+			of, ok := known[name]
+			if !ok {
+				return name, true
+			}
+			if name, found := stranger(value[name], of); found {
+				return name, true
+			}
+		}
+	}
+	return "", false
+}
+
+// members are the names that a struct has in JSON, and their types.
+func members(t reflect.Type) map[string]reflect.Type {
+	known := make(map[string]reflect.Type, t.NumField())
 	for i := range t.NumField() {
 		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		known[name] = true
+		known[name] = t.Field(i).Type
 	}
 	return known
 }
