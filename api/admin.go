@@ -90,7 +90,17 @@ type Allowlist struct {
 	Allowlist []AllowEntry  `json:"allowlist"`
 	Addresses []SeenAddress `json:"addresses"` // where the account came from lately
 	ShutOut   int           `json:"shut_out"`  // how many of them are not let in
-	Confirmed *bool         `json:"confirmed,omitempty"`
+	// Suggestions are entries that would let those in, the most used first; of a dry run.
+	Suggestions []AllowSuggestion `json:"suggestions,omitempty"`
+	Confirmed   *bool             `json:"confirmed,omitempty"`
+}
+
+// An AllowSuggestion is an entry that would let in somebody whom the list shuts out.
+type AllowSuggestion struct {
+	CIDR      string    `json:"cidr"`
+	Addresses int       `json:"addresses"` // how many of those seen it would let in
+	Count     int64     `json:"count"`     // how often they came, as far as it is known
+	At        time.Time `json:"at"`        // when one of them came last
 }
 
 // A SeenAddress is where somebody of an account came from.
@@ -109,6 +119,14 @@ type Allowing struct {
 	Note      string    `json:"note,omitempty"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	DryRun    bool      `json:"dry_run,omitempty"`
+}
+
+// A Replacing is the body of PUT /admin/v1/accounts/{account}/allowlist: all entries that there are to be. When one was made is not
+// theirs to say: it may be sent as it was read, and counts for nothing.
+type Replacing struct {
+	Allowlist     *[]AllowEntry `json:"allowlist"`
+	AllowEveryone bool          `json:"allow_everyone,omitempty"` // by leaving none
+	DryRun        bool          `json:"dry_run,omitempty"`
 }
 
 // A Disallowing is the body of POST /admin/v1/accounts/{account}/allowlist/remove.

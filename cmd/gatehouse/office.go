@@ -55,13 +55,13 @@ type office interface {
 	RevokeSigningKey(context.Context, auth.KeyID) (api.SigningKey, error)
 
 	// Operators are the people of account 0.
-	People(ctx context.Context, account auth.AccountID) (api.Page[api.Person], error)
+	People(ctx context.Context, account auth.AccountID, part api.Range) (api.Page[api.Person], error)
 	Person(ctx context.Context, account auth.AccountID, id string) (api.Person, error)
 	InvitePerson(ctx context.Context, account auth.AccountID, n api.NewPerson) (api.Invited, error)
 	ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, l api.NewLink) (api.Invited, error)
 	ChangeRole(ctx context.Context, account auth.AccountID, id auth.PersonID, r api.NewRole) (api.Person, error)
 	RemovePerson(ctx context.Context, account auth.AccountID, id auth.PersonID) (api.Person, error)
-	OperatorTokens(context.Context) (api.Page[api.OperatorToken], error)
+	OperatorTokens(context.Context, api.Range) (api.Page[api.OperatorToken], error)
 	CreateOperatorToken(context.Context, api.NewOperatorToken) (api.OperatorToken, error)
 	RevokeOperatorToken(context.Context, auth.OperatorTokenID) (api.OperatorToken, error)
 

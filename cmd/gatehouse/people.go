@@ -192,11 +192,11 @@ func (operatorList) Help() string { return `    gatehouse operator list` }
 
 func (c *operatorList) Run(sh *shell) error {
 	return sh.people("", false, func(o *visit, _ auth.AccountID) error {
-		all, err := o.People(sh.ctx, 0)
+		all, err := whole(func(part api.Range) (api.Page[api.Person], error) { return o.People(sh.ctx, 0, part) })
 		if err != nil {
 			return err
 		}
-		return sh.showPeople(all.Items, c.JSON, "there are no operators yet: gatehouse operator create --email E-MAIL --name NAME")
+		return sh.showPeople(all, c.JSON, "there are no operators yet: gatehouse operator create --email E-MAIL --name NAME")
 	})
 }
 
@@ -270,11 +270,11 @@ func (memberList) Help() string { return `    gatehouse member list --account 10
 
 func (c *memberList) Run(sh *shell) error {
 	return sh.people(c.Account, false, func(o *visit, account auth.AccountID) error {
-		all, err := o.People(sh.ctx, account)
+		all, err := whole(func(part api.Range) (api.Page[api.Person], error) { return o.People(sh.ctx, account, part) })
 		if err != nil {
 			return err
 		}
-		return sh.showPeople(all.Items, c.JSON, "account "+account.String()+" has no members yet: gatehouse member invite --account "+account.String()+" --email E-MAIL")
+		return sh.showPeople(all, c.JSON, "account "+account.String()+" has no members yet: gatehouse member invite --account "+account.String()+" --email E-MAIL")
 	})
 }
 
@@ -397,19 +397,19 @@ func (operatorTokenList) Help() string { return `    gatehouse operator token li
 
 func (c *operatorTokenList) Run(sh *shell) error {
 	return sh.people("", false, func(o *visit, _ auth.AccountID) error {
-		all, err := o.OperatorTokens(sh.ctx)
+		all, err := whole(func(part api.Range) (api.Page[api.OperatorToken], error) { return o.OperatorTokens(sh.ctx, part) })
 		if err != nil {
 			return err
 		}
 		if c.JSON {
-			return sh.json(all.Items)
+			return sh.json(all)
 		}
-		if len(all.Items) == 0 {
+		if len(all) == 0 {
 			sh.note("there are no operator tokens: gatehouse operator token create --name NAME --scope SCOPE")
 			return nil
 		}
 		rows := [][]string{{"ID", "NAME", "ROLE", "STATUS", "SCOPES", "EXPIRES", "LAST USED"}}
-		for _, t := range all.Items {
+		for _, t := range all {
 			rows = append(rows, []string{
 				t.ID, t.Name, t.Role, t.Status, strings.Join(t.Scopes, " "), or(stamp(t.ExpiresAt), "never"), or(stamp(t.UsedAt), "never"),
 			})

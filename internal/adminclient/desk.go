@@ -287,25 +287,34 @@ func people(of auth.AccountID) string {
 }
 
 // People lists the members of an account, or the operators if it is 0.
-func (c *Client) People(ctx context.Context, account auth.AccountID) (api.Page[api.Person], error) {
-	return get[api.Page[api.Person]](ctx, c, people(account), nil)
+func (c *Client) People(ctx context.Context, account auth.AccountID, part api.Range) (api.Page[api.Person], error) {
+	return get[api.Page[api.Person]](ctx, c, people(account), question{}.part(part))
 }
 
-// Person finds one of them by the id or the e-mail address, which is put into no URL.
+// mostAtOnce is how much of a list a server tells at most at once.
+const mostAtOnce = 1000
+
+// Person finds one of them by the id or the e-mail address, among all that there are.
 func (c *Client) Person(ctx context.Context, account auth.AccountID, id string) (api.Person, error) {
-	all, err := c.People(ctx, account)
-	if err != nil {
-		return api.Person{}, err
-	}
 	email := ""
 	if strings.Contains(id, "@") {
+		var err error
 		if email, err = auth.ParseEmail(id); err != nil {
 			return api.Person{}, err
 		}
 	}
-	for _, p := range all.Items {
-		if p.ID == id || p.Email == email {
-			return p, nil
+	for part := (api.Range{Limit: mostAtOnce}); ; {
+		p, err := c.People(ctx, account, part)
+		if err != nil {
+			return api.Person{}, err
+		}
+		for _, one := range p.Items {
+			if one.ID == id || one.Email == email {
+				return one, nil
+			}
+		}
+		if part.After = p.Next; part.After == "" {
+			break
 		}
 	}
 	called := strconv.QuoteToASCII(id)
@@ -336,8 +345,8 @@ func (c *Client) RemovePerson(ctx context.Context, account auth.AccountID, id au
 }
 
 // OperatorTokens lists the tokens of the admin API, dead ones too.
-func (c *Client) OperatorTokens(ctx context.Context) (api.Page[api.OperatorToken], error) {
-	return get[api.Page[api.OperatorToken]](ctx, c, "/operator-tokens", nil)
+func (c *Client) OperatorTokens(ctx context.Context, part api.Range) (api.Page[api.OperatorToken], error) {
+	return get[api.Page[api.OperatorToken]](ctx, c, "/operator-tokens", question{}.part(part))
 }
 
 // CreateOperatorToken makes a token of the admin API, and tells it this one time.

@@ -307,6 +307,10 @@ type Act struct {
 	RequestID string
 	Address   netip.Addr
 	Detail    string // free text without secrets
+	// Terms are what the act is done on, and Makes what it makes, for them: it is called once it is known what the act is about,
+	// and when. Neither is in the trail.
+	Terms Terms
+	Makes func(about Subject, at time.Time) any
 }
 
 // A Subject is what an act or an error is about, as far as it is known.
@@ -401,13 +405,6 @@ type Want struct {
 type RouteLimit struct {
 	Name string
 	Rate Rate
-}
-
-// A Repeat is what is known of an Idempotency-Key of the admin API.
-type Repeat struct {
-	Claimed bool   // by this very call
-	Request []byte // a keyed digest of the request that it was claimed for
-	Answer  string // to it, without secrets; "": there is none yet
 }
 
 // Served is what an act that hands out nothing leaves for the answer: who asked for it, and what the limiter found.

@@ -120,6 +120,10 @@ var (
 	ErrStepUp = &Error{Kind: Forbidden, Msg: "Confirm that it is you first"}
 	// ErrConflict is a change that what is there does not allow.
 	ErrConflict = &Error{Kind: Conflict, Msg: "Conflict"}
+	// ErrChanged is a change of what is not any more as its changer believes.
+	ErrChanged = &Error{Kind: Conflict, Msg: "It has changed since"}
+	// ErrDone is an act under an Idempotency-Key under which one was done already: see [Once].
+	ErrDone = &Error{Kind: Conflict, Msg: "It was done already"}
 )
 
 func (e *Error) Error() string {

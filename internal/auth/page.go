@@ -127,6 +127,44 @@ func ParseSessionPlace(s string) (SessionPlace, error) {
 	return p, nil
 }
 
+// An OperatorTokenQuery asks for a page of the tokens of the admin API, the oldest first, dead ones too.
+type OperatorTokenQuery struct {
+	After OperatorTokenPlace
+	Most  int // 0: all
+}
+
+// An OperatorTokenPlace is where a token stands in a list. The zero place is before the first.
+type OperatorTokenPlace struct {
+	CreatedAt time.Time
+	ID        OperatorTokenID
+}
+
+// Place is where t stands in a list.
+func (t *OperatorToken) Place() OperatorTokenPlace {
+	return OperatorTokenPlace{CreatedAt: t.CreatedAt, ID: t.ID}
+}
+
+// String is the place as [ParseOperatorTokenPlace] reads it; "" for the zero place.
+func (p OperatorTokenPlace) String() string {
+	if p == (OperatorTokenPlace{}) {
+		return ""
+	}
+	return strconv.FormatInt(p.CreatedAt.UnixMilli(), 10) + "." + string(p.ID)
+}
+
+// ParseOperatorTokenPlace reads a place; anything else is [ErrInvalid].
+func ParseOperatorTokenPlace(s string) (OperatorTokenPlace, error) {
+	if s == "" {
+		return OperatorTokenPlace{}, nil
+	}
+	at, id, err := parsePlace(s)
+	p := OperatorTokenPlace{CreatedAt: at, ID: OperatorTokenID(id)}
+	if err != nil || p.String() != s {
+		return OperatorTokenPlace{}, errPlace()
+	}
+	return p, nil
+}
+
 // A RefusalPlace is where a refusal stands in a list, the newest first. The zero place is before the newest. Whether a refusal was
 // read from memory or from the store, its place is the same.
 type RefusalPlace struct {

@@ -197,7 +197,7 @@ func (d *Dashboard) changeAllowlist(v *visit) error {
 		return v.allowlistPage(a, &t)
 	}
 	done, err := d.Registry.ReplaceAllowlist(v.r.Context(), v.actor, a.ID, entries, t.Everyone, v.form.Get("tag"))
-	if errors.Is(err, auth.ErrConflict) { // somebody was faster by a moment
+	if errors.Is(err, auth.ErrChanged) { // somebody was faster by a moment
 		if a, err = v.loadAccount(); err != nil {
 			return err
 		}

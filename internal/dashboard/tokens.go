@@ -28,7 +28,7 @@ type tokenRow struct {
 
 // tokens lists them, the youngest first.
 func (d *Dashboard) tokens(v *visit) error {
-	found, err := d.Registry.Tokens(v.r.Context(), v.actor)
+	found, err := d.Registry.Tokens(v.r.Context(), v.actor, auth.OperatorTokenQuery{})
 	if err != nil {
 		return err
 	}

@@ -95,13 +95,17 @@ func (d *Desk) Known(ctx context.Context, id auth.AccountID) error {
 
 // CreateAccount makes an account.
 func (d *Desk) CreateAccount(ctx context.Context, n api.NewAccount) (api.Account, error) {
-	a, err := d.registry.CreateAccount(ctx, d.actor, n.Name, n.Ref)
+	a, err := making(d, created).CreateAccount(ctx, d.actor, n.Name, n.Ref)
 	if err != nil {
 		return api.Account{}, err
 	}
+	return created(a), nil
+}
+
+func created(a auth.Account) api.Account {
 	told := account(a)
 	told.Confirmed = yes() // nobody holds anything of it yet
-	return told, nil
+	return told
 }
 
 func yes() *bool {
@@ -177,7 +181,14 @@ func (d *Desk) Allowlist(ctx context.Context, id auth.AccountID) (api.Allowlist,
 	if err != nil {
 		return api.Allowlist{}, err
 	}
-	return d.tried(ctx, id, a.Allowlist)
+	told, err := d.tried(ctx, id, a.Allowlist)
+	told.Suggestions = nil
+	return told, err
+}
+
+// allowlist is what of an account's allowlist can be changed.
+func allowlist(a auth.Account) api.Allowlist {
+	return api.Allowlist{Account: int64(a.ID), Allowlist: entries(a.Allowlist)}
 }
 
 // Allow adds entries to an account's allowlist. One that is there already gets the new note and end.
@@ -198,6 +209,9 @@ func (d *Desk) wouldAllow(ctx context.Context, id auth.AccountID, prefixes []net
 	if err != nil {
 		return api.Allowlist{}, err
 	}
+	if err := d.unchanged(a); err != nil {
+		return api.Allowlist{}, err
+	}
 	told, err := d.tried(ctx, id, withEntries(a.Allowlist, prefixes, change.Note, change.ExpiresAt))
 	told.DryRun = true
 	return told, err
@@ -211,6 +225,55 @@ func (d *Desk) Disallow(ctx context.Context, id auth.AccountID, change api.Disal
 	}
 	done, err := d.registry.RemoveIP(ctx, d.actor, id, prefixes, change.AllowEveryone)
 	return d.allowlistChanged(ctx, id, done, err)
+}
+
+// ReplaceAllowlist gives an account an allowlist in place of the one that it has.
+func (d *Desk) ReplaceAllowlist(ctx context.Context, id auth.AccountID, change api.Replacing) (api.Allowlist, error) {
+	a, err := d.registry.Account(ctx, d.actor, id.String())
+	if err != nil {
+		return api.Allowlist{}, err
+	}
+	list, err := parseEntries(change.Allowlist, a.Allowlist)
+	if err != nil {
+		return api.Allowlist{}, err
+	}
+	// What it will be is tried in any case: that is what is told again, should the answer get lost.
+	would, err := d.tried(ctx, id, list)
+	if err != nil {
+		return api.Allowlist{}, err
+	}
+	if change.DryRun {
+		would.DryRun = true
+		return would, d.unchanged(a)
+	}
+	would.Suggestions = nil
+	would.Confirmed = new(bool)
+	replacing := making(d, func(any) api.Allowlist { return would })
+	done, err := replacing.ReplaceAllowlist(ctx, d.actor, id, list, change.AllowEveryone, "")
+	return d.allowlistChanged(ctx, id, done, err)
+}
+
+// parseEntries reads the entries of a whole list. One that is sent as it was told is the one that is there: what is told of times is
+// less than what is known.
+func parseEntries(list *[]api.AllowEntry, before []auth.AllowEntry) ([]auth.AllowEntry, error) {
+	if list == nil {
+		return nil, auth.ErrInvalid.Saying("allowlist is missing: give all entries, or [] for none")
+	}
+	var all []auth.AllowEntry
+	for _, e := range *list {
+		p, err := auth.ParsePrefix(e.CIDR)
+		if err != nil {
+			return nil, auth.ErrInvalid.Saying(err.Error())
+		}
+		read := auth.AllowEntry{Prefix: p, Note: e.Note, ExpiresAt: e.ExpiresAt}
+		for _, b := range before {
+			if b.Prefix == p && at(b.ExpiresAt).Equal(e.ExpiresAt) {
+				read.ExpiresAt = b.ExpiresAt
+			}
+		}
+		all = append(all, read)
+	}
+	return all, nil
 }
 
 func (d *Desk) allowlistChanged(ctx context.Context, id auth.AccountID, done registry.Done, err error) (api.Allowlist, error) {
@@ -257,11 +320,15 @@ func (d *Desk) tried(ctx context.Context, id auth.AccountID, list []auth.AllowEn
 	if err != nil {
 		return api.Allowlist{}, err
 	}
-	told := api.Allowlist{Account: int64(id), Allowlist: entries(trial.Entries), Addresses: []api.SeenAddress{}, ShutOut: trial.ShutOut}
+	told := allowlist(auth.Account{ID: id, Allowlist: trial.Entries})
+	told.Addresses, told.ShutOut = []api.SeenAddress{}, trial.ShutOut
 	for _, s := range trial.Seen {
 		told.Addresses = append(told.Addresses, api.SeenAddress{
 			Address: cidr(s.From), Who: who(s), At: at(s.At), Count: s.Count, Allowed: s.Allowed, Partly: s.Partly,
 		})
+	}
+	for _, s := range trial.Suggestions {
+		told.Suggestions = append(told.Suggestions, api.AllowSuggestion{CIDR: cidr(s.Prefix), Addresses: s.Addresses, Count: s.Count, At: at(s.At)})
 	}
 	return told, nil
 }

@@ -97,18 +97,18 @@ func (d *Desk) CreateCredential(ctx context.Context, n api.NewCredential) (api.I
 	if len(n.JWKS) > 0 {
 		made.Keys = n.JWKS
 	}
-	issued, err := d.registry.CreateCredential(ctx, d.actor, made)
+	issued, err := making(d, d.issued).CreateCredential(ctx, d.actor, made)
 	if err != nil {
 		return api.Issued{}, err
 	}
-	return d.issued(issued, time.Time{}), nil
+	return d.issued(issued), nil
 }
 
 // issued is a credential with its secret as it is told.
-func (d *Desk) issued(i registry.Issued, oldExpires time.Time) api.Issued {
+func (d *Desk) issued(i registry.Issued) api.Issued {
 	c := i.Credential
 	told := api.Issued{
-		ID: string(c.ID), Kind: string(c.Kind), Account: int64(c.Account), CreatedAt: at(c.CreatedAt), OldExpiresAt: at(oldExpires),
+		ID: string(c.ID), Kind: string(c.Kind), Account: int64(c.Account), CreatedAt: at(c.CreatedAt), OldExpiresAt: at(i.OldExpires),
 		Confirmed: &i.Confirmed,
 	}
 	identifier, secret := i.Reveal()
@@ -171,13 +171,17 @@ func (d *Desk) RotateCredential(ctx context.Context, id auth.CredentialID, r api
 	if old.IsZero() {
 		old = d.Now().Add(keepOld)
 	}
-	issued, err := d.registry.RotateCredential(ctx, d.actor, id, old, r.EndSessions)
+	issued, err := making(d, d.rotated).RotateCredential(ctx, d.actor, id, old, r.EndSessions)
 	if err != nil {
 		return api.Issued{}, err
 	}
-	told := d.issued(issued, old)
+	return d.rotated(issued), nil
+}
+
+func (d *Desk) rotated(i registry.Issued) api.Issued {
+	told := d.issued(i)
 	told.Opens = ""
-	return told, nil
+	return told
 }
 
 // FinishRotation ends the old secret of a rotation now.

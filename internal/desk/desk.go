@@ -57,10 +57,13 @@ type Desk struct {
 	config   *Config
 	registry *registry.Registry
 	actor    auth.Actor
+	terms    Terms
 }
 
 // For returns the actor's desk.
-func (d *Desks) For(actor auth.Actor) *Desk { return &Desk{&d.config, d.config.Registry, actor} }
+func (d *Desks) For(actor auth.Actor) *Desk {
+	return &Desk{config: &d.config, registry: d.config.Registry, actor: actor}
+}
 
 // Now is the time by which everything is judged.
 func (d *Desk) Now() time.Time { return d.config.Now() }

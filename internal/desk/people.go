@@ -39,17 +39,17 @@ func signsInWith(p auth.Person) []string {
 	return ways
 }
 
-// People lists the members of an account, or the operators if it is 0.
-func (d *Desk) People(ctx context.Context, account auth.AccountID) (api.Page[api.Person], error) {
-	all, err := d.registry.People(ctx, d.actor, auth.PersonQuery{Account: account})
+// People lists the members of an account, or the operators if it is 0, by e-mail address.
+func (d *Desk) People(ctx context.Context, account auth.AccountID, part api.Range) (api.Page[api.Person], error) {
+	most, err := atOnce(part)
 	if err != nil {
 		return api.Page[api.Person]{}, err
 	}
-	told := []api.Person{}
-	for _, p := range all {
-		told = append(told, person(p))
+	all, err := d.registry.People(ctx, d.actor, auth.PersonQuery{Account: account, After: part.After, Most: most + 1})
+	if err != nil {
+		return api.Page[api.Person]{}, err
 	}
-	return api.Page[api.Person]{Items: told}, nil
+	return page(all, most, func(p *auth.Person) api.Person { return person(*p) }, func(p *auth.Person) string { return p.Email }), nil
 }
 
 // Person finds a member of an account, or an operator if it is 0, by the id or the e-mail address.
@@ -73,12 +73,9 @@ func (d *Desk) life(until time.Time) (time.Duration, error) {
 }
 
 // invited is a person with the link that lets them in, as it is told.
-func (d *Desk) invited(in registry.Invited, err error) (api.Invited, error) {
-	if err != nil {
-		return api.Invited{}, err
-	}
+func (d *Desk) invited(in registry.Invited) api.Invited {
 	base, open := d.config.Dashboard(in.Person.Kind())
-	return api.Invited{Person: person(in.Person), Link: in.Link(base), LinkExpiresAt: at(in.ExpiresAt), Closed: !open}, nil
+	return api.Invited{Person: person(in.Person), Link: in.Link(base), LinkExpiresAt: at(in.ExpiresAt), Closed: !open}
 }
 
 // InvitePerson invites a member of an account, or an operator if it is 0. The link that lets them in is told this one time.
@@ -87,7 +84,11 @@ func (d *Desk) InvitePerson(ctx context.Context, account auth.AccountID, n api.N
 	if err != nil {
 		return api.Invited{}, err
 	}
-	return d.invited(d.registry.InvitePerson(ctx, d.actor, account, registry.NewPerson{Email: n.Email, Name: n.Name, Role: auth.Role(n.Role)}, life))
+	in, err := making(d, d.invited).InvitePerson(ctx, d.actor, account, registry.NewPerson{Email: n.Email, Name: n.Name, Role: auth.Role(n.Role)}, life)
+	if err != nil {
+		return api.Invited{}, err
+	}
+	return d.invited(in), nil
 }
 
 // ResetPerson takes a person's ways to sign in away. The link by which they begin anew is told this one time.
@@ -96,7 +97,11 @@ func (d *Desk) ResetPerson(ctx context.Context, account auth.AccountID, id auth.
 	if err != nil {
 		return api.Invited{}, err
 	}
-	return d.invited(d.registry.ResetPerson(ctx, d.actor, account, id, life))
+	in, err := d.registry.ResetPerson(ctx, d.actor, account, id, life)
+	if err != nil {
+		return api.Invited{}, err
+	}
+	return d.invited(in), nil
 }
 
 // ChangeRole gives a person another role.
@@ -130,28 +135,38 @@ func (d *Desk) operatorToken(t auth.OperatorToken) api.OperatorToken {
 	return told
 }
 
-// OperatorTokens lists the tokens of the admin API, dead ones too.
-func (d *Desk) OperatorTokens(ctx context.Context) (api.Page[api.OperatorToken], error) {
-	all, err := d.registry.Tokens(ctx, d.actor)
+// OperatorTokens lists the tokens of the admin API, the oldest first, dead ones too.
+func (d *Desk) OperatorTokens(ctx context.Context, part api.Range) (api.Page[api.OperatorToken], error) {
+	var none api.Page[api.OperatorToken]
+	most, err := atOnce(part)
 	if err != nil {
-		return api.Page[api.OperatorToken]{}, err
+		return none, err
 	}
-	told := []api.OperatorToken{}
-	for _, t := range all {
-		told = append(told, d.operatorToken(t))
+	after, err := cursor(part.After, auth.ParseOperatorTokenPlace)
+	if err != nil {
+		return none, err
 	}
-	return api.Page[api.OperatorToken]{Items: told}, nil
+	all, err := d.registry.Tokens(ctx, d.actor, auth.OperatorTokenQuery{After: after, Most: most + 1})
+	if err != nil {
+		return none, err
+	}
+	return page(all, most, func(t *auth.OperatorToken) api.OperatorToken { return d.operatorToken(*t) },
+		func(t *auth.OperatorToken) string { return t.Place().String() }), nil
 }
 
 // CreateOperatorToken makes a token of the admin API, and tells it this one time.
 func (d *Desk) CreateOperatorToken(ctx context.Context, n api.NewOperatorToken) (api.OperatorToken, error) {
-	issued, err := d.registry.CreateToken(ctx, d.actor, registry.NewToken{Name: n.Name, Role: auth.Role(n.Role), Scopes: n.Scopes, Expires: n.ExpiresAt})
+	issued, err := making(d, d.issuedToken).CreateToken(ctx, d.actor, registry.NewToken{Name: n.Name, Role: auth.Role(n.Role), Scopes: n.Scopes, Expires: n.ExpiresAt})
 	if err != nil {
 		return api.OperatorToken{}, err
 	}
-	told := d.operatorToken(issued.Token)
-	told.Token = issued.Reveal()
-	return told, nil
+	return d.issuedToken(issued), nil
+}
+
+func (d *Desk) issuedToken(i registry.IssuedToken) api.OperatorToken {
+	told := d.operatorToken(i.Token)
+	told.Token = i.Reveal()
+	return told
 }
 
 // RevokeOperatorToken ends a token of the admin API, for good.

@@ -125,13 +125,17 @@ func (d *Desk) SigningKeys(ctx context.Context) (api.Page[api.SigningKey], error
 	}
 	told := []api.SigningKey{}
 	for i, state := range KeyStates(rows, d.Now()) {
-		k := rows[i]
-		told = append(told, api.SigningKey{
-			ID: string(k.ID), Ring: string(k.Ring), Algorithm: k.Algorithm, State: state,
-			CreatedAt: at(k.CreatedAt), ActiveAt: at(k.ActiveAt), RevokedAt: at(k.RevokedAt),
-		})
+		told = append(told, signingKey(rows[i], state))
 	}
 	return api.Page[api.SigningKey]{Items: told}, nil
+}
+
+// signingKey is a key as it is told.
+func signingKey(k auth.KeyRow, state string) api.SigningKey {
+	return api.SigningKey{
+		ID: string(k.ID), Ring: string(k.Ring), Algorithm: k.Algorithm, State: state,
+		CreatedAt: at(k.CreatedAt), ActiveAt: at(k.ActiveAt), RevokedAt: at(k.RevokedAt),
+	}
 }
 
 // KeyStates says what each key is doing now: next, signing, kept, revoked.
@@ -170,13 +174,17 @@ func (d *Desk) signingKey(ctx context.Context, id auth.KeyID) (api.SigningKey, e
 
 // RotateSigningKey makes the next signing key before its time.
 func (d *Desk) RotateSigningKey(ctx context.Context) (api.SigningKey, error) {
-	made, err := d.registry.RotateSigningKey(ctx, d.actor)
+	made, err := making(d, d.newKey).RotateSigningKey(ctx, d.actor)
 	if err != nil {
 		return api.SigningKey{}, err
 	}
-	told, err := d.signingKey(ctx, made.ID)
+	return d.newKey(made), nil
+}
+
+func (d *Desk) newKey(k auth.KeyRow) api.SigningKey {
+	told := signingKey(k, KeyStates([]auth.KeyRow{k}, d.Now())[0])
 	told.Confirmed = yes() // it takes nothing away, and signs only when all can know it
-	return told, err
+	return told
 }
 
 // RevokeSigningKey ends a leaked key, and every token that it signed.

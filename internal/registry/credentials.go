@@ -33,6 +33,7 @@ type Given struct {
 // Issued is a credential with its secret, which can be read this one time. It prints as its id.
 type Issued struct {
 	Credential auth.Credential
+	OldExpires time.Time // of a rotation: when the secret before ends
 	Confirmed  bool
 	secret     func() (identifier, secret string)
 }
@@ -94,10 +95,17 @@ func (r *Registry) CreateCredential(ctx context.Context, actor auth.Actor, n New
 		digest := pepper.Digest(c.Kind, c.ID, text)
 		c.Secrets = []auth.Secret{{Number: 1, Digest: digest[:], Pepper: pepper.ID, CreatedAt: now}}
 	}
+	issued := r.issued(c, text)
+	act.Makes = making(issued)
 	if err := r.store.CreateCredential(ctx, c, act); err != nil {
 		return Issued{}, named(err, "there is no account "+c.Account.String())
 	}
-	return r.issued(c, text), nil
+	return issued, nil
+}
+
+// making is for an act whose outcome is known before it.
+func making(made any) func(auth.Subject, time.Time) any {
+	return func(auth.Subject, time.Time) any { return made }
 }
 
 func errKind(k auth.Kind) error {
@@ -296,12 +304,14 @@ func (r *Registry) RotateCredential(ctx context.Context, actor auth.Actor, id au
 	text := secret.NewSecret()
 	pepper := r.config.Rings.Pepper()
 	digest := pepper.Digest(c.Kind, c.ID, text)
+	issued := r.issued(c, text)
+	issued.OldExpires, issued.Confirmed = oldExpires, false
+	act.Makes = making(issued)
 	made, what, err := r.store.RotateSecret(ctx, id, digest[:], pepper.ID, oldExpires, endSessions, act)
 	if err != nil {
 		return Issued{}, err
 	}
-	c.Secrets = append([]auth.Secret{made}, c.Secrets...)
-	issued := r.issued(c, text)
+	issued.Credential.Secrets = append([]auth.Secret{made}, c.Secrets...)
 	issued.Confirmed = r.config.Acknowledge(ctx, what.Position)
 	return issued, nil
 }

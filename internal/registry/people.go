@@ -22,7 +22,7 @@ type peopleStore interface {
 	ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, i auth.Invitation, act auth.Act) error
 
 	CreateOperatorToken(ctx context.Context, o auth.OperatorToken, act auth.Act) error
-	OperatorTokens(ctx context.Context) ([]auth.OperatorToken, error)
+	OperatorTokens(ctx context.Context, q auth.OperatorTokenQuery) ([]auth.OperatorToken, error)
 	OperatorToken(ctx context.Context, id auth.OperatorTokenID) (auth.OperatorToken, error)
 	RevokeOperatorToken(ctx context.Context, id auth.OperatorTokenID, act auth.Act) error
 }
@@ -88,7 +88,7 @@ func (r *Registry) InvitePerson(ctx context.Context, actor auth.Actor, account a
 	if err != nil {
 		return Invited{}, err
 	}
-	act.Detail = p.Detail() + " " + string(p.Role)
+	act.Detail, act.Makes = p.Detail()+" "+string(p.Role), making(invited)
 	if err := r.store.InvitePerson(ctx, p, i, act); err != nil {
 		return Invited{}, named(err, "there is no account "+account.String())
 	}
@@ -293,19 +293,20 @@ func (r *Registry) CreateToken(ctx context.Context, actor auth.Actor, n NewToken
 	}
 	digest := pepper.TokenDigest(t.ID, text)
 	t.Digest = digest[:]
-	act.Detail = t.Detail() + " " + string(t.Role) + " " + strings.Join(scopes, " ")
+	issued := IssuedToken{Token: t, secret: func() string { return auth.FormatOperatorToken(t.ID, text) }}
+	act.Detail, act.Makes = t.Detail()+" "+string(t.Role)+" "+strings.Join(scopes, " "), making(issued)
 	if err := r.store.CreateOperatorToken(ctx, t, act); err != nil {
 		return IssuedToken{}, err
 	}
-	return IssuedToken{Token: t, secret: func() string { return auth.FormatOperatorToken(t.ID, text) }}, nil
+	return issued, nil
 }
 
 // Tokens lists the tokens of the admin API, the oldest first, dead ones too.
-func (r *Registry) Tokens(ctx context.Context, actor auth.Actor) ([]auth.OperatorToken, error) {
+func (r *Registry) Tokens(ctx context.Context, actor auth.Actor, q auth.OperatorTokenQuery) ([]auth.OperatorToken, error) {
 	if err := r.see(ctx, actor, ReadTokens, auth.Subject{}); err != nil {
 		return nil, err
 	}
-	return r.store.OperatorTokens(ctx)
+	return r.store.OperatorTokens(ctx, q)
 }
 
 // RevokeToken ends a token of the admin API for good: its next request is refused.

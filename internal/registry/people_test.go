@@ -177,7 +177,7 @@ func TestAMemberSeesTheirOwnPeople(t *testing.T) {
 	}
 	for what, do := range map[string]func() error{
 		"operators": func() error { _, err := r.People(ctx, jane, auth.PersonQuery{}); return err },
-		"tokens":    func() error { _, err := r.Tokens(ctx, jane); return err },
+		"tokens":    func() error { _, err := r.Tokens(ctx, jane, auth.OperatorTokenQuery{}); return err },
 		"an operator": func() error {
 			_, err := r.InvitePerson(ctx, jane, 0, NewPerson{Email: "x@example.com", Name: "X", Role: auth.RoleViewer}, 0)
 			return err
@@ -265,7 +265,7 @@ func TestOperatorTokens(t *testing.T) {
 	if _, err := r.RevokeToken(ctx, operator, "ot_none"); !errors.Is(err, auth.ErrNotFound) {
 		t.Errorf("none: %v", err)
 	}
-	if all, err := r.Tokens(ctx, operator); err != nil || len(all) != 2 {
+	if all, err := r.Tokens(ctx, operator, auth.OperatorTokenQuery{}); err != nil || len(all) != 2 {
 		t.Errorf("there are %+v, %v", all, err)
 	}
 }

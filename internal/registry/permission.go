@@ -199,7 +199,9 @@ func forbidden(msg string) error { return &auth.Error{Kind: auth.Forbidden, Msg:
 func (r *Registry) permit(ctx context.Context, actor auth.Actor, action Action, about auth.Subject, detail string) (auth.Act, error) {
 	err := May(actor, action, about.Account, r.now())
 	if err == nil {
-		return actor.Act(string(action), detail), nil
+		act := actor.Act(string(action), detail)
+		act.Terms = r.terms
+		return act, nil
 	}
 	return auth.Act{}, r.refuse(ctx, actor, action, about, err)
 }

@@ -33,7 +33,7 @@ type Store interface {
 	DeleteAccount(ctx context.Context, id auth.AccountID, act auth.Act) (auth.Revoked, error)
 	LimitAccount(ctx context.Context, id auth.AccountID, rate auth.Rate, act auth.Act) (auth.Revoked, error)
 	AllowIP(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, act auth.Act) (auth.Revoked, error)
-	ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, acts []auth.Act) (auth.Revoked, error)
+	ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, terms auth.Terms, acts []auth.Act) (auth.Revoked, error)
 	Seen(ctx context.Context, account auth.AccountID, since time.Time) ([]auth.Sighting, error)
 	RemoveIP(ctx context.Context, id auth.AccountID, prefixes []netip.Prefix, allowEveryone bool, act auth.Act) (auth.Revoked, error)
 
@@ -84,6 +84,7 @@ type Registry struct {
 	config Config
 	store  Store
 	now    func() time.Time
+	terms  auth.Terms
 }
 
 // New returns a Registry.
@@ -96,6 +97,13 @@ func New(c Config) (*Registry, error) {
 		r.now = time.Now
 	}
 	return r, nil
+}
+
+// On returns a registry whose acts are done on these terms, and which is the same otherwise.
+func (r *Registry) On(terms auth.Terms) *Registry {
+	on := *r
+	on.terms = terms
+	return &on
 }
 
 // Done says how far a change has come.
@@ -123,6 +131,9 @@ func (r *Registry) CreateAccount(ctx context.Context, actor auth.Actor, name, re
 	act, err := r.permit(ctx, actor, CreateAccount, auth.Subject{}, name)
 	if err != nil {
 		return auth.Account{}, err
+	}
+	act.Makes = func(about auth.Subject, at time.Time) any {
+		return auth.Account{ID: about.Account, Name: name, Ref: ref, CreatedAt: at}
 	}
 	return r.store.CreateAccount(ctx, name, ref, act)
 }

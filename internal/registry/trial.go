@@ -3,6 +3,7 @@ package registry
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,6 +18,8 @@ const (
 	mostEntries = 1000
 	// joinedFrom is how many addresses of one network are suggested as that network: a /24, or of IPv6 a /48.
 	joinedFrom = 3
+	// mostReplacing is how often a list is replaced anew, whatever it was, where others change it in the same moment.
+	mostReplacing = 8
 )
 
 // TryAllowlist says what an account's allowlist would do if these were its entries: who came in lately and would not any more, whether
@@ -201,9 +204,18 @@ func suggest(out []auth.Sighting) []auth.AllowSuggestion {
 }
 
 // ReplaceAllowlist gives an account these entries in place of those that it has, all or none. With a tag it is done only if the list
-// is still the one that had it, see [auth.AllowlistTag]; another one is [auth.ErrConflict]. Without an entry every address may come in, so
+// is still the one that had it, see [auth.AllowlistTag]; another one is [auth.ErrChanged]. Without an entry every address may come in, so
 // that wants allowEveryone. Who may add and not take away can replace a list by a longer one.
 func (r *Registry) ReplaceAllowlist(ctx context.Context, actor auth.Actor, id auth.AccountID, entries []auth.AllowEntry, allowEveryone bool, tag string) (Done, error) {
+	for again := 0; ; again++ {
+		done, err := r.replaceAllowlist(ctx, actor, id, entries, allowEveryone, tag)
+		if whatever := tag == "" && r.terms.Account == nil; !whatever || again == mostReplacing || !errors.Is(err, auth.ErrChanged) {
+			return done, err
+		}
+	}
+}
+
+func (r *Registry) replaceAllowlist(ctx context.Context, actor auth.Actor, id auth.AccountID, entries []auth.AllowEntry, allowEveryone bool, tag string) (Done, error) {
 	if err := r.see(ctx, actor, ReadAccounts, auth.Subject{Account: id}); err != nil {
 		return Done{}, err
 	}
@@ -216,7 +228,7 @@ func (r *Registry) ReplaceAllowlist(ctx context.Context, actor auth.Actor, id au
 	}
 	was := auth.AllowlistTag(a.Allowlist)
 	if tag != "" && tag != was {
-		return Done{}, auth.ErrConflict.Saying("The allowlist was changed meanwhile by somebody else")
+		return Done{}, auth.ErrChanged.Saying("The allowlist was changed meanwhile by somebody else")
 	}
 	if len(entries) == 0 && len(a.Allowlist) > 0 && !allowEveryone {
 		return Done{}, auth.ErrConflict.Saying("This would remove the last entry, and open the account to every address")
@@ -256,6 +268,6 @@ func (r *Registry) ReplaceAllowlist(ctx context.Context, actor auth.Actor, id au
 		}
 		acts = append(acts, act)
 	}
-	what, err := r.store.ReplaceAllowlist(ctx, id, entries, was, acts)
+	what, err := r.store.ReplaceAllowlist(ctx, id, entries, was, r.terms, acts)
 	return r.done(ctx, what, err)
 }

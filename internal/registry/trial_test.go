@@ -40,7 +40,7 @@ func (s *trialStore) Credentials(context.Context, auth.CredentialQuery) ([]auth.
 	return s.credentials, nil
 }
 
-func (s *trialStore) ReplaceAllowlist(_ context.Context, _ auth.AccountID, entries []auth.AllowEntry, _ string, acts []auth.Act) (auth.Revoked, error) {
+func (s *trialStore) ReplaceAllowlist(_ context.Context, _ auth.AccountID, entries []auth.AllowEntry, _ string, _ auth.Terms, acts []auth.Act) (auth.Revoked, error) {
 	s.replaced, s.acts = entries, acts
 	return auth.Revoked{Position: 1}, nil
 }
@@ -151,7 +151,7 @@ func TestReplaceAllowlist(t *testing.T) {
 	if err := replace(developer, tag, false, stays); !errors.As(err, &refused) || refused.Kind != auth.Forbidden || s.replaced != nil {
 		t.Errorf("a developer takes away: %v", err)
 	}
-	if err := replace(owner, "another", false, stays); !errors.Is(err, auth.ErrConflict) {
+	if err := replace(owner, "another", false, stays); !errors.Is(err, auth.ErrChanged) {
 		t.Errorf("with the tag of another list: %v", err)
 	}
 	if err := replace(owner, "", false); !errors.Is(err, auth.ErrConflict) {

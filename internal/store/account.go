@@ -132,19 +132,27 @@ func accountsWithLists(q querier, query string, args ...any) ([]auth.Account, er
 
 // alterAccount runs change, which writes to the account's row and says whether there was anything to do; then it draws a
 // number, lets dead, if there is one, write it into the row, appends the entry and writes down the act. With nothing to do
-// it is Already, and where the account does not exist, [auth.ErrNotFound].
+// it is Already, and where the account does not exist, [auth.ErrNotFound]. If the account is not as the act's terms have it, it is
+// [auth.ErrChanged].
 func (db *DB) alterAccount(ctx context.Context, id auth.AccountID, act auth.Act, doing string,
 	change func(t *tx, now time.Time) (changed bool, err error),
 	dead func(t *tx, p auth.Position) error,
 ) (auth.Revoked, error) {
 	r, err := update(ctx, db, func(t *tx) (auth.Revoked, error) {
 		now := db.Now()
+		if err := t.expectAccount(act.Terms, id); err != nil {
+			return auth.Revoked{}, err
+		}
 		changed, err := change(t, now)
 		if err != nil {
 			return auth.Revoked{}, err
 		}
 		if !changed {
-			return t.nothingToDo(id)
+			r, err := t.nothingToDo(id)
+			if err == nil {
+				err = t.once(act, auth.Subject{Account: id}, now)
+			}
+			return r, err
 		}
 		p, err := t.draw(1)
 		if err != nil {

@@ -50,13 +50,14 @@ func (db *DB) RemoveIP(ctx context.Context, id auth.AccountID, prefixes []netip.
 }
 
 // ReplaceAllowlist gives an account these entries in place of those that it has, if the list has the tag was still; else it is
-// [auth.ErrConflict]. Entries that stay keep the time when they were made. Each of the acts is written down; without one there is
-// nothing to do.
-func (db *DB) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, acts []auth.Act) (auth.Revoked, error) {
+// [auth.ErrChanged]. Entries that stay keep the time when they were made. Each of the acts is written down; without one there is
+// nothing to do. The terms are those of all of them together.
+func (db *DB) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, terms auth.Terms, acts []auth.Act) (auth.Revoked, error) {
 	var last auth.Act
 	if len(acts) > 0 {
 		last = acts[len(acts)-1]
 	}
+	last.Terms = terms
 	return db.alterAccount(ctx, id, last, "replace an allowlist", func(t *tx, now time.Time) (bool, error) {
 		if err := t.lockAccount(id); err != nil {
 			return false, err
@@ -66,7 +67,7 @@ func (db *DB) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries [
 			return false, err
 		}
 		if auth.AllowlistTag(a.Allowlist) != was {
-			return false, auth.ErrConflict.Saying("The allowlist was changed meanwhile by somebody else")
+			return false, auth.ErrChanged.Saying("The allowlist was changed meanwhile by somebody else")
 		}
 		if len(acts) == 0 {
 			return false, nil
@@ -82,6 +83,7 @@ func (db *DB) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries [
 			return false, err
 		}
 		for _, act := range acts[:len(acts)-1] {
+			act.Terms = auth.Terms{}
 			if err := t.audit(act, auth.Subject{Account: id}, now); err != nil {
 				return false, err
 			}

@@ -10,8 +10,11 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
-// audit writes down an act, in the transaction of what it changed.
+// audit writes down an act, in the transaction of what it changed, and keeps the answer if it is done under a key.
 func (t *tx) audit(act auth.Act, about auth.Subject, now time.Time) error {
+	if err := t.once(act, about, now); err != nil {
+		return err
+	}
 	return t.later(`INSERT INTO audit (at, actor, action, account, credential, secret, session, request_id, address, detail, person, about)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
 		now.UnixMilli(), portable(act.Actor), act.Action, int64(about.Account), string(about.Credential), about.Secret, string(about.Session),

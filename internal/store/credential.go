@@ -154,6 +154,9 @@ func (t *tx) alterCredential(id auth.CredentialID, act auth.Act, now time.Time,
 	change func(t *tx, now time.Time) (about auth.Subject, changed bool, err error),
 	dead func(t *tx, p auth.Position) error,
 ) (auth.Revoked, error) {
+	if err := t.expectCredential(act.Terms, id); err != nil {
+		return auth.Revoked{}, err
+	}
 	about, changed, err := change(t, now)
 	if err != nil {
 		return auth.Revoked{}, err

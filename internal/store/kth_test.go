@@ -64,6 +64,12 @@ func TestEveryStatementFails(t *testing.T) {
 	must(template.Close())
 
 	act := auth.Act{Action: "test"}
+	// What is done under a key, as its changer believes, is there with its answer or not at all.
+	under := act
+	under.Terms = auth.Terms{
+		Account: func(auth.Account) bool { return true }, Credential: func(auth.Credential) bool { return true },
+		Once: &auth.Once{Key: []byte("key"), Request: []byte("r"), Until: until, Answer: func(any) string { return "{}" }},
+	}
 	short := "a"
 	for _, flow := range []struct {
 		name string
@@ -71,6 +77,17 @@ func TestEveryStatementFails(t *testing.T) {
 		want error // nil, or an outcome that is committed and told as an error
 	}{
 		{"create account", func(db *DB) error { _, err := db.CreateAccount(ctx, "New", "C-2", act); return err }, nil},
+		{"create account under a key", func(db *DB) error { _, err := db.CreateAccount(ctx, "New", "", under); return err }, nil},
+		{"replace an allowlist under a key", func(db *DB) error {
+			_, err := db.ReplaceAllowlist(ctx, a.ID, []auth.AllowEntry{{Prefix: netip.MustParsePrefix("::/0")}},
+				auth.AllowlistTag([]auth.AllowEntry{{Prefix: office}}), under.Terms, []auth.Act{act, act})
+			return err
+		}, nil},
+		{"replace an allowlist by itself under a key", func(db *DB) error {
+			same := []auth.AllowEntry{{Prefix: office}}
+			_, err := db.ReplaceAllowlist(ctx, a.ID, same, auth.AllowlistTag(same), under.Terms, nil)
+			return err
+		}, nil},
 		{"rename account", func(db *DB) error { ref := "C-3"; _, err := db.RenameAccount(ctx, a.ID, "X", &ref, act); return err }, nil},
 		{"suspend account", func(db *DB) error { _, err := db.SuspendAccount(ctx, a.ID, true, act); return err }, nil},
 		{"resume account", func(db *DB) error { _, err := db.ResumeAccount(ctx, suspended.ID, act); return err }, nil},
@@ -92,6 +109,10 @@ func TestEveryStatementFails(t *testing.T) {
 		{"revoke credential", func(db *DB) error { _, err := db.RevokeCredential(ctx, "c1", act); return err }, nil},
 		{"rotate secret", func(db *DB) error {
 			_, _, err := db.RotateSecret(ctx, "c1", []byte("x"), "p", at, true, act)
+			return err
+		}, nil},
+		{"rotate secret under a key", func(db *DB) error {
+			_, _, err := db.RotateSecret(ctx, "c1", []byte("x"), "p", until, false, under)
 			return err
 		}, nil},
 		{"finish rotation", func(db *DB) error { _, err := db.FinishRotation(ctx, "rotating", act); return err }, nil},

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"strings"
 	"time"
@@ -37,11 +38,20 @@ func (db *DB) CreateOperatorToken(ctx context.Context, o auth.OperatorToken, act
 	return wrap(err, "create an operator token")
 }
 
-// OperatorTokens returns all tokens of the admin API, the oldest first, dead ones too.
-func (db *DB) OperatorTokens(ctx context.Context) ([]auth.OperatorToken, error) {
+// OperatorTokens returns the tokens of the admin API that which asks for, the oldest first, dead ones too.
+func (db *DB) OperatorTokens(ctx context.Context, which auth.OperatorTokenQuery) ([]auth.OperatorToken, error) {
+	p := picking{}
+	if after := which.After; after != (auth.OperatorTokenPlace{}) {
+		p.add(`(created_at, id) > ($%d, $%d)`, after.CreatedAt.UnixMilli(), string(after.ID))
+	}
+	text := `SELECT ` + operatorTokenColumns + ` FROM operator_tokens` + p.String() + ` ORDER BY created_at, id`
+	if which.Most > 0 {
+		text += fmt.Sprintf(` LIMIT $%d`, p.parameter(which.Most))
+	}
 	var found []auth.OperatorToken
 	err := db.read(ctx, func(q querier) error {
-		return q.all(`SELECT `+operatorTokenColumns+` FROM operator_tokens ORDER BY created_at, id`, nil, func(scan func(...any) error) error {
+		found = nil
+		return q.all(text, p.args, func(scan func(...any) error) error {
 			var o auth.OperatorToken
 			var scopes string
 			err := scan(scanOperatorToken(&o, &scopes)...)

@@ -247,6 +247,7 @@ func (db *DB) People(ctx context.Context, which auth.PersonQuery) ([]auth.Person
 	}
 	var found []auth.Person
 	err := db.read(ctx, func(q querier) error {
+		found = nil
 		return q.all(`SELECT `+personColumns+fromPeople+`WHERE p.account = $1 AND p.email > $2 AND p.state <> 'removed' ORDER BY p.email LIMIT $3`,
 			in{int64(which.Account), which.After, most}, func(scan func(...any) error) error {
 				var p auth.Person

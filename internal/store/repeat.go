@@ -7,34 +7,73 @@ import (
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
 
-// ClaimRepeat claims an Idempotency-Key, by its digest, for a request, by its digest, until a time. If it is claimed already, it
-// says for which request, and what was answered. Of two who claim it at once one has it.
-func (db *DB) ClaimRepeat(ctx context.Context, key, request []byte, until time.Time) (auth.Repeat, error) {
-	repeat, err := update(ctx, db, func(t *tx) (r auth.Repeat, err error) {
-		n, err := t.exec(`INSERT INTO repeats (digest, request, answer, until) VALUES ($1, $2, NULL, $3)
-			ON CONFLICT (digest) DO UPDATE SET request = excluded.request, answer = NULL, until = excluded.until WHERE repeats.until <= $4`,
-			key, request, until.UnixMilli(), db.Now().UnixMilli())
-		if err != nil || n == 1 {
-			r.Claimed = n == 1
-			return r, err
-		}
-		return r, t.one(`SELECT request, COALESCE(answer, '') FROM repeats WHERE digest = $1`, in{key}, out{&r.Request, &r.Answer})
+// Repeat returns what was done under an Idempotency-Key, by its digest, as long as that is remembered.
+func (db *DB) Repeat(ctx context.Context, key []byte) (auth.Repeat, error) {
+	var r auth.Repeat
+	err := db.read(ctx, func(q querier) error {
+		return q.one(`SELECT request, answer FROM repeats WHERE digest = $1 AND until > $2 AND answer IS NOT NULL`,
+			in{key, db.Now().UnixMilli()}, out{&r.Request, &r.Answer})
 	})
-	return repeat, wrap(err, "claim an idempotency key")
+	if isNoRow(err) {
+		return auth.Repeat{}, nil
+	}
+	return r, wrap(err, "look for an idempotency key")
 }
 
-// FinishRepeat keeps the answer to the request that a key is claimed for.
-func (db *DB) FinishRepeat(ctx context.Context, key []byte, answer string) error {
-	_, err := update(ctx, db, func(t *tx) (int64, error) {
-		return t.exec(`UPDATE repeats SET answer = $1 WHERE digest = $2`, answer, key)
+// AmendRepeat replaces the answer that is kept under a key.
+func (db *DB) AmendRepeat(ctx context.Context, key []byte, answer string) error {
+	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		return none, t.later(`UPDATE repeats SET answer = $1 WHERE digest = $2`, answer, key)
 	})
-	return wrap(err, "keep the answer under an idempotency key")
+	return wrap(err, "amend the answer under an idempotency key")
 }
 
-// ReleaseRepeat forgets the claim of a key whose request was refused.
-func (db *DB) ReleaseRepeat(ctx context.Context, key []byte) error {
-	_, err := update(ctx, db, func(t *tx) (int64, error) {
-		return t.exec(`DELETE FROM repeats WHERE digest = $1 AND answer IS NULL`, key)
-	})
-	return wrap(err, "release an idempotency key")
+// once keeps the answer to an act under its key. Where there is one already it is [auth.ErrDone], which undoes the act: of two at
+// the same time, the later waits here for the earlier.
+func (t *tx) once(act auth.Act, about auth.Subject, now time.Time) error {
+	o := act.Terms.Once
+	if o == nil {
+		return nil
+	}
+	var made any
+	if act.Makes != nil {
+		made = act.Makes(about, now)
+	}
+	n, err := t.exec(`INSERT INTO repeats (digest, request, answer, until) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (digest) DO UPDATE SET request = excluded.request, answer = excluded.answer, until = excluded.until WHERE repeats.until <= $5`,
+		o.Key, o.Request, o.Answer(made), o.Until.UnixMilli(), now.UnixMilli())
+	if err == nil && n == 0 {
+		err = auth.ErrDone
+	}
+	return err
+}
+
+// expectAccount is [auth.ErrChanged] unless the account is as terms have it. Nobody changes it any more until this transaction ends.
+func (t *tx) expectAccount(terms auth.Terms, id auth.AccountID) error {
+	if terms.Account == nil {
+		return nil
+	}
+	if err := t.lockAccount(id); err != nil {
+		return err
+	}
+	a, err := accountWithList(t, `SELECT `+accountColumns+` FROM accounts WHERE id = $1`, int64(id))
+	if err == nil && !terms.Account(a) {
+		err = auth.ErrChanged
+	}
+	return err
+}
+
+// expectCredential is expectAccount for a credential. Of its secrets the last uses are not known here.
+func (t *tx) expectCredential(terms auth.Terms, id auth.CredentialID) error {
+	if terms.Credential == nil {
+		return nil
+	}
+	if err := t.later(`UPDATE credentials SET name = name WHERE id = $1`, string(id)); err != nil {
+		return err
+	}
+	c, err := t.state(id)
+	if err == nil && !terms.Credential(c) {
+		err = auth.ErrChanged
+	}
+	return err
 }

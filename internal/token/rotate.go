@@ -70,6 +70,7 @@ func (r *Rings) rotate(ctx context.Context, ring auth.Ring, after auth.KeyID, ac
 	if err != nil {
 		return auth.KeyRow{}, err
 	}
+	act.Makes = func(auth.Subject, time.Time) any { return row }
 	if err := r.config.Store.AddKey(ctx, row, after, act); err != nil {
 		return auth.KeyRow{}, fmt.Errorf("add a key to the ring %s: %w", ring, err)
 	}

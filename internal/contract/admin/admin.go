@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -53,7 +52,6 @@ type Contract struct {
 	bearer   *web.Bearer
 	document []byte
 	routes   []*route
-	changing sync.Mutex // held from the comparison of If-Match to the end of the change
 }
 
 // New returns a Contract.
@@ -104,8 +102,10 @@ type call struct {
 type answer struct {
 	status int // 0: 200
 	value  any
-	// public is what is kept of it for a repetition under the same Idempotency-Key; nil: value itself.
-	public any
+	// location is the path, below [Path], of what was made; "" for none.
+	location string
+	// settled says that more is known than what was kept, with the act, for a repetition under the same Idempotency-Key.
+	settled bool
 }
 
 // serve serves every address of the API.
@@ -122,6 +122,11 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 	one.desk = c.Desks.For(one.actor)
 	if err = one.desk.Ask(r.Context(), one.route.asks, 0); err != nil {
 		return err
+	}
+	if !one.route.lists {
+		if err = one.query().err; err != nil {
+			return err
+		}
 	}
 	if one.route.takes {
 		one.body, err = web.ReadJSON(r)
@@ -142,6 +147,9 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 	if tag := tagOf(said.value); tag != "" {
 		w.Header()["Etag"] = []string{tag}
 	}
+	if said.location != "" {
+		w.Header()["Location"] = []string{Path + said.location}
+	}
 	if said.status == 0 {
 		said.status = http.StatusOK
 	}
@@ -149,28 +157,32 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 	return nil
 }
 
-// answer does what the call asks for.
+// answer does what the call asks for, on the terms that it states.
 func (c *call) answer(w http.ResponseWriter) (answer, error) {
+	terms := c.expected()
 	if c.route.repeats {
-		return c.once(w)
+		return c.once(w, terms)
 	}
-	return c.do(c.Context())
+	return c.do(terms)
 }
 
-// do does what the call asks for, if what it is about is still as the caller believes.
-func (c *call) do(ctx context.Context) (answer, error) {
-	if c.route.current != nil && len(c.Header["If-Match"]) > 0 {
-		c.c.changing.Lock()
-		defer c.c.changing.Unlock()
-		now, err := c.route.current(ctx, c)
-		if err != nil {
-			return answer{}, err
-		}
-		if !matches(c.Header["If-Match"], tagOf(now)) {
-			return answer{}, errChanged
-		}
+// do does what the call asks for.
+func (c *call) do(terms desk.Terms) (answer, error) {
+	c.desk = c.c.Desks.For(c.actor).On(terms)
+	said, err := c.route.serve(c.Context(), c)
+	if errors.Is(err, auth.ErrChanged) {
+		err = errChanged
 	}
-	return c.route.serve(ctx, c)
+	return said, err
+}
+
+// expected is what If-Match says of what is to be changed. It is compared in the transaction of the change.
+func (c *call) expected() desk.Terms {
+	tags := c.Header["If-Match"]
+	if c.route.expects == nil || len(tags) == 0 {
+		return desk.Terms{}
+	}
+	return c.route.expects(func(now any) bool { return matches(tags, tagOf(now)) })
 }
 
 // who is whoever has the token.

@@ -22,7 +22,7 @@ type Route struct {
 func Routes() []Route {
 	var all []Route
 	for _, r := range routes() {
-		all = append(all, Route{r.method, Path + r.path, string(r.asks), r.takes, r.repeats, r.current != nil})
+		all = append(all, Route{r.method, Path + r.path, string(r.asks), r.takes, r.repeats, r.expects != nil})
 	}
 	return all
 }

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"context"
-	"net/http"
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -10,7 +9,7 @@ import (
 
 // Operators and members are looked after alike: operators are those of the account 0.
 
-func listOperators(ctx context.Context, c *call) (answer, error)  { return told(c.desk.People(ctx, 0)) }
+func listOperators(ctx context.Context, c *call) (answer, error)  { return c.people(ctx, 0) }
 func inviteOperator(ctx context.Context, c *call) (answer, error) { return c.invite(ctx, 0) }
 func operatorRole(ctx context.Context, c *call) (answer, error)   { return c.role(ctx, 0, c.named) }
 func removeOperator(ctx context.Context, c *call) (answer, error) { return c.remove(ctx, 0, c.named) }
@@ -22,8 +21,18 @@ func listMembers(ctx context.Context, c *call) (answer, error) {
 		if err := c.desk.Known(ctx, id); err != nil {
 			return answer{}, err
 		}
-		return told(c.desk.People(ctx, id))
+		return c.people(ctx, id)
 	})
+}
+
+func (c *call) people(ctx context.Context, account auth.AccountID) (answer, error) {
+	q := c.query("after", "limit")
+	part := c.part(q)
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.People(ctx, account, part)
+	return listed(c, found, err)
 }
 
 func inviteMember(ctx context.Context, c *call) (answer, error) {
@@ -56,7 +65,7 @@ func (c *call) invite(ctx context.Context, account auth.AccountID) (answer, erro
 		return answer{}, err
 	}
 	i, err := c.desk.InvitePerson(ctx, account, n)
-	return invited(i, http.StatusCreated, err)
+	return made(i, "", err)
 }
 
 func (c *call) role(ctx context.Context, account auth.AccountID, id string) (answer, error) {
@@ -76,22 +85,17 @@ func (c *call) reset(ctx context.Context, account auth.AccountID, id string) (an
 	if err != nil {
 		return answer{}, err
 	}
-	i, err := c.desk.ResetPerson(ctx, account, auth.PersonID(id), l)
-	return invited(i, http.StatusOK, err)
-}
-
-// invited answers with a link. What is kept for a repetition has none.
-func invited(i api.Invited, status int, err error) (answer, error) {
-	if err != nil {
-		return answer{}, err
-	}
-	again := i
-	again.Link, again.Replayed = "", true
-	return answer{status: status, value: i, public: again}, nil
+	return told(c.desk.ResetPerson(ctx, account, auth.PersonID(id), l))
 }
 
 func listTokens(ctx context.Context, c *call) (answer, error) {
-	return told(c.desk.OperatorTokens(ctx))
+	q := c.query("after", "limit")
+	part := c.part(q)
+	if q.err != nil {
+		return answer{}, q.err
+	}
+	found, err := c.desk.OperatorTokens(ctx, part)
+	return listed(c, found, err)
 }
 
 func createToken(ctx context.Context, c *call) (answer, error) {
@@ -100,12 +104,7 @@ func createToken(ctx context.Context, c *call) (answer, error) {
 		return answer{}, err
 	}
 	t, err := c.desk.CreateOperatorToken(ctx, n)
-	if err != nil {
-		return answer{}, err
-	}
-	again := t
-	again.Token, again.Replayed = "", true
-	return answer{status: http.StatusCreated, value: t, public: again}, nil
+	return made(t, "", err)
 }
 
 func revokeOperatorToken(ctx context.Context, c *call) (answer, error) {

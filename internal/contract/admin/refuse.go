@@ -19,11 +19,10 @@ func failing(status int, code, detail string) error {
 
 // What only this API knows to be wrong.
 var (
-	errChanged    = failing(http.StatusPreconditionFailed, "precondition_failed", "It has changed since: read it again, and give its present ETag as If-Match")
-	errOtherBody  = failing(http.StatusUnprocessableEntity, "idempotency_mismatch", "This Idempotency-Key was used for another request: draw a new one for each")
-	errUnfinished = failing(http.StatusConflict, "idempotency_unfinished", "A request with this Idempotency-Key is under way, or was cut off and nobody knows whether it was done: look, and use another key")
-	errKey        = failing(http.StatusBadRequest, "invalid", "An Idempotency-Key is given once, and is 16 to 128 visible characters of ASCII")
-	errCursor     = failing(http.StatusBadRequest, "invalid_cursor", "This cursor leads nowhere: it is not one that this list gave you for this question. Begin at the list's beginning")
+	errChanged   = failing(http.StatusPreconditionFailed, "precondition_failed", "It has changed since: read it again, and give its present ETag as If-Match")
+	errOtherBody = failing(http.StatusUnprocessableEntity, "idempotency_mismatch", "This Idempotency-Key was used for another request: draw a new one for each")
+	errKey       = failing(http.StatusBadRequest, "invalid", "An Idempotency-Key is given once, and is 16 to 128 visible characters of ASCII")
+	errCursor    = failing(http.StatusBadRequest, "invalid_cursor", "This cursor leads nowhere: it is not one that this list gave you for this question. Begin at the list's beginning")
 )
 
 // titles are what each code is called.
@@ -37,7 +36,6 @@ var titles = map[string]string{
 	"not_found":              "There is no such thing",
 	"method_not_allowed":     "The address does not know this method",
 	"conflict":               "What is there does not allow this",
-	"idempotency_unfinished": "The request under this Idempotency-Key has no answer yet",
 	"precondition_failed":    "It has changed",
 	"too_large":              "The body is too large",
 	"unsupported_media_type": "The body is not JSON",

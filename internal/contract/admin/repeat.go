@@ -6,88 +6,85 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/desk"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
 
-// Repeats remember what was asked for under an Idempotency-Key.
+// Repeats remember what was done under an Idempotency-Key. It is written down with what is done, see [auth.Once].
 type Repeats interface {
-	// ClaimRepeat claims a key for a request until a time. If it is claimed already it says what for, and what was answered.
-	ClaimRepeat(ctx context.Context, key, request []byte, until time.Time) (auth.Repeat, error)
-	// FinishRepeat keeps the answer to a claimed request.
-	FinishRepeat(ctx context.Context, key []byte, answer string) error
-	// ReleaseRepeat forgets a claim: nothing was done.
-	ReleaseRepeat(ctx context.Context, key []byte) error
+	// Repeat returns what was done under a key.
+	Repeat(ctx context.Context, key []byte) (auth.Repeat, error)
+	// AmendRepeat replaces the answer that is kept under a key.
+	AmendRepeat(ctx context.Context, key []byte, answer string) error
 }
 
-const (
-	// keepRepeats is how long a key is remembered.
-	keepRepeats = 24 * time.Hour
-	// onceTime is how long a request under a key may take. It goes on where its sender has hung up: he will ask again.
-	onceTime = 30 * time.Second
-)
+// keepRepeats is how long a key is remembered.
+const keepRepeats = 24 * time.Hour
 
-// once does what the call asks for, at most once under one Idempotency-Key of this actor. What it answers to a repetition has no
-// secret: none is kept that could be told.
-func (c *call) once(w http.ResponseWriter) (answer, error) {
+// once does what the call asks for, at most once under one Idempotency-Key of this actor. The key is written down in the transaction
+// of the act, with what is answered to a repetition: so either both are there or neither, whatever breaks in between.
+func (c *call) once(w http.ResponseWriter, terms desk.Terms) (answer, error) {
 	given, ok := web.IdempotencyKey(c.Header)
 	if !ok {
 		return answer{}, errKey
 	}
 	if given == "" {
-		return c.do(c.Context())
+		return c.do(terms)
 	}
 	keySum := c.c.Digest("admin", "idempotency", c.actor.Name, string(c.actor.Token), given)
 	requestSum := c.c.Digest("admin", "request", c.Method, c.Path, c.body)
 	key, request := keySum[:], requestSum[:]
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), onceTime)
-	defer cancel()
-	before, err := c.c.Repeats.ClaimRepeat(ctx, key, request, c.c.Now().Add(keepRepeats))
-	switch {
-	case err != nil:
-		return answer{}, err
-	case before.Claimed:
-		return c.firstTime(ctx, key)
-	case !secret.Equal(before.Request, request):
-		return answer{}, errOtherBody
-	case before.Answer == "":
-		return answer{}, errUnfinished
+	if again, done, err := c.again(w, key, request); done || err != nil {
+		return again, err
 	}
-	w.Header()["Idempotency-Replayed"] = []string{"true"}
-	return answer{value: json.RawMessage(before.Answer)}, nil
-}
-
-// firstTime does what was not done yet under the key, and keeps the answer.
-func (c *call) firstTime(ctx context.Context, key []byte) (answer, error) {
-	said, err := c.do(ctx)
+	terms.Once = &desk.Once{Key: key, Request: request, Until: c.c.Now().Add(keepRepeats), Keep: keep}
+	said, err := c.do(terms)
 	if err != nil {
-		if nothingDone(err) {
-			if released := c.c.Repeats.ReleaseRepeat(ctx, key); released != nil {
-				c.c.Log.Warn("an Idempotency-Key stays claimed for a request that was refused", "request_id", c.Caller.RequestID, "error", released)
-			}
+		// It may have been done all the same: by another request at the same time, which is then what is in the way, or by this one,
+		// if the answer of the database got lost.
+		if again, done, other := c.again(w, key, request); done {
+			return again, other
 		}
 		return answer{}, err
 	}
-	public := said.public
-	if public == nil {
-		public = said.value
-	}
-	text, err := encode(public)
-	if err == nil {
-		err = c.c.Repeats.FinishRepeat(ctx, key, string(text))
-	}
-	if err != nil { // it is done all the same
-		c.c.Log.Warn("the answer under an Idempotency-Key could not be kept: a repetition will be told that nobody knows", "request_id", c.Caller.RequestID, "error", err)
+	if said.settled {
+		if err := c.c.Repeats.AmendRepeat(c.Context(), key, keep(said.value)); err != nil {
+			c.c.Log.Warn("a repetition will be told less than is known", "request_id", c.Caller.RequestID, "error", err)
+		}
 	}
 	return said, nil
 }
 
-// nothingDone says whether an error means that nothing was changed. One of our own side leaves it open.
-func nothingDone(err error) bool {
-	switch web.StatusOf(err) / 100 {
-	case 4:
-		return true
+// again is the answer to a repetition, if this is one. It has no secret: none is kept that could be told.
+func (c *call) again(w http.ResponseWriter, key, request []byte) (said answer, done bool, err error) {
+	before, err := c.c.Repeats.Repeat(c.Context(), key)
+	switch {
+	case err != nil || before.Answer == "":
+		return answer{}, false, err
+	case !secret.Equal(before.Request, request):
+		return answer{}, true, errOtherBody
 	}
-	return false
+	w.Header()["Idempotency-Replayed"] = []string{"true"}
+	return answer{value: json.RawMessage(before.Answer)}, true, nil
+}
+
+// keep is what may be told again of what is told now.
+func keep(told any) string {
+	switch v := told.(type) {
+	case api.Issued:
+		v = v.Public()
+		v.Replayed = true
+		told = v
+	case api.Invited:
+		v.Link, v.Replayed = "", true
+		told = v
+	case api.OperatorToken:
+		v.Token, v.Replayed = "", true
+		told = v
+	}
+	text, _ := encode(told) // which cannot fail: it is text, numbers and times of ours
+	return string(text)
 }

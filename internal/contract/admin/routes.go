@@ -9,6 +9,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/desk"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/web"
 )
@@ -19,11 +20,12 @@ type route struct {
 	path   string // below [Path]; what is in braces stands for a name
 	// asks is the permission that whoever calls it needs.
 	asks    registry.Action
+	lists   bool // by parameters of the query, which are read by whoever serves; the others have none
 	takes   bool // a body of JSON
 	repeats bool // may be repeated under an Idempotency-Key
 	serve   func(context.Context, *call) (answer, error)
-	// current reads what the route changes, for If-Match; nil: there is nothing to compare.
-	current func(context.Context, *call) (any, error)
+	// expects are the terms on which what the route changes is as If-Match says; nil: there is nothing to compare.
+	expects func(is func(any) bool) desk.Terms
 }
 
 // routes is every address of the API but the document's.
@@ -35,41 +37,42 @@ func routes() []*route {
 		credential = "/credentials/{credential}"
 	)
 	return []*route{
-		{method: get, path: "/accounts", asks: registry.ReadAccounts, serve: listAccounts},
+		{method: get, path: "/accounts", asks: registry.ReadAccounts, lists: true, serve: listAccounts},
 		{method: post, path: "/accounts", asks: registry.CreateAccount, takes: true, repeats: true, serve: createAccount},
 		{method: get, path: account, asks: registry.ReadAccounts, serve: showAccount},
-		{method: patch, path: account, asks: registry.RenameAccount, takes: true, serve: updateAccount, current: currentAccount},
-		{method: del, path: account, asks: registry.DeleteAccount, serve: deleteAccount, current: currentAccount},
-		{method: post, path: account + "/suspend", asks: registry.Suspend, takes: true, serve: suspendAccount, current: currentAccount},
-		{method: post, path: account + "/resume", asks: registry.Resume, takes: true, serve: resumeAccount, current: currentAccount},
-		{method: put, path: account + "/limit", asks: registry.LimitAccount, takes: true, serve: limitAccount, current: currentAccount},
+		{method: patch, path: account, asks: registry.RenameAccount, takes: true, serve: updateAccount, expects: anAccount},
+		{method: del, path: account, asks: registry.DeleteAccount, serve: deleteAccount, expects: anAccount},
+		{method: post, path: account + "/suspend", asks: registry.Suspend, takes: true, serve: suspendAccount, expects: anAccount},
+		{method: post, path: account + "/resume", asks: registry.Resume, takes: true, serve: resumeAccount, expects: anAccount},
+		{method: put, path: account + "/limit", asks: registry.LimitAccount, takes: true, serve: limitAccount, expects: anAccount},
 		{method: get, path: account + "/allowlist", asks: registry.ReadAccounts, serve: showAllowlist},
-		{method: post, path: account + "/allowlist/add", asks: registry.AllowIP, takes: true, serve: allow, current: currentAllowlist},
-		{method: post, path: account + "/allowlist/remove", asks: registry.RemoveIP, takes: true, serve: disallow, current: currentAllowlist},
-		{method: get, path: account + "/sessions", asks: registry.ReadSessions, serve: listSessions},
-		{method: get, path: account + "/usage", asks: registry.ReadUsage, serve: usage},
+		{method: put, path: account + "/allowlist", asks: registry.AllowIP, takes: true, repeats: true, serve: replaceAllowlist, expects: anAllowlist},
+		{method: post, path: account + "/allowlist/add", asks: registry.AllowIP, takes: true, serve: allow, expects: anAllowlist},
+		{method: post, path: account + "/allowlist/remove", asks: registry.RemoveIP, takes: true, serve: disallow, expects: anAllowlist},
+		{method: get, path: account + "/sessions", asks: registry.ReadSessions, lists: true, serve: listSessions},
+		{method: get, path: account + "/usage", asks: registry.ReadUsage, lists: true, serve: usage},
 
-		{method: get, path: "/credentials", asks: registry.ReadCredentials, serve: listCredentials},
+		{method: get, path: "/credentials", asks: registry.ReadCredentials, lists: true, serve: listCredentials},
 		{method: post, path: "/credentials", asks: registry.CreateCredential, takes: true, repeats: true, serve: createCredential},
 		{method: post, path: "/credentials/find", asks: registry.ReadCredentials, takes: true, serve: findCredential},
 		{method: get, path: credential, asks: registry.ReadCredentials, serve: showCredential},
-		{method: patch, path: credential, asks: registry.UpdateCredential, takes: true, serve: updateCredential, current: currentCredential},
-		{method: post, path: credential + "/rotate", asks: registry.Rotate, takes: true, repeats: true, serve: rotate, current: currentCredential},
-		{method: post, path: credential + "/finish", asks: registry.FinishRotation, takes: true, serve: finish, current: currentCredential},
-		{method: post, path: credential + "/undo", asks: registry.UndoRotation, takes: true, serve: undo, current: currentCredential},
-		{method: post, path: credential + "/revoke", asks: registry.RevokeCredential, takes: true, serve: revokeCredential, current: currentCredential},
+		{method: patch, path: credential, asks: registry.UpdateCredential, takes: true, serve: updateCredential, expects: aCredential},
+		{method: post, path: credential + "/rotate", asks: registry.Rotate, takes: true, repeats: true, serve: rotate, expects: aCredential},
+		{method: post, path: credential + "/finish", asks: registry.FinishRotation, takes: true, serve: finish, expects: aCredential},
+		{method: post, path: credential + "/undo", asks: registry.UndoRotation, takes: true, serve: undo, expects: aCredential},
+		{method: post, path: credential + "/revoke", asks: registry.RevokeCredential, takes: true, serve: revokeCredential, expects: aCredential},
 
-		{method: get, path: account + "/members", asks: registry.ReadMembers, serve: listMembers},
+		{method: get, path: account + "/members", asks: registry.ReadMembers, lists: true, serve: listMembers},
 		{method: post, path: account + "/members", asks: registry.InviteMember, takes: true, repeats: true, serve: inviteMember},
 		{method: patch, path: account + "/members/{person}", asks: registry.MemberRole, takes: true, serve: memberRole},
 		{method: del, path: account + "/members/{person}", asks: registry.RemoveMember, serve: removeMember},
 		{method: post, path: account + "/members/{person}/reset", asks: registry.ResetMember, takes: true, serve: resetMember},
-		{method: get, path: "/operators", asks: registry.ReadOperators, serve: listOperators},
+		{method: get, path: "/operators", asks: registry.ReadOperators, lists: true, serve: listOperators},
 		{method: post, path: "/operators", asks: registry.InviteOperator, takes: true, repeats: true, serve: inviteOperator},
 		{method: patch, path: "/operators/{person}", asks: registry.OperatorRole, takes: true, serve: operatorRole},
 		{method: del, path: "/operators/{person}", asks: registry.RemoveOperator, serve: removeOperator},
 		{method: post, path: "/operators/{person}/reset", asks: registry.ResetOperator, takes: true, serve: resetOperator},
-		{method: get, path: "/operator-tokens", asks: registry.ReadTokens, serve: listTokens},
+		{method: get, path: "/operator-tokens", asks: registry.ReadTokens, lists: true, serve: listTokens},
 		{method: post, path: "/operator-tokens", asks: registry.CreateToken, takes: true, repeats: true, serve: createToken},
 		{method: post, path: "/operator-tokens/{token}/revoke", asks: registry.RevokeToken, takes: true, serve: revokeOperatorToken},
 
@@ -82,8 +85,8 @@ func routes() []*route {
 		{method: post, path: "/signing-keys", asks: registry.RotateKey, takes: true, repeats: true, serve: rotateKey},
 		{method: post, path: "/signing-keys/{key}/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey},
 
-		{method: get, path: "/refusals", asks: registry.ReadRefusals, serve: listRefusals},
-		{method: get, path: "/audit", asks: registry.ReadAudit, serve: listAudit},
+		{method: get, path: "/refusals", asks: registry.ReadRefusals, lists: true, serve: listRefusals},
+		{method: get, path: "/audit", asks: registry.ReadAudit, lists: true, serve: listAudit},
 		{method: get, path: "/refusals/{request}", asks: registry.ReadRefusals, serve: explain},
 	}
 }
@@ -178,36 +181,23 @@ func told[T any](v T, err error) (answer, error) {
 	return answer{value: v}, nil
 }
 
-func made[T any](v T, err error) (answer, error) {
+// made is told for what was made, and is at a path of its own, below [Path], if that is not "".
+func made[T any](v T, location string, err error) (answer, error) {
 	a, err := told(v, err)
-	a.status = http.StatusCreated
+	a.status, a.location = http.StatusCreated, location
 	return a, err
 }
 
-// issued answers with a secret. What is kept for a repetition has none.
-func issued(i api.Issued, status int, err error) (answer, error) {
-	if err != nil {
-		return answer{}, err
-	}
-	again := i.Public()
-	again.Replayed = true
-	return answer{status: status, value: i, public: again}, nil
+func anAccount(is func(any) bool) desk.Terms {
+	return desk.Terms{Account: func(a api.Account) bool { return is(a) }}
 }
 
-func currentAccount(ctx context.Context, c *call) (any, error) {
-	return c.desk.Account(ctx, c.named)
+func anAllowlist(is func(any) bool) desk.Terms {
+	return desk.Terms{Allowlist: func(l api.Allowlist) bool { return is(l) }}
 }
 
-func currentAllowlist(ctx context.Context, c *call) (any, error) {
-	id, err := c.account()
-	if err != nil {
-		return nil, err
-	}
-	return c.desk.Allowlist(ctx, id)
-}
-
-func currentCredential(ctx context.Context, c *call) (any, error) {
-	return c.desk.Credential(ctx, c.named)
+func aCredential(is func(any) bool) desk.Terms {
+	return desk.Terms{Credential: func(c api.Credential) bool { return is(c) }}
 }
 
 func listAccounts(ctx context.Context, c *call) (answer, error) {
@@ -228,7 +218,8 @@ func createAccount(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	return made(c.desk.CreateAccount(ctx, n))
+	a, err := c.desk.CreateAccount(ctx, n)
+	return made(a, "/accounts/"+strconv.FormatInt(a.ID, 10), err)
 }
 
 func showAccount(ctx context.Context, c *call) (answer, error) {
@@ -268,6 +259,12 @@ func allow(ctx context.Context, c *call) (answer, error) { return onAccount(ctx,
 
 func disallow(ctx context.Context, c *call) (answer, error) {
 	return onAccount(ctx, c, c.desk.Disallow)
+}
+
+func replaceAllowlist(ctx context.Context, c *call) (answer, error) {
+	said, err := onAccount(ctx, c, c.desk.ReplaceAllowlist)
+	said.settled = true
+	return said, err
 }
 
 func resumeAccount(ctx context.Context, c *call) (answer, error) {
@@ -342,7 +339,7 @@ func createCredential(ctx context.Context, c *call) (answer, error) {
 		return answer{}, err
 	}
 	i, err := c.desk.CreateCredential(ctx, n)
-	return issued(i, http.StatusCreated, err)
+	return made(i, "/credentials/"+i.ID, err)
 }
 
 func findCredential(ctx context.Context, c *call) (answer, error) {
@@ -393,8 +390,9 @@ func rotate(ctx context.Context, c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	i, err := c.desk.RotateCredential(ctx, id, asked)
-	return issued(i, http.StatusOK, err)
+	said, err := told(c.desk.RotateCredential(ctx, id, asked))
+	said.settled = true
+	return said, err
 }
 
 func finish(ctx context.Context, c *call) (answer, error) { return c.end(ctx, c.desk.FinishRotation) }
@@ -436,7 +434,8 @@ func rotateKey(ctx context.Context, c *call) (answer, error) {
 	if err := c.empty(); err != nil {
 		return answer{}, err
 	}
-	return made(c.desk.RotateSigningKey(ctx))
+	k, err := c.desk.RotateSigningKey(ctx)
+	return made(k, "", err)
 }
 
 func revokeKey(ctx context.Context, c *call) (answer, error) {

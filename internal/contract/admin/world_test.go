@@ -3,10 +3,10 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,28 +33,58 @@ type world struct {
 
 	tokens map[string]auth.Actor
 	broken error // of every token that is looked up; nil: they are not
-	repeats
+	breaking
 }
 
-// repeats is a store of answers that can be made to lose them.
-type repeats struct {
-	*server.Opened
-	lose bool
+// breaking is a store in which something breaks before or after the next act, whatever that is.
+type breaking struct {
+	registry.Store
+	mu            sync.Mutex
+	before, after func() error // nil: nothing
 }
 
-func (r *repeats) ClaimRepeat(ctx context.Context, key, request []byte, until time.Time) (auth.Repeat, error) {
-	return r.DB.ClaimRepeat(ctx, key, request, until)
-}
-
-func (r *repeats) FinishRepeat(ctx context.Context, key []byte, answer string) error {
-	if r.lose {
-		return errors.New("the process ends here")
+func (b *breaking) around(do func() error) error {
+	b.mu.Lock()
+	before, after := b.before, b.after
+	b.before, b.after = nil, nil
+	b.mu.Unlock()
+	if before != nil {
+		if err := before(); err != nil {
+			return err
+		}
 	}
-	return r.DB.FinishRepeat(ctx, key, answer)
+	err := do()
+	if err == nil && after != nil {
+		err = after()
+	}
+	return err
 }
 
-func (r *repeats) ReleaseRepeat(ctx context.Context, key []byte) error {
-	return r.DB.ReleaseRepeat(ctx, key)
+func (b *breaking) CreateAccount(ctx context.Context, name, ref string, act auth.Act) (a auth.Account, err error) {
+	err = b.around(func() error { a, err = b.Store.CreateAccount(ctx, name, ref, act); return err })
+	return a, err
+}
+
+func (b *breaking) CreateCredential(ctx context.Context, c auth.Credential, act auth.Act) error {
+	return b.around(func() error { return b.Store.CreateCredential(ctx, c, act) })
+}
+
+func (b *breaking) RotateSecret(ctx context.Context, id auth.CredentialID, digest []byte, pepper auth.KeyID, old time.Time, end bool, act auth.Act) (s auth.Secret, r auth.Revoked, err error) {
+	err = b.around(func() error { s, r, err = b.Store.RotateSecret(ctx, id, digest, pepper, old, end, act); return err })
+	return s, r, err
+}
+
+func (b *breaking) InvitePerson(ctx context.Context, p auth.Person, i auth.Invitation, act auth.Act) error {
+	return b.around(func() error { return b.Store.InvitePerson(ctx, p, i, act) })
+}
+
+func (b *breaking) CreateOperatorToken(ctx context.Context, o auth.OperatorToken, act auth.Act) error {
+	return b.around(func() error { return b.Store.CreateOperatorToken(ctx, o, act) })
+}
+
+func (b *breaking) ReplaceAllowlist(ctx context.Context, id auth.AccountID, entries []auth.AllowEntry, was string, terms auth.Terms, acts []auth.Act) (r auth.Revoked, err error) {
+	err = b.around(func() error { r, err = b.Store.ReplaceAllowlist(ctx, id, entries, was, terms, acts); return err })
+	return r, err
 }
 
 func (w *world) Machine(_ context.Context, token string, from auth.Caller) (auth.Actor, error) {
@@ -76,7 +106,13 @@ func token(name string, role auth.Role, scopes ...string) auth.Actor {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	c, err := config.Load(config.Options{Environ: []string{"GATEHOUSE_DATA_DIR=" + filepath.Join(t.TempDir(), "data")}, Dir: t.TempDir()})
+	return newWorldIn(t, "GATEHOUSE_DATA_DIR="+filepath.Join(t.TempDir(), "data"))
+}
+
+// newWorldIn is newWorld with a database that variables of the environment name.
+func newWorldIn(t *testing.T, environ ...string) *world {
+	t.Helper()
+	c, err := config.Load(config.Options{Environ: environ, Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,13 +129,18 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w.Opened = w.opened
+	w.Store = w.opened.DB
+	if w.opened.Registry, err = registry.New(registry.Config{
+		Store: &w.breaking, Rings: w.opened.Rings, Environment: c.Environment, KeyPrefix: c.KeyPrefix, Acknowledge: w.opened.Acknowledge, Now: now,
+	}); err != nil {
+		t.Fatal(err)
+	}
 	desks, err := w.opened.Desks(c)
 	if err != nil {
 		t.Fatal(err)
 	}
 	contract, err := admin.New(admin.Config{
-		Desks: desks, Tokens: w, Repeats: &w.repeats, Digest: w.opened.Rings.HandedOut, Realm: "gatehouse", Now: now,
+		Desks: desks, Tokens: w, Repeats: w.opened.DB, Digest: w.opened.Rings.HandedOut, Realm: "gatehouse", Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -297,13 +297,13 @@ func replaceAllowlist(t *testing.T, w *World) {
 	first := []auth.AllowEntry{entry("192.0.2.0/24", "office"), entry("198.51.100.7/32", "")}
 	add, remove := act, act
 	add.Action, remove.Action = "account.allow-ip", "account.remove-ip"
-	r, err := w.ReplaceAllowlist(ctx, a, first, auth.AllowlistTag(nil), []auth.Act{add})
+	r, err := w.ReplaceAllowlist(ctx, a, first, auth.AllowlistTag(nil), auth.Terms{}, []auth.Act{add})
 	revoked(t, r, err)
 	w.wait(time.Minute)
 	then := []auth.AllowEntry{first[0], entry("2001:db8::/32", "all")}
 	then[0].Note = "head office"
 	tag := auth.AllowlistTag(first)
-	r, err = w.ReplaceAllowlist(ctx, a, then, tag, []auth.Act{add, remove})
+	r, err = w.ReplaceAllowlist(ctx, a, then, tag, auth.Terms{}, []auth.Act{add, remove})
 	p := revoked(t, r, err)
 	if got := w.last(t); got.Number != p || got.Account != a {
 		t.Errorf("the log has %+v", got)
@@ -318,13 +318,13 @@ func replaceAllowlist(t *testing.T, w *World) {
 	if trail[0].Act.Action != remove.Action || trail[1].Act.Action != add.Action || trail[1].About.Account != a {
 		t.Errorf("the audit trail has %+v", trail)
 	}
-	_, err = w.ReplaceAllowlist(ctx, a, first, tag, []auth.Act{add})
-	is(t, "a list that another one was before", err, auth.ErrConflict)
-	r, err = w.ReplaceAllowlist(ctx, a, then, auth.AllowlistTag(then), nil)
+	_, err = w.ReplaceAllowlist(ctx, a, first, tag, auth.Terms{}, []auth.Act{add})
+	is(t, "a list that another one was before", err, auth.ErrChanged)
+	r, err = w.ReplaceAllowlist(ctx, a, then, auth.AllowlistTag(then), auth.Terms{}, nil)
 	already(t, r, err)
-	r, err = w.ReplaceAllowlist(ctx, a, nil, auth.AllowlistTag(then), []auth.Act{remove})
+	r, err = w.ReplaceAllowlist(ctx, a, nil, auth.AllowlistTag(then), auth.Terms{}, []auth.Act{remove})
 	revoked(t, r, err)
-	_, err = w.ReplaceAllowlist(ctx, 999, nil, "", []auth.Act{remove})
+	_, err = w.ReplaceAllowlist(ctx, 999, nil, "", auth.Terms{}, []auth.Act{remove})
 	is(t, "an account that is not there", err, auth.ErrNotFound)
 }
 

@@ -333,7 +333,7 @@ func operatorTokens(t *testing.T, w *World) {
 	no(t, w.RevokeOperatorToken(ctx, "ot_1", act))
 	no(t, w.RevokeOperatorToken(ctx, "ot_1", act))
 	is(t, "revoke nothing", w.RevokeOperatorToken(ctx, "ot_2", act), auth.ErrNotFound)
-	all, err := w.OperatorTokens(ctx)
+	all, err := w.OperatorTokens(ctx, auth.OperatorTokenQuery{})
 	no(t, err)
 	if len(all) != 1 || all[0].Dead(w.Now()) != auth.ReasonRevoked || len(w.trail(t)) != acts+1 {
 		t.Errorf("got %+v, and %d acts, want it revoked once", all, len(w.trail(t))-acts)
@@ -361,7 +361,7 @@ func prunePeople(t *testing.T, w *World) {
 	if _, err := w.Person(ctx, gone.ID); !errors.Is(err, auth.ErrNotFound) {
 		t.Errorf("nothing tells of the one removed any more: %v", err)
 	}
-	if all, err := w.OperatorTokens(ctx); err != nil || len(all) > 0 {
+	if all, err := w.OperatorTokens(ctx, auth.OperatorTokenQuery{}); err != nil || len(all) > 0 {
 		t.Errorf("got %+v, %v of what expired", all, err)
 	}
 	if all, err := w.People(ctx, auth.PersonQuery{}); err != nil || len(all) != 2 {

@@ -67,6 +67,7 @@ func Run(t *testing.T, open Open) {
 		{"replicas", replicas},
 		{"what counts once", usedOnce},
 		{"what is asked again under a key", repeats},
+		{"what changers believe", terms},
 		{"usage", usage},
 		{"refusals", refusals},
 		{"prune", prune},
@@ -103,6 +104,7 @@ func Run(t *testing.T, open Open) {
 		{"race: prove", raceProof},
 		{"race: the last way to sign in", raceWays},
 		{"race: one key", raceRepeat},
+		{"race: one belief", raceTerms},
 		{"race: seal", raceSeal},
 		{"race: answers of their own", raceAnswers},
 	} {
