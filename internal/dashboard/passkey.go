@@ -252,6 +252,32 @@ func (v *visit) myPasskey() (auth.Passkey, error) {
 	return auth.Passkey{}, auth.ErrNotFound
 }
 
+// passkeyNamePage asks for another name of a passkey.
+func (d *Dashboard) passkeyNamePage(v *visit) error {
+	k, err := v.myPasskey()
+	if err != nil {
+		return err
+	}
+	v.form.Fill("name", k.Name)
+	return v.page("passkey-rename", "Rename a passkey", k, toProfile)
+}
+
+// renamePasskey gives it that name. It wants no fresh proof: nobody signs in otherwise for it.
+func (d *Dashboard) renamePasskey(v *visit) error {
+	k, err := v.myPasskey()
+	if err != nil {
+		return err
+	}
+	name := v.form.Get("name")
+	if name == k.Name {
+		return v.redirectTo(toProfile.To)
+	}
+	if err := d.People.RenamePasskey(v.r.Context(), v.visitor, k.ID, name); err != nil {
+		return v.refused(err, "name", (*Dashboard).passkeyNamePage)
+	}
+	return v.done(toProfile.To, "The passkey has another name.")
+}
+
 // askRemovePasskey asks whether a passkey is to be forgotten.
 func (d *Dashboard) askRemovePasskey(v *visit) error {
 	k, err := v.myPasskey()

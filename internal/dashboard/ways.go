@@ -14,6 +14,8 @@ func wayRoutes() []route {
 	return []route{
 		{both, get, "/profile/passkeys/new", "", false, (*Dashboard).passkeyPage},
 		{both, post, "/profile/passkeys/new", "", false, (*Dashboard).addPasskey},
+		{both, get, "/profile/passkeys/{passkey}/rename", "", false, (*Dashboard).passkeyNamePage},
+		{both, post, "/profile/passkeys/{passkey}/rename", "", false, (*Dashboard).renamePasskey},
 		{both, get, "/profile/passkeys/{passkey}/remove", "", false, (*Dashboard).askRemovePasskey},
 		{both, post, "/profile/passkeys/{passkey}/remove", "", false, (*Dashboard).removePasskey},
 		{both, get, "/openid/callback/{provider}", "", true, (*Dashboard).fromProvider},

@@ -280,6 +280,28 @@ func TestPasskeysFromJoiningToRemoving(t *testing.T) {
 		b.leads("add", b.send("POST", "/dashboard/profile/passkeys/new", url.Values{"answer": {b.answer()}, "name": {"<b>Telephone</b>"}}), "/dashboard/profile")
 		b.says("two", b.send("GET", "/dashboard/profile", nil), 200, "&lt;b&gt;Telephone&lt;/b&gt;")
 
+		// She calls it something else; nobody else can, and a name has to be one.
+		rename := regexp.MustCompile(`href="(/dashboard/profile/passkeys/[^"]*/rename)">Rename<span class="unseen"> &lt;b`).FindStringSubmatch(b.body)
+		if rename == nil {
+			t.Fatalf("%v: it cannot be renamed:\n%s", side, b.body)
+		}
+		b.says("to rename", b.send("GET", rename[1], nil), 200, `value="&lt;b&gt;Telephone&lt;/b&gt;"`)
+		b.says("rename", b.send("POST", rename[1], url.Values{"name": {" "}}), http.StatusBadRequest, "Give the passkey a name")
+		b.leads("rename", b.send("POST", rename[1], url.Values{"name": {"<i>Laptop</i>"}}), "/dashboard/profile")
+		b.says("renamed", b.send("GET", "/dashboard/profile", nil), 200, "&lt;i&gt;Laptop&lt;/i&gt;")
+		acts, err := b.opened.DB.Audit(t.Context(), auth.AuditQuery{Action: "person.passkey-rename", Most: 5})
+		if err != nil || len(acts) != 1 || !strings.HasSuffix(acts[0].Act.Detail, " <i>Laptop</i>") {
+			t.Errorf("%v: in the trail: %v, %v", side, acts, err)
+		}
+		hers := b.cookies
+		b.cookies = map[string]string{}
+		b.enter(auth.RoleOwner, map[dashboard.Side]auth.AccountID{dashboard.Members: b.account}[side])
+		if a := b.send("POST", rename[1], url.Values{"name": {"Mine"}}); a.Status != http.StatusNotFound {
+			t.Errorf("%v: another's was renamed: %d", side, a.Status)
+		}
+		b.cookies = hers
+		b.send("GET", "/dashboard/profile", nil)
+
 		// The form is kept while she proves who she is, and then taken.
 		b.now = b.now.Add(10 * time.Minute)
 		remove := regexp.MustCompile(`href="(/dashboard/profile/passkeys/[^"]*/remove)"`).FindAllStringSubmatch(b.body, -1)
@@ -292,7 +314,7 @@ func TestPasskeysFromJoiningToRemoving(t *testing.T) {
 		form.Set("answer", b.answer())
 		b.leads("confirm", b.send("POST", "/dashboard/confirm", form), "/dashboard/profile")
 		b.says("one", b.send("GET", "/dashboard/profile", nil), 200, "1 passkey")
-		if !strings.Contains(b.body, "&lt;b&gt;Telephone") {
+		if !strings.Contains(b.body, "&lt;i&gt;Laptop") {
 			t.Errorf("%v: the other one is left", side)
 		}
 		if a := b.send("POST", remove[0][1], nil); a.Status != http.StatusNotFound {
@@ -512,7 +534,9 @@ func TestAFormWaitsOverAProviderThatProvesNothing(t *testing.T) {
 	const page = "/dashboard/credentials/new"
 	typed := url.Values{"kind": {"login"}, "name": {"Till of the north"}}
 	b.says("too late", b.send("POST", page, typed), 403, "Confirm with Company account")
-	confirm := func() string { return b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", maps(b.hidden(), "provider", "company"))) }
+	confirm := func() string {
+		return b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", maps(b.hidden(), "provider", "company")))
+	}
 
 	b.company.subject = "sub-of-joe"
 	address := confirm()
