@@ -22,8 +22,8 @@ import (
 	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/backup"
-	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
 var nine = time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
@@ -44,26 +44,24 @@ func eachDialect(t *testing.T, story func(t *testing.T, w *trail)) {
 
 func embedded(t testing.TB) *trail {
 	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	storetest.Migrated(t, path)
 	return newTrail(t, store.Config{Path: path}, "sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?_pragma=busy_timeout(5000)")
 }
 
 func onPostgres(t testing.TB) *trail {
-	at := pgtest.Database(t)
+	at := storetest.MigratedPostgres(t)
 	return newTrail(t, store.Config{URL: at, Pool: store.Pool{StatementTimeout: time.Minute}}, "pgx", at)
 }
 
 func newTrail(t testing.TB, c store.Config, driver, at string) *trail {
 	t.Helper()
 	w := &trail{t: t}
-	c.Create, c.Now = true, func() time.Time { return nine.Add(time.Duration(w.now.Load())) }
+	c.Now = func() time.Time { return nine.Add(time.Duration(w.now.Load())) }
 	var err error
 	if w.DB, err = store.Open(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.Close() })
-	if _, _, err := w.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	w.must(w.Create(t.Context(), store.Birth{Incarnation: "i", SealCheck: []byte("c"), MasterKey: "m"}))
 	if w.hand, err = sql.Open(driver, at); err != nil {
 		t.Fatal(err)

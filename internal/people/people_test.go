@@ -17,6 +17,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/limit"
 	"github.com/gatehouse/gatehouse/internal/secret"
 	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -47,11 +48,11 @@ func newWorld(t *testing.T) *world {
 		return w.now
 	}
 	var err error
-	w.db, err = store.Open(ctx, store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: now})
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	storetest.Migrated(t, path)
+	w.db, err = store.Open(ctx, store.Config{Path: path, Now: now})
 	w.must(err)
 	t.Cleanup(func() { w.db.Close() })
-	_, _, err = w.db.Migrate(ctx)
-	w.must(err)
 	key, err := secret.ParseMasterKey(secret.GenerateMasterKey())
 	w.must(err)
 	masters := secret.Masters{Current: key}

@@ -13,21 +13,21 @@ import (
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/store"
+	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
 
 // inhabited is a registry over a real store with one account, in whose time nothing moves.
 func inhabited(t *testing.T) (*Registry, *store.DB, auth.AccountID) {
 	t.Helper()
 	r, _ := newRegistry(t)
-	db, err := store.Open(t.Context(), store.Config{Path: filepath.Join(t.TempDir(), "gatehouse.db"), Create: true, Now: func() time.Time { return start }})
+	path := filepath.Join(t.TempDir(), "gatehouse.db")
+	storetest.Migrated(t, path)
+	db, err := store.Open(t.Context(), store.Config{Path: path, Now: func() time.Time { return start }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	if _, _, err = db.Migrate(t.Context()); err == nil {
-		err = db.Create(t.Context(), store.Birth{Incarnation: "i", SealCheck: []byte("c"), MasterKey: "m"})
-	}
-	if err != nil {
+	if err := db.Create(t.Context(), store.Birth{Incarnation: "i", SealCheck: []byte("c"), MasterKey: "m"}); err != nil {
 		t.Fatal(err)
 	}
 	r.store = db
