@@ -1,5 +1,5 @@
 // Command gatehouse is the one binary: the server, and the commands that operators look after it with. Here is how the
-// commands are spelled and what they print; what they do is done by registry, on the database, through server.
+// commands are spelled and what they print; what they do a desk answers, on the database through server, or elsewhere through adminclient.
 //
 // The invariants: no secret is ever taken from the command line, or shown in an error; only serve, demo, migrate up
 // and restore make or migrate a database; the exit status is 0 when it was done, 1 when it failed, 2 when it was not understood.

@@ -1,8 +1,8 @@
-// Package audit keeps who was refused and why, and says it in plain words. It leaves to the store what changed something:
-// such an act is written in the transaction of the change.
+// Package audit keeps who was refused and why, and says it in plain words; and it seals the audit trail. What changed something it
+// leaves to the store, where such an act is written in the transaction of the change, and to chain how a trail proves itself.
 //
-// The invariant: a refusal costs its request next to nothing and never makes it wait, and what callers send, however much
-// and however varied, fills neither the memory nor the disk.
+// The invariants: a refusal costs its request next to nothing and never makes it wait, and what callers send, however much
+// and however varied, fills neither the memory nor the disk; an act is put into the chain once, whoever else seals.
 package audit
 
 import (

@@ -1,6 +1,6 @@
 // Package registry does what operators do, and members for their own account: accounts, allowlists, credentials, sessions,
-// working keys. Each method is permission, change and audit in one step, for the command line and every other way in alike. It leaves to gate what
-// callers of the contracts do, and to the store what must be atomic.
+// working keys, other people and tokens. Each method is permission, change and audit in one step, for the command line and every other way in alike. It leaves to gate what
+// callers of the contracts do, to people how somebody signs in, and to the store what must be atomic.
 //
 // The invariants: nothing is read or changed by who may not, and nothing changed without an entry in the audit trail; a change that takes
 // something away has been applied by every server that can reach the database before it is called done.

@@ -1,8 +1,9 @@
-// Package secret makes secrets, digests the ones that are only compared, and seals the ones that must be read back. It
-// leaves to others where they are kept and what they open.
+// Package secret makes secrets, digests the ones that are only compared, and seals the ones that must be read back. What is handed
+// out to come back, and may be read by everybody, it makes so that it is known again. It leaves to others where secrets are kept and
+// what they open.
 //
-// The invariant: what it returns for storage gives nothing away without a key that lies elsewhere, and its key types print
-// their id alone.
+// The invariants: what it returns for storage gives nothing away without a key that lies elsewhere, and its key types print
+// their id alone; what was handed out comes back as it was, or not at all.
 package secret
 
 import (

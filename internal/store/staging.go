@@ -118,7 +118,7 @@ func (s *Staging) commit() error {
 	return err
 }
 
-// Load adds a row as [Reader.Next] of backup returns it.
+// Load adds a row as [backup.Reader.Next] returns it.
 func (s *Staging) Load(t *backup.Table, row []any) error {
 	insert, err := s.insertFor(t)
 	if err != nil {

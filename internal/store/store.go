@@ -1,5 +1,5 @@
-// Package store keeps everything that must survive: accounts, credentials, sessions, keys, the change log, the audit
-// trail, usage and refusals, in one SQLite file or in a PostgreSQL database. A method is one transaction, named for its intent.
+// Package store keeps everything that must survive: accounts, credentials, sessions, people, keys, the change log, the
+// audit trail, usage, refusals, and what webhooks have still to tell, in one SQLite file or in a PostgreSQL database. A method is one transaction, named for its intent.
 // What may be done is decided by gate and registry; only the guards that two requests could race through are here, as conditions
 // of the SQL.
 //
