@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 )
@@ -31,6 +32,9 @@ func (d *Dashboard) local() bool {
 // sessionCookie is the name of the cookie that holds a session, without its prefix.
 func (d *Dashboard) sessionCookie() string { return "gatehouse-" + d.Side.String() }
 
+// deviceCookie is the name of the cookie by which a browser is known that somebody has signed in with.
+func (d *Dashboard) deviceCookie() string { return "gatehouse-device-" + d.Side.String() }
+
 // cookie finds the value of a cookie of ours, "" if none came. Where the prefix is kept, one without it is somebody else's.
 func (v *visit) cookie(name string) string {
 	names := []string{hostPrefix + name, name}
@@ -48,8 +52,11 @@ func (v *visit) cookie(name string) string {
 }
 
 // setCookie sets a cookie of ours until the browser is closed, or takes it back if value is "".
-func (v *visit) setCookie(name, value string) {
-	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
+func (v *visit) setCookie(name, value string) { v.setCookieFor(name, value, 0) }
+
+// setCookieFor sets one that outlives the browser, for so long; 0: it does not.
+func (v *visit) setCookieFor(name, value string, age time.Duration) {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(age / time.Second), HttpOnly: true, SameSite: http.SameSiteStrictMode}
 	if value == "" {
 		c.MaxAge = -1
 	}

@@ -74,7 +74,7 @@ func (d *Dashboard) signIn(v *visit) error {
 	if other := v.another((*Dashboard).passkeySignIn, (*Dashboard).signInElsewhere); other != nil {
 		return other(d, v)
 	}
-	signed, err := d.People.SignIn(v.r.Context(), d.kind(), v.form.Get("email"), v.form.Raw("password"), v.r.Caller)
+	signed, err := d.People.SignIn(v.r.Context(), d.kind(), v.form.Get("email"), v.form.Raw("password"), v.cookie(v.d.deviceCookie()), v.r.Caller)
 	if err != nil {
 		return v.refused(err, "", (*Dashboard).signInPage)
 	}

@@ -7,10 +7,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"strings"
@@ -321,6 +323,35 @@ func TestPasskeysFromJoiningToRemoving(t *testing.T) {
 			t.Errorf("%v: to remove it twice: %d", side, a.Status)
 		}
 		b.says("to remove the last one", b.send("POST", remove[1][1], nil), http.StatusConflict, "last")
+	}
+}
+
+// Others' wrong guesses, from wherever they come, do not shut out the browser that somebody signs in with.
+func TestAKnownBrowserIsNotShutOut(t *testing.T) {
+	b := newTab(t, dashboard.Members)
+	code, email := b.invite(dashboard.Members)
+	b.send("POST", "/dashboard/join", url.Values{"code": {code}})
+	form := b.hidden()
+	form.Set("answer", b.answer())
+	b.leads("join", b.send("POST", "/dashboard/join", form), "/dashboard/")
+	const password = "correct horse battery"
+	b.leads("a password", b.send("POST", "/dashboard/profile/password", url.Values{"password": {password}}), "/dashboard/profile")
+	known := b.cookies["__Host-gatehouse-device-member"]
+	clear(b.cookies)
+	for i := range 300 {
+		_, err := b.people.SignIn(t.Context(), auth.Member, email, "a wrong password", "", auth.Caller{Address: netip.AddrFrom4([4]byte{192, 0, byte(i >> 8), byte(i)})})
+		if errors.Is(err, auth.ErrRateLimited) {
+			break
+		}
+	}
+	signIn := url.Values{"email": {email}, "password": {password}}
+	if a := b.send("POST", "/dashboard/sign-in", signIn); a.Status != http.StatusTooManyRequests {
+		t.Errorf("an unknown browser: %d", a.Status)
+	}
+	b.cookies["__Host-gatehouse-device-member"] = known
+	b.leads("the known one", b.send("POST", "/dashboard/sign-in", signIn), "/dashboard/second-factor")
+	if got := b.cookies["__Host-gatehouse-device-member"]; got != known {
+		t.Error("a password alone makes a browser known")
 	}
 }
 

@@ -18,7 +18,7 @@ func (p *People) Invited(ctx context.Context, code string, caller auth.Caller) (
 	if err != nil {
 		return auth.Person{}, err
 	}
-	refund, err := p.attempt(caller, "")
+	refund, err := p.attempt(ofAddress(caller))
 	if err != nil {
 		return auth.Person{}, err
 	}

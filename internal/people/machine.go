@@ -15,7 +15,7 @@ func (p *People) Machine(ctx context.Context, token string, caller auth.Caller) 
 	if err != nil {
 		return auth.Actor{}, err
 	}
-	refund, err := p.attempt(caller, "")
+	refund, err := p.attempt(ofAddress(caller))
 	if err != nil {
 		return auth.Actor{}, err
 	}

@@ -120,7 +120,13 @@ func New(c Config) (*People, error) {
 // The limits of attempts. They are not the contracts': whoever is refused here is let in there.
 var (
 	perAddress = limit.Rule{Name: "sign_in_per_address", Rate: auth.Rate{Count: 60, Per: time.Hour, Burst: 30}}
-	perPerson  = limit.Rule{Name: "sign_in_per_person", Rate: auth.Rate{Count: 20, Per: time.Hour, Burst: 10}}
+	// Passwords for one e-mail address, from one address, and from all.
+	perPersonHere = limit.Rule{Name: "sign_in_per_person_and_address", Rate: auth.Rate{Count: 20, Per: time.Hour, Burst: 10}}
+	perPerson     = limit.Rule{Name: "sign_in_per_person", Rate: auth.Rate{Count: 100, Per: time.Hour, Burst: 50}}
+	// Passwords of a browser that is known to have signed in by that e-mail address. It is counted for itself.
+	perDevice = limit.Rule{Name: "sign_in_per_device", Rate: auth.Rate{Count: 20, Per: time.Hour, Burst: 10}}
+	// Codes, and the password that is asked for once more: whoever comes so far has shown something.
+	perCodes = limit.Rule{Name: "codes_per_person", Rate: auth.Rate{Count: 20, Per: time.Hour, Burst: 10}}
 )
 
 // The refusals.
@@ -135,13 +141,8 @@ var (
 	ErrNobody = &auth.Error{Kind: auth.Unauthenticated, Reason: auth.ReasonNoCredential, Msg: "Sign in first"}
 )
 
-// attempt charges an attempt before it is looked at, to the address and to whom it is about ("": nobody), and returns what gives it
-// back: what succeeds does not count.
-func (p *People) attempt(caller auth.Caller, whom string) (refund func(), err error) {
-	charged := []limit.Charge{{Rule: perAddress, Key: limit.AddressKey(caller.Address)}}
-	if whom != "" {
-		charged = append(charged, limit.Charge{Rule: perPerson, Key: limit.TextKey(whom)})
-	}
+// attempt charges an attempt before it is looked at, and returns what gives it back: what succeeds does not count.
+func (p *People) attempt(charged ...limit.Charge) (refund func(), err error) {
 	for _, c := range charged {
 		if found := p.config.Limits.Take(c.Rule, c.Key); found.Refused {
 			return nil, auth.ErrRateLimited.With(found)
@@ -154,9 +155,32 @@ func (p *People) attempt(caller auth.Caller, whom string) (refund func(), err er
 	}, nil
 }
 
+func ofAddress(caller auth.Caller) limit.Charge {
+	return limit.Charge{Rule: perAddress, Key: limit.AddressKey(caller.Address)}
+}
+
+// attemptPassword charges for a password. A known device pays for itself alone: whoever else guesses, from wherever, takes nothing
+// of it.
+func (p *People) attemptPassword(kind auth.PersonKind, email, device string, caller auth.Caller) (refund func(), err error) {
+	if known := p.device(kind, email, device); known != "" {
+		return p.attempt(limit.Charge{Rule: perDevice, Key: limit.TextKey(known)})
+	}
+	who := string(kind) + " " + email
+	here := limit.AddressKey(caller.Address).Addr.String()
+	return p.attempt(ofAddress(caller), limit.Charge{Rule: perPersonHere, Key: limit.TextKey(here + " " + who)},
+		limit.Charge{Rule: perPerson, Key: limit.TextKey(who)})
+}
+
+// attemptCode charges for a code of a person's.
+func (p *People) attemptCode(person auth.Person, caller auth.Caller) (refund func(), err error) {
+	return p.attempt(ofAddress(caller), limit.Charge{Rule: perCodes, Key: limit.TextKey(string(person.ID))})
+}
+
 // Attempt charges the address for showing a passkey or a provider's answer, before it is looked at, and returns what gives it back:
 // what succeeds does not count. Passwords and codes charge by themselves.
-func (p *People) Attempt(caller auth.Caller) (refund func(), err error) { return p.attempt(caller, "") }
+func (p *People) Attempt(caller auth.Caller) (refund func(), err error) {
+	return p.attempt(ofAddress(caller))
+}
 
 // actorOf names a person for the audit trail.
 func actorOf(p auth.Person) string { return string(p.Kind()) + " " + p.Detail() }

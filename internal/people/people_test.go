@@ -156,7 +156,7 @@ func (w *world) visitor(token string) Visitor {
 
 func (w *world) signIn(h holder) string {
 	w.t.Helper()
-	entry, err := w.SignIn(w.ctx(), h.Kind(), h.Email, password, w.caller)
+	entry, err := w.SignIn(w.ctx(), h.Kind(), h.Email, password, "", w.caller)
 	w.must(err)
 	entry, err = w.Second(w.ctx(), entry.Reveal(), w.next(h), w.caller)
 	w.must(err)
@@ -227,7 +227,7 @@ func TestALinkAPasswordACode(t *testing.T) {
 	_, err = w.Visitor(w.ctx(), auth.Member, entry.Reveal(), w.caller)
 	w.is("after signing out", err, ErrNobody, auth.ReasonNoCredential)
 	w.must(w.SignOut(w.ctx(), entry.Reveal(), w.caller))
-	entry, err = w.SignIn(w.ctx(), auth.Member, " JANE@Example.com ", password, w.caller)
+	entry, err = w.SignIn(w.ctx(), auth.Member, " JANE@Example.com ", password, "", w.caller)
 	w.must(err)
 	if entry.Stage != auth.StageSecond {
 		t.Errorf("the stage is %q", entry.Stage)
@@ -244,7 +244,7 @@ func TestALinkAPasswordACode(t *testing.T) {
 
 	// Or a recovery code, however it is typed, once.
 	for _, want := range []*auth.Error{nil, ErrCode} {
-		entry, err = w.SignIn(w.ctx(), auth.Member, "jane@example.com", password, w.caller)
+		entry, err = w.SignIn(w.ctx(), auth.Member, "jane@example.com", password, "", w.caller)
 		w.must(err)
 		typed := strings.ToUpper(strings.ReplaceAll(h.recovery[3], "-", " - "))
 		if _, err = w.Second(w.ctx(), entry.Reveal(), typed, w.caller); want == nil && err != nil || want != nil && !errors.Is(err, want) {
@@ -293,7 +293,7 @@ func TestWhoCannotSignInLearnsNothing(t *testing.T) {
 		{gone.Email, password, auth.ReasonUnknown},
 		{"operator@example.com", password, auth.ReasonUnknown},
 	} {
-		_, err := w.SignIn(w.ctx(), auth.Member, c.email, c.password, w.caller)
+		_, err := w.SignIn(w.ctx(), auth.Member, c.email, c.password, "", w.caller)
 		w.is(c.email, err, ErrSignIn, c.reason)
 		if e := auth.AsError(err); e.Kind != auth.Unauthenticated || e.Msg != ErrSignIn.Msg || e.Err != nil {
 			t.Errorf("%s is told %+v", c.email, e)
@@ -303,7 +303,7 @@ func TestWhoCannotSignInLearnsNothing(t *testing.T) {
 		cancel()
 		full := w.lane
 		w.lane = newLane(0, 1)
-		_, err = w.SignIn(ctx, auth.Member, c.email, c.password, auth.Caller{Address: netip.MustParseAddr("192.0.2.9")})
+		_, err = w.SignIn(ctx, auth.Member, c.email, c.password, "", auth.Caller{Address: netip.MustParseAddr("192.0.2.9")})
 		w.lane = full
 		w.is(c.email+" while the lane is full", err, auth.ErrOverloaded, auth.ReasonOverloaded)
 	}
@@ -340,7 +340,7 @@ func TestThePasswordIsComparedAsItIs(t *testing.T) {
 	}
 	// A megabyte is refused before anybody hashes it.
 	w.lane = newLane(0, 0)
-	_, err := w.SignIn(w.ctx(), auth.Member, "jane@example.com", strings.Repeat("x", 1<<20), w.caller)
+	_, err := w.SignIn(w.ctx(), auth.Member, "jane@example.com", strings.Repeat("x", 1<<20), "", w.caller)
 	w.is("a megabyte", err, auth.ErrInvalid, auth.ReasonMalformed)
 }
 
@@ -393,37 +393,95 @@ func TestWhoGuessesIsStopped(t *testing.T) {
 		c.Address = netip.AddrFrom4([4]byte{198, 51, 100, byte(last)})
 		return c
 	}
-	// One password for one person, from ever other addresses, in ever other spellings.
-	for i := range perPerson.Rate.Burst {
-		_, err := w.SignIn(w.ctx(), auth.Member, strings.Repeat(" ", int(i))+"Jane@Example.com", "a wrong password", from(int(i)))
+	// One password for one person, from one address, and then from ever others, in ever other spellings.
+	for range perPersonHere.Rate.Burst {
+		_, err := w.SignIn(w.ctx(), auth.Member, h.Email, "a wrong password", "", from(0))
 		w.is("a guess", err, ErrSignIn, auth.ReasonWrongSecret)
 	}
-	_, err := w.SignIn(w.ctx(), auth.Member, h.Email, password, from(200))
+	_, err := w.SignIn(w.ctx(), auth.Member, h.Email, password, "", from(0))
+	w.is("one guess too many from there", err, auth.ErrRateLimited, auth.ReasonRateLimited)
+	for i := range perPerson.Rate.Burst - perPersonHere.Rate.Burst {
+		_, err := w.SignIn(w.ctx(), auth.Member, strings.Repeat(" ", int(i))+"Jane@Example.com", "a wrong password", "", from(1+int(i)))
+		w.is("a guess", err, ErrSignIn, auth.ReasonWrongSecret)
+	}
+	_, err = w.SignIn(w.ctx(), auth.Member, h.Email, password, "", from(200))
 	w.is("one guess too many", err, auth.ErrRateLimited, auth.ReasonRateLimited)
 	if auth.AsError(err).Limit.RetryAfter <= 0 {
 		t.Errorf("nobody is told when to come back: %+v", auth.AsError(err).Limit)
 	}
 	// Many names from one address.
 	for i := range perAddress.Rate.Burst {
-		_, err := w.SignIn(w.ctx(), auth.Member, fmt.Sprintf("nobody%d@example.com", i), password, from(201))
+		_, err := w.SignIn(w.ctx(), auth.Member, fmt.Sprintf("nobody%d@example.com", i), password, "", from(201))
 		w.is("a name", err, ErrSignIn, auth.ReasonUnknown)
 	}
-	_, err = w.SignIn(w.ctx(), auth.Member, "nobody@example.com", password, from(201))
+	_, err = w.SignIn(w.ctx(), auth.Member, "nobody@example.com", password, "", from(201))
 	w.is("one name too many", err, auth.ErrRateLimited, auth.ReasonRateLimited)
 
 	// Who knows the password may not guess codes; who knows both is never stopped.
 	w.now = w.now.Add(24 * time.Hour)
-	for range 3 * perPerson.Rate.Burst {
+	for range 3 * perCodes.Rate.Burst {
 		w.signIn(h)
 	}
-	entry, err := w.SignIn(w.ctx(), auth.Member, h.Email, password, w.caller)
+	entry, err := w.SignIn(w.ctx(), auth.Member, h.Email, password, "", w.caller)
 	w.must(err)
-	for range perPerson.Rate.Burst {
+	for range perCodes.Rate.Burst {
 		_, err = w.Second(w.ctx(), entry.Reveal(), "000000", w.caller)
 		w.is("a guessed code", err, ErrCode, auth.ReasonWrongSecret)
 	}
 	_, err = w.Second(w.ctx(), entry.Reveal(), w.next(h), w.caller)
 	w.is("one code too many", err, auth.ErrRateLimited, auth.ReasonRateLimited)
+}
+
+// Whoever guesses from however many addresses does not shut out a browser that somebody has signed in with, and does not guess more for
+// it.
+func TestAKnownDeviceIsNotShutOut(t *testing.T) {
+	w := newWorld(t)
+	h, _ := w.joined(w.account, "jane@example.com")
+	joe, _ := w.joined(w.account, "joe@example.com")
+	operator, _ := w.joined(0, "jane@example.com")
+	device, ofJoe, ofOperator := w.Device(h.Person), w.Device(joe.Person), w.Device(operator.Person)
+	if strings.Contains(device, "jane") || device == w.Device(h.Person) {
+		t.Errorf("it says whose it is, or is the same twice: %s", device)
+	}
+	n := 0
+	guess := func(typed, device string) error {
+		c := w.caller
+		if n++; device == "" {
+			c.Address = netip.AddrFrom4([4]byte{198, 51, byte(n >> 8), byte(n)})
+		}
+		_, err := w.SignIn(w.ctx(), auth.Member, " Jane@example.com", typed, device, c)
+		return err
+	}
+	// A day of guesses, a new address for each.
+	guessed := 0
+	for end := w.now.Add(24 * time.Hour); w.now.Before(end); w.now = w.now.Add(time.Hour) {
+		for !errors.Is(guess("a wrong password", ""), auth.ErrRateLimited) {
+			guessed++
+		}
+	}
+	if most := int(perPerson.Rate.Burst) + 24*int(perPerson.Rate.Count); guessed < int(perPerson.Rate.Burst) || guessed > most {
+		t.Errorf("%d passwords were tried in a day, want at most %d", guessed, most)
+	}
+	w.now = w.now.Add(-time.Hour) // in which nothing came back
+	w.is("the right password from elsewhere", guess(password, ""), auth.ErrRateLimited, auth.ReasonRateLimited)
+	for what, cookie := range map[string]string{"nobody's": "AAAA", "another's": ofJoe, "an operator's": ofOperator, "a changed one": device[:len(device)-2] + "AA"} {
+		w.is("the right password with "+what, guess(password, cookie), auth.ErrRateLimited, auth.ReasonRateLimited)
+	}
+	w.must(guess(password, device))
+
+	// A known device guesses for itself alone, wherever it is.
+	for range perDevice.Rate.Burst {
+		w.is("a guess of a device's", guess("a wrong password", device), ErrSignIn, auth.ReasonWrongSecret)
+	}
+	w.is("one guess too many", guess(password, device), auth.ErrRateLimited, auth.ReasonRateLimited)
+	w.must(guess(password, w.Device(h.Person)))
+
+	// It is forgotten in time.
+	w.now = w.now.Add(DeviceAge)
+	for !errors.Is(guess("a wrong password", ""), auth.ErrRateLimited) {
+		n++
+	}
+	w.is("with a device from long ago", guess(password, device), auth.ErrRateLimited, auth.ReasonRateLimited)
 }
 
 // How long a session lives is set; a shorter time holds for sessions from before.
@@ -501,7 +559,7 @@ func TestSessionsEnd(t *testing.T) {
 	w.is("an operator's after twelve hours", err, ErrNobody, auth.ReasonNoCredential)
 
 	// A password that waits for its code waits ten minutes.
-	entry, err := w.SignIn(w.ctx(), auth.Operator, op.Email, password, w.caller)
+	entry, err := w.SignIn(w.ctx(), auth.Operator, op.Email, password, "", w.caller)
 	w.must(err)
 	w.now = w.now.Add(halfLife)
 	_, err = w.Half(w.ctx(), entry.Reveal())
@@ -594,7 +652,7 @@ func TestStepUp(t *testing.T) {
 	}
 	codes, err := w.NewRecoveryCodes(w.ctx(), v)
 	w.must(err)
-	half, err := w.SignIn(w.ctx(), auth.Member, h.Email, "another long password", w.caller)
+	half, err := w.SignIn(w.ctx(), auth.Member, h.Email, "another long password", "", w.caller)
 	w.must(err)
 	_, err = w.Second(w.ctx(), half.Reveal(), h.recovery[0], w.caller)
 	w.is("a recovery code of before", err, ErrCode, auth.ReasonWrongSecret)
@@ -610,7 +668,7 @@ func TestStepUp(t *testing.T) {
 	entry, _, err = w.EnrollAnother(w.ctx(), v, w.code(other), w.caller)
 	w.must(err)
 	v = w.visitor(entry.Reveal())
-	half, err = w.SignIn(w.ctx(), auth.Member, h.Email, "another long password", w.caller)
+	half, err = w.SignIn(w.ctx(), auth.Member, h.Email, "another long password", "", w.caller)
 	w.must(err)
 	_, err = w.Second(w.ctx(), half.Reveal(), w.next(h), w.caller)
 	w.is("a code of the authenticator before", err, ErrCode, auth.ReasonWrongSecret)
@@ -674,7 +732,7 @@ func TestPasskeysAndOpenIDs(t *testing.T) {
 	w.is("of a suspended account", err, ErrStranger, auth.ReasonAccountSuspended)
 
 	// Without a password there is none to sign in with.
-	_, err = w.SignIn(w.ctx(), auth.Member, p.Email, "", w.caller)
+	_, err = w.SignIn(w.ctx(), auth.Member, p.Email, "", "", w.caller)
 	w.is("a password that was never set", err, ErrSignIn, auth.ReasonUnknown)
 }
 

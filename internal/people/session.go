@@ -90,7 +90,7 @@ func (p *People) Confirm(ctx context.Context, v Visitor, password, code string, 
 	if len(password) > mostPassword {
 		return Entry{}, errLongPassword
 	}
-	refund, err := p.attempt(caller, codesOf(v.Person))
+	refund, err := p.attemptCode(v.Person, caller)
 	if err != nil {
 		return Entry{}, err
 	}

@@ -64,13 +64,14 @@ func (p *People) age(person auth.Person) time.Duration {
 // no second factor yet, one to be set up ([People.Offer], [People.Enroll]). A password alone never opens more.
 //
 // Whatever is wrong, and whether there is such a person at all, it is [ErrSignIn], after the same work: one read, one hash.
-// Attempts are charged before, by address and by e-mail address, and given back to who succeeds.
-func (p *People) SignIn(ctx context.Context, kind auth.PersonKind, email, password string, caller auth.Caller) (Entry, error) {
+// Attempts are charged before, by address and by e-mail address, and given back to who succeeds; those of a device that has signed in
+// before ([People.Device], "" if none is known) are charged to it alone.
+func (p *People) SignIn(ctx context.Context, kind auth.PersonKind, email, password, device string, caller auth.Caller) (Entry, error) {
 	if len(password) > mostPassword {
 		return Entry{}, errLongPassword
 	}
 	email, malformed := auth.ParseEmail(email)
-	refund, err := p.attempt(caller, string(kind)+" "+email)
+	refund, err := p.attemptPassword(kind, email, device, caller)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -142,7 +143,7 @@ func (p *People) Second(ctx context.Context, token, code string, caller auth.Cal
 	if half.Stage != auth.StageSecond {
 		return Entry{}, ErrNobody
 	}
-	refund, err := p.attempt(caller, codesOf(half.Person))
+	refund, err := p.attemptCode(half.Person, caller)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -158,9 +159,6 @@ func (p *People) Second(ctx context.Context, token, code string, caller auth.Cal
 	refund()
 	return entry, nil
 }
-
-// codesOf names the limit of a person's codes: whoever knows the password must not guess them.
-func codesOf(p auth.Person) string { return "code of " + string(p.ID) }
 
 func codeFailed(err error, person auth.Person) error {
 	if errors.Is(err, auth.ErrBadCredential) {

@@ -83,7 +83,7 @@ func (p *People) EnrollAnother(ctx context.Context, v Visitor, code string, call
 }
 
 func (p *People) enroll(ctx context.Context, person auth.Person, old auth.DashboardSession, typed string, a auth.Act, caller auth.Caller) (Entry, []string, error) {
-	refund, err := p.attempt(caller, codesOf(person))
+	refund, err := p.attemptCode(person, caller)
 	if err != nil {
 		return Entry{}, nil, err
 	}
