@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/audit/chain"
-	"github.com/gatehouse/gatehouse/internal/backup"
 )
 
 type audits struct {
@@ -92,7 +90,7 @@ func (c *auditList) Run(sh *shell) error {
 }
 
 type auditVerify struct {
-	File       string   `arg:"" optional:"" help:"An export, or - for standard input. Without one the database is verified."`
+	File       string   `arg:"" optional:"" help:"An export, or - for standard input. Without one the database, or the server's, is verified."`
 	Key        []string `placeholder:"FINGERPRINT" help:"The key that must have signed the last checkpoint, as you keep it elsewhere. More than once: one of them."`
 	Checkpoint []string `placeholder:"ROW:HASH" help:"A checkpoint that you keep elsewhere: the chain must go through it."`
 	printed
@@ -161,12 +159,12 @@ func (c *auditVerify) Run(sh *shell) error {
 
 func (c *auditVerify) verify(sh *shell, want chain.Want) (chain.Report, error) {
 	if c.File == "" {
-		op, err := sh.open()
+		o, err := sh.enter()
 		if err != nil {
 			return chain.Report{}, err
 		}
-		defer op.Close()
-		return op.VerifyAudit(sh.ctx, want)
+		defer o.close()
+		return o.VerifyAudit(sh.ctx, want)
 	}
 	from := sh.stdin
 	if c.File != "-" {
@@ -224,18 +222,12 @@ func (auditExport) Help() string {
 }
 
 func (c *auditExport) Run(sh *shell) error {
-	op, err := sh.open()
+	o, err := sh.enter()
 	if err != nil {
 		return err
 	}
-	defer op.Close()
-	export := func(to io.Writer) error {
-		out := bufio.NewWriter(to)
-		if err := op.DB.ExportAudit(sh.ctx, backup.NewExporter(out)); err != nil {
-			return err
-		}
-		return out.Flush()
-	}
+	defer o.close()
+	export := func(to io.Writer) error { return o.ExportAudit(sh.ctx, to) }
 	if c.File == "" || c.File == "-" {
 		return export(sh.out)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/adminclient"
 	"github.com/gatehouse/gatehouse/internal/audit"
+	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/server"
@@ -68,6 +69,8 @@ type office interface {
 	Explain(ctx context.Context, requestID string) (audit.Explained, error)
 	Refusals(context.Context, api.RefusalQuery) (api.Page[api.Refusal], error)
 	Audit(context.Context, api.AuditQuery) (api.Page[api.AuditEntry], error)
+	ExportAudit(ctx context.Context, to io.Writer) error
+	VerifyAudit(context.Context, chain.Want) (chain.Report, error)
 	Usage(ctx context.Context, account auth.AccountID, since time.Time) (api.Page[api.UsageRow], error)
 }
 

@@ -39,6 +39,7 @@ type Client struct {
 	base  string
 	token func() string // a closure, because fmt reads through unexported fields
 	http  *http.Client
+	long  *http.Client // for answers that take their time
 
 	mu     sync.Mutex
 	date   time.Time // what the server said last,
@@ -60,12 +61,12 @@ func New(c Config) (*Client, error) {
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.ResponseHeaderTimeout = time.Minute
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // the token is for this server
 	return &Client{
 		base: strings.TrimSuffix(u.Scheme+"://"+u.Host+u.EscapedPath(), "/"), token: func() string { return c.Token },
-		http: &http.Client{
-			Transport: transport, Timeout: time.Minute,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token is for this server
-		},
+		http: &http.Client{Transport: transport, Timeout: time.Minute, CheckRedirect: stay},
+		long: &http.Client{Transport: transport, CheckRedirect: stay},
 	}, nil
 }
 
@@ -89,7 +90,7 @@ func (c *Client) Now() time.Time {
 	if !known {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		if res, err := c.send(ctx, http.MethodGet, "/healthz", nil, ""); err == nil {
+		if res, err := c.send(ctx, c.http, http.MethodGet, "/healthz", nil, ""); err == nil {
 			_ = res.Body.Close()
 		}
 	}
@@ -140,7 +141,7 @@ func ask[T any](ctx context.Context, c *Client, method, at string, body any, key
 			return t, &auth.Error{Msg: "the request cannot be written", Err: err}
 		}
 	}
-	res, err := c.send(ctx, method, path+at, text, key)
+	res, err := c.send(ctx, c.http, method, path+at, text, key)
 	if err != nil {
 		return t, &auth.Error{Kind: auth.Unavailable, Msg: "ask " + c.base, Err: reason(err)}
 	}
@@ -158,7 +159,7 @@ func ask[T any](ctx context.Context, c *Client, method, at string, body any, key
 	return t, nil
 }
 
-func (c *Client) send(ctx context.Context, method, at string, body []byte, key string) (*http.Response, error) {
+func (c *Client) send(ctx context.Context, by *http.Client, method, at string, body []byte, key string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+at, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -173,7 +174,7 @@ func (c *Client) send(ctx context.Context, method, at string, body []byte, key s
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
-	res, err := c.http.Do(req)
+	res, err := by.Do(req)
 	if err != nil {
 		return nil, err
 	}

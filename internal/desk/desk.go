@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
+	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/registry"
 )
@@ -26,6 +27,10 @@ type Config struct {
 	// Inspect says what there is to know of a token, for somebody at this address.
 	Inspect func(ctx context.Context, raw string, from netip.Addr) (Inspection, error)
 	Spoken  func(auth.Contract) bool // contracts that are switched on
+	// AuditKeys are the fingerprints of the keys that sign the audit trail here.
+	AuditKeys func(context.Context) ([]string, error)
+	// VerifyAudit says whether the audit trail is what they signed.
+	VerifyAudit func(context.Context, chain.Want) (chain.Report, error)
 	// Dashboard says where the dashboard of a kind of persons is reached, without a slash at its end, and whether there is one.
 	Dashboard func(auth.PersonKind) (base string, open bool)
 	Retention string           // how long refusals are stored, for people
@@ -43,7 +48,7 @@ type Desks struct{ config Config }
 
 // New returns Desks.
 func New(c Config) (*Desks, error) {
-	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil || c.Dashboard == nil {
+	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil || c.AuditKeys == nil || c.VerifyAudit == nil || c.Dashboard == nil {
 		return nil, errors.New("desk: there is nothing to ask")
 	}
 	if c.Now == nil {

@@ -17,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/internal/token"
 	"github.com/gatehouse/gatehouse/verify"
 )
@@ -53,6 +54,8 @@ type Store interface {
 
 	// Audit returns the acts that fit, the newest first.
 	Audit(ctx context.Context, q auth.AuditQuery) ([]auth.AuditEntry, error)
+	// ExportAudit tells the whole trail as of one moment.
+	ExportAudit(ctx context.Context, to backup.Trail) error
 
 	RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error)
 

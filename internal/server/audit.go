@@ -2,8 +2,6 @@ package server
 
 import (
 	"context"
-	"fmt"
-	"slices"
 
 	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/backup"
@@ -19,15 +17,16 @@ func (op *Opened) VerifyAudit(ctx context.Context, want chain.Want) (chain.Repor
 	if err != nil || len(want.Keys) > 0 || found.Checkpoint == nil {
 		return found, err
 	}
-	ours, err := token.NewAuditKeys(op.DB, op.Masters, op.DB.Now).Fingerprints(ctx)
+	ours, err := op.auditKeys(ctx)
 	if err != nil {
 		return found, err
 	}
-	c := found.Checkpoint
-	if signer := chain.Fingerprint(c.Public); !slices.Contains(ours, signer) {
-		return found, &chain.Broken{Checkpoint: c.Number, What: fmt.Sprintf("checkpoint %d, the last, is signed by the key %s, which does not lie in this database under its master key. After a restore that is so until a server has run; if you know that key, name it with --key", c.Number, signer)}
-	}
-	return found, nil
+	return found, found.SignedBy(ours)
+}
+
+// auditKeys are the fingerprints of the keys that sign the audit trail.
+func (op *Opened) auditKeys(ctx context.Context) ([]string, error) {
+	return token.NewAuditKeys(op.DB, op.Masters, op.DB.Now).Fingerprints(ctx)
 }
 
 // A journal is an export of an audit trail that is replayed, as long as its chain, if it has one, is whole.

@@ -17,7 +17,7 @@ import (
 // Desks answer operators, for commands and for the admin API alike, as c has it.
 func (op *Opened) Desks(c *config.Config) (*desk.Desks, error) {
 	return desk.New(desk.Config{
-		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled,
+		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled, AuditKeys: op.auditKeys, VerifyAudit: op.VerifyAudit,
 		Dashboard: func(of auth.PersonKind) (string, bool) {
 			if of == auth.Operator {
 				return c.Dashboard.AdminURL, c.Dashboard.Enabled

@@ -227,6 +227,20 @@ func (v *Verifier) wanted() error {
 	return nil
 }
 
+// SignedBy is a [Broken] unless the last checkpoint, if there is one, is signed by a key of the database's own, whose fingerprints ours
+// are.
+func (r Report) SignedBy(ours []string) error {
+	c := r.Checkpoint
+	if c == nil {
+		return nil
+	}
+	signer := Fingerprint(c.Public)
+	if slices.Contains(ours, signer) {
+		return nil
+	}
+	return &Broken{Checkpoint: c.Number, What: fmt.Sprintf("checkpoint %d, the last, is signed by the key %s, which does not lie in this database under its master key. After a restore that is so until a server has run; if you know that key, name it with --key", c.Number, signer)}
+}
+
 // VerifyFile verifies an export. An error names its line.
 func VerifyFile(from io.Reader, want Want) (Report, error) {
 	v := NewVerifier(want)

@@ -136,6 +136,9 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 	if err != nil {
 		return err
 	}
+	if one.route.streams != nil {
+		return one.route.streams(one, w)
+	}
 	said, err := one.answer(w)
 	if err != nil {
 		return err

@@ -17,7 +17,9 @@ import (
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/apitest"
+	"github.com/gatehouse/gatehouse/internal/audit/chain"
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/backup"
 	"github.com/gatehouse/gatehouse/internal/contract/admin"
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/registry"
@@ -927,6 +929,28 @@ func TestWhatIsDoneIsInTheAuditTrail(t *testing.T) {
 	}
 	w.problem("invalid", "GET", "/audit?until=now", "")
 	w.problem("invalid_cursor", "GET", "/audit?after=AAAA", "")
+}
+
+// The export is what the command writes on the database, to the byte, and what breaks before its first byte is a refusal like others.
+func TestTheAuditTrailIsExported(t *testing.T) {
+	w := newWorld(t)
+	for range 200 { // more than goes out in one piece
+		w.account(strings.Repeat("Acme ", 39))
+	}
+	var want strings.Builder
+	if err := w.opened.DB.ExportAudit(t.Context(), backup.NewExporter(&want)); err != nil {
+		t.Fatal(err)
+	}
+	a := w.must(200, "GET", "/audit/export", "", nil)
+	if a.Body != want.String() || a.Header.Get("Content-Type") != "application/x-ndjson" || len(a.Body) < 64<<10 {
+		t.Errorf("got %d bytes of %s, want %d", len(a.Body), a.Header.Get("Content-Type"), want.Len())
+	}
+	if r, err := chain.VerifyFile(strings.NewReader(a.Body), chain.Want{}); err != nil || r.Rows != 200 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	w.before = func() error { return auth.ErrOverloaded.From(errors.New("no connection")) }
+	w.problem("unavailable", "GET", "/audit/export", "")
+	w.problem("invalid", "GET", "/audit/export?account=100001", "")
 }
 
 func TestTheDocumentIsServed(t *testing.T) {

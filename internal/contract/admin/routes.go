@@ -24,6 +24,7 @@ type route struct {
 	takes   bool // a body of JSON
 	repeats bool // may be repeated under an Idempotency-Key
 	serve   func(context.Context, *call) (answer, error)
+	streams func(*call, http.ResponseWriter) error // in the place of serve, for a long answer
 	// expects are the terms on which what the route changes is as If-Match says; nil: there is nothing to compare.
 	expects func(is func(any) bool) desk.Terms
 }
@@ -87,6 +88,7 @@ func routes() []*route {
 
 		{method: get, path: "/refusals", asks: registry.ReadRefusals, lists: true, serve: listRefusals},
 		{method: get, path: "/audit", asks: registry.ReadAudit, lists: true, serve: listAudit},
+		{method: get, path: "/audit/export", asks: registry.ReadAudit, streams: exportAudit},
 		{method: get, path: "/refusals/{request}", asks: registry.ReadRefusals, serve: explain},
 	}
 }

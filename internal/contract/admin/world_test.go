@@ -60,6 +60,10 @@ func (b *breaking) around(do func() error) error {
 	return err
 }
 
+func (b *breaking) ExportAudit(ctx context.Context, to backup.Trail) error {
+	return b.around(func() error { return b.Store.ExportAudit(ctx, to) })
+}
+
 func (b *breaking) CreateAccount(ctx context.Context, name, ref string, act auth.Act) (a auth.Account, err error) {
 	err = b.around(func() error { a, err = b.Store.CreateAccount(ctx, name, ref, act); return err })
 	return a, err
