@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -11,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -46,11 +44,9 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 	var asked, failed atomic.Int64
 	stop := make(chan struct{})
 	var callers sync.WaitGroup
-	var hands handshakes
 	for i := range 8 {
-		transport := &http.Transport{DialTLSContext: hands.dial("http/1.1"), DisableKeepAlives: i%4 == 3}
-		if i%2 == 0 {
-			transport.DialTLSContext, transport.ForceAttemptHTTP2 = hands.dial("h2"), true
+		transport := &http.Transport{
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: i%2 == 0, DisableKeepAlives: i%4 == 3,
 		}
 		callers.Go(func() {
 			defer transport.CloseIdleConnections()
@@ -82,7 +78,7 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 		writeCertificate(t, dir, int64(i+1))
 		replace(t, s.config(), []byte(head+configuration(i)))
 		s.Signal(syscall.SIGHUP)
-		s.awaitReload(t, i, &hands)
+		s.awaitReload(t, i)
 	}
 	close(stop)
 	callers.Wait()
@@ -95,23 +91,10 @@ func TestReloadsUnderLoadLoseNoRequest(t *testing.T) {
 	t.Logf("%d reloads of configuration and certificate, %d calls meanwhile, %d failed", reloads, asked.Load(), failed.Load())
 }
 
-// handshakes dials servers, whatever their certificate, with one handshake at a time. Go's clients share the certificates that
-// they have parsed through a cache of weak pointers, and while those are replaced the race detector sees a race in that cache.
-type handshakes struct{ mu sync.Mutex }
-
-func (h *handshakes) dial(protocol string) func(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, NextProtos: []string{protocol}}}
-	return func(ctx context.Context, network, address string) (net.Conn, error) {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		return dialer.DialContext(ctx, network, address)
-	}
-}
-
 // awaitReload returns when the route of that generation is there.
-func (s *server) awaitReload(t *testing.T, generation int, hands *handshakes) {
+func (s *server) awaitReload(t *testing.T, generation int) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{DialTLSContext: hands.dial("http/1.1"), DisableKeepAlives: true}}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
 	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(2 * time.Millisecond) {
 		res, err := client.Get(fmt.Sprintf("https://%s/g%d", s.Listen, generation))
 		if err != nil {
