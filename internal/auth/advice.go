@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// quiet is how long an old secret must not have been used before it is said to be safe to end it.
-const quiet = 3 * 24 * time.Hour
+// Quiet is how long an old secret must not have been used before it is said to be safe to end it.
+const Quiet = 3 * 24 * time.Hour
 
 // OldSecretEnds is how long before its end an old secret that is still used is a reason to hurry.
 const OldSecretEnds = 48 * time.Hour
@@ -40,13 +40,13 @@ func Advise(c Credential, now time.Time) Advice {
 	}
 	unused := now.Sub(last)
 	switch {
-	case unused < quiet && !old.LastUse.At.Before(newest.CreatedAt) && old.ExpiresAt.Sub(now) <= OldSecretEnds:
+	case unused < Quiet && !old.LastUse.At.Before(newest.CreatedAt) && old.ExpiresAt.Sub(now) <= OldSecretEnds:
 		return Advice{Hurry, fmt.Sprintf("Hurry: the old secret was used %s ago and ends in %s", roughly(unused), roughly(old.ExpiresAt.Sub(now)))}
 	case newest.LastUse.At.IsZero():
 		return Advice{Wait, "Wait: the new secret was not used yet"}
-	case unused < quiet && old.LastUse.At.Before(newest.CreatedAt):
+	case unused < Quiet && old.LastUse.At.Before(newest.CreatedAt):
 		return Advice{Wait, fmt.Sprintf("Wait: there has been a new secret for %s only", roughly(unused))}
-	case unused < quiet:
+	case unused < Quiet:
 		return Advice{Wait, fmt.Sprintf("Wait: the old secret was used %s ago", roughly(unused))}
 	}
 	return Advice{Finish, fmt.Sprintf("Safe to finish: the old secret was not used for %s", roughly(unused))}

@@ -153,12 +153,14 @@ func (db *DB) CredentialsToTell(ctx context.Context, name string, within time.Du
 	return found, wrap(err, "look for credentials that end")
 }
 
-// OldSecretsToTell returns credentials whose old secret ends within a time, of which nobody was told under this name yet, the first to
-// end first.
+// OldSecretsToTell returns credentials whose old secret ends within a time and was used within [auth.Quiet], after there was a new one;
+// of which nobody was told under this name yet, the first to end first. Those that nobody uses must not stand before the others: they
+// are never told of.
 func (db *DB) OldSecretsToTell(ctx context.Context, name string, within time.Duration) ([]auth.Credential, error) {
 	now := db.Now()
 	found, err := db.credentials(ctx, ` WHERE c.old_expires_at > $1 AND c.old_expires_at <= $2 AND c.revoked_at IS NULL
+		AND (c.expires_at IS NULL OR c.expires_at > $1) AND v.at >= c.secret_created_at AND v.at > $5
 		AND NOT EXISTS (SELECT 1 FROM webhook_told t WHERE t.what = $3 || ' ' || c.id || ' ' || c.old_expires_at) ORDER BY c.old_expires_at LIMIT $4`,
-		now.UnixMilli(), now.Add(within).UnixMilli(), name, mostTold)
+		now.UnixMilli(), now.Add(within).UnixMilli(), name, mostTold, now.Add(-auth.Quiet).UnixMilli())
 	return found, wrap(err, "look for old secrets that end")
 }

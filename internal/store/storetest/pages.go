@@ -420,6 +420,16 @@ func credentialsToTell(t *testing.T, w *World) {
 			t.Errorf("%s: got %v, want %v", what, ids, want)
 		}
 	}
+	// An old secret that nobody uses is told of to nobody, and stands before none that somebody does.
+	tell("old", w.OldSecretsToTell)
+	use := func(secret int, at time.Time) {
+		t.Helper()
+		no(t, w.WriteUsage(ctx, nil, []auth.SecretUse{{Credential: soon.ID, Secret: secret, Use: auth.Use{At: at, Count: 1}}}))
+	}
+	use(2, w.Now())
+	use(1, w.Now().Add(-time.Minute)) // before there was another
+	tell("old", w.OldSecretsToTell)
+	use(1, w.Now())
 	for what, ask := range map[string]func(context.Context, string, time.Duration) ([]auth.Credential, error){
 		"ends": w.CredentialsToTell, "old": w.OldSecretsToTell,
 	} {
