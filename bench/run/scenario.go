@@ -100,27 +100,21 @@ var scenarios = []scenario{
 		sides:  [2]string{"plain proxy", "gateway"},
 		target: 0.85,
 		warm:   10_000,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			return b.beforeAPI(ctx, dir, "proxy", newCalls)
-		},
+		start:  beforeAPI("proxy", newCalls),
 	},
 	{
 		name:   "in-band refresh",
 		sides:  [2]string{"minting proxy", "gateway"},
 		target: 0.80,
 		warm:   10_000,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			return b.beforeAPI(ctx, dir, "minting-proxy", newRenewals)
-		},
+		start:  beforeAPI("minting-proxy", newRenewals),
 	},
 	{
 		name:   "forward-auth",
 		sides:  [2]string{"bare handler", "server"},
 		target: 0.60,
 		warm:   10_000,
-		start: func(ctx context.Context, b *bench, dir string) (*side, *side, error) {
-			return b.beforeAPI(ctx, dir, "bare", newQuestions)
-		},
+		start:  beforeAPI("bare", newQuestions),
 	},
 	{
 		name:   "introspection",
@@ -313,40 +307,42 @@ func (b *bench) againstFloor(ctx context.Context, in *installation, mode string,
 	return floor, server, err
 }
 
-// beforeAPI starts an API, the floor in mode before it, and a server with a route to it, with the same traffic to both: calls
-// with tokens that the server handed out.
-func (b *bench) beforeAPI(ctx context.Context, dir, mode string, each func(token string, gateway bool) traffic) (floor, server *side, err error) {
-	api, err := startFloor(ctx, b.floor, "api")
-	if err != nil {
-		return nil, nil, err
+// beforeAPI is an opening that starts an API, the floor in mode before it, and a server with a route to it, with the same traffic
+// to both: calls with tokens that the server handed out.
+func beforeAPI(mode string, each func(token string, gateway bool) traffic) opening {
+	return func(ctx context.Context, b *bench, dir string) (floor, server *side, err error) {
+		api, err := startFloor(ctx, b.floor, "api")
+		if err != nil {
+			return nil, nil, err
+		}
+		b.started = append(b.started, api)
+		in, err := install(ctx, b.server, dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := in.configure(fmt.Sprintf("trusted_proxies: [127.0.0.1]\nroutes: [{path: /api/, accepts: [ACCESS_TOKEN], upstream: 'http://%s'}]\n", api.address)); err != nil {
+			return nil, nil, err
+		}
+		keys, err := in.keys(ctx, accounts)
+		if err != nil {
+			return nil, nil, err
+		}
+		p, tokens, err := b.serve(ctx, in, keys)
+		if err != nil {
+			return nil, nil, err
+		}
+		with := func(gateway bool) func(string, int) (traffic, error) {
+			return func(_ string, i int) (traffic, error) { return each(tokens[i%len(tokens)], gateway), nil }
+		}
+		if server, err = crowdFor(with(true), p); err != nil {
+			return nil, nil, err
+		}
+		if p, err = startFloor(ctx, b.floor, mode, "-upstream", "http://"+api.address); err != nil {
+			return nil, nil, err
+		}
+		floor, err = b.join(p, with(false))
+		return floor, server, err
 	}
-	b.started = append(b.started, api)
-	in, err := install(ctx, b.server, dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	if err := in.configure(fmt.Sprintf("trusted_proxies: [127.0.0.1]\nroutes: [{path: /api/, accepts: [ACCESS_TOKEN], upstream: 'http://%s'}]\n", api.address)); err != nil {
-		return nil, nil, err
-	}
-	keys, err := in.keys(ctx, accounts)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, tokens, err := b.serve(ctx, in, keys)
-	if err != nil {
-		return nil, nil, err
-	}
-	with := func(gateway bool) func(string, int) (traffic, error) {
-		return func(_ string, i int) (traffic, error) { return each(tokens[i%len(tokens)], gateway), nil }
-	}
-	if server, err = crowdFor(with(true), p); err != nil {
-		return nil, nil, err
-	}
-	if p, err = startFloor(ctx, b.floor, mode, "-upstream", "http://"+api.address); err != nil {
-		return nil, nil, err
-	}
-	floor, err = b.join(p, with(false))
-	return floor, server, err
 }
 
 // seeded starts a server with n API keys in its store, and clients that draw from them.
