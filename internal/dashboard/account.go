@@ -1,6 +1,8 @@
 package dashboard
 
 import (
+	"cmp"
+
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/registry"
 )
@@ -88,14 +90,19 @@ func isUnder(at, page string, deep bool) bool {
 
 // loadAccount reads the account that the page is of.
 func (v *visit) loadAccount() (auth.Account, error) {
-	return v.d.Registry.Account(v.r.Context(), v.actor, v.account().String())
+	a, err := v.d.Registry.Account(v.r.Context(), v.actor, v.account().String())
+	v.of = a.Name
+	return a, err
 }
 
-// trail leads from a page of an account back to where it hangs.
+// trail leads from a page of an account back to where it hangs. For members, and on a page of no account, that is nowhere.
 func (v *visit) trail(more ...link) []link {
-	if v.d.Side == Members {
+	if v.d.Side == Members || v.account() == 0 {
 		return more
 	}
-	first := []link{{To: Root + "/accounts", Text: "Accounts"}, {To: v.Base(), Text: v.account().String()}}
+	if v.of == "" {
+		_, _ = v.loadAccount() // of one that cannot be read, the number leads back
+	}
+	first := []link{{To: Root + "/accounts", Text: "Accounts"}, {To: v.Base(), Text: cmp.Or(v.of, v.account().String())}}
 	return append(first, more...)
 }

@@ -43,7 +43,7 @@ func (d *Dashboard) audit(v *visit) error {
 		}
 		v.status = http.StatusBadRequest
 		v.form.Problems = append(v.form.Problems, Problem{Says: sentence(e.Msg)})
-		return v.page("audit", "Audit trail", p, v.auditTrail()...)
+		return v.page("audit", "Audit trail", p, v.trail()...)
 	}
 	found, err := d.Registry.Audit(v.r.Context(), v.actor, q)
 	if err != nil {
@@ -54,14 +54,7 @@ func (d *Dashboard) audit(v *visit) error {
 		rows = append(rows, v.actRow(e))
 	}
 	p.list = paged(v, "audit", rows, func(r *actRow) string { return r.Place().String() })
-	return v.page("audit", "Audit trail", p, v.auditTrail()...)
-}
-
-func (v *visit) auditTrail() []link {
-	if v.account() == 0 {
-		return nil
-	}
-	return v.trail()
+	return v.page("audit", "Audit trail", p, v.trail()...)
 }
 
 // actRow tells an act. Members read who of theirs did it, and from where; of operators, that it was one.

@@ -42,14 +42,6 @@ func (v *visit) toPeople() link {
 	return link{To: v.Base() + "/people", Text: "People"}
 }
 
-// peopleTrail leads back to it.
-func (v *visit) peopleTrail() []link {
-	if v.account() == 0 {
-		return []link{v.toPeople()}
-	}
-	return v.trail(v.toPeople())
-}
-
 // persons lists them.
 func (d *Dashboard) persons(v *visit) error {
 	after, err := v.after("people")
@@ -69,13 +61,11 @@ func (d *Dashboard) persons(v *visit) error {
 		paged(v, "people", found, func(p *auth.Person) string { return p.Email }), v.toPeople().To,
 		string(registry.InviteMember), string(registry.MemberRole), string(registry.RemoveMember), string(registry.ResetMember), v.actor.Person,
 	}
-	trail := v.trail()
 	if v.account() == 0 {
-		trail = nil
 		page.Invite, page.Role = string(registry.InviteOperator), string(registry.OperatorRole)
 		page.Remove, page.Reset = string(registry.RemoveOperator), string(registry.ResetOperator)
 	}
-	return v.page("people", v.toPeople().Text, page, trail...)
+	return v.page("people", v.toPeople().Text, page, v.trail()...)
 }
 
 // roleOptions are the roles that somebody can be given, the least mighty first, so that what is not looked at gives little.
@@ -104,7 +94,7 @@ func (d *Dashboard) newPerson(v *visit) error {
 			v.form.Choice("role", "Role", "", v.roleOptions()),
 		},
 		Button: "Make the link", Back: v.toPeople().To,
-	}, v.peopleTrail()...)
+	}, v.trail(v.toPeople())...)
 }
 
 // invite makes the link, and shows it this once.
@@ -126,7 +116,7 @@ func (v *visit) oneTimeLink(made registry.Invited) error {
 	return v.page("invited", "Send this link", struct {
 		registry.Invited
 		URL, To string
-	}{made, made.Link(base), v.toPeople().To}, v.peopleTrail()...)
+	}{made, made.Link(base), v.toPeople().To}, v.trail(v.toPeople())...)
 }
 
 // loadPerson reads the person of the address, who must be one of the page's account.
@@ -150,7 +140,7 @@ func (d *Dashboard) askRole(v *visit) error {
 		Lead:   "It counts from their next click.",
 		Fields: []Field{v.form.Choice("role", "Role", "", v.roleOptions())},
 		Button: "Change it", Back: v.toPeople().To,
-	}, v.peopleTrail()...)
+	}, v.trail(v.toPeople())...)
 }
 
 func (d *Dashboard) changeRole(v *visit) error {
@@ -177,7 +167,7 @@ func (d *Dashboard) askRemove(v *visit) error {
 	if p.ID == v.actor.Person {
 		a.Warning = "That is you."
 	}
-	return v.ask("Remove "+p.Email, a, v.peopleTrail()...)
+	return v.ask("Remove "+p.Email, a, v.trail(v.toPeople())...)
 }
 
 func (d *Dashboard) removePerson(v *visit) error {
@@ -200,7 +190,7 @@ func (d *Dashboard) askReset(v *visit) error {
 	return v.ask("A new link for "+p.Email, Ask{
 		Lead: "For who has lost what they sign in with, or has let a link run out. Every way to sign in that they have set up is taken away, their sessions end, and they begin anew with a link that lets them in once.",
 		Says: []string{"Make sure that it is they who ask you."}, Button: "Make a new link", Danger: true, Back: v.toPeople().To,
-	}, v.peopleTrail()...)
+	}, v.trail(v.toPeople())...)
 }
 
 func (d *Dashboard) resetPerson(v *visit) error {

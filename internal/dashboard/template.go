@@ -101,10 +101,13 @@ func number(n any) string {
 	return digits
 }
 
-// plural counts something: "1 account", "3 accounts".
+// plural counts something: "1 account", "3 accounts", "2 entries".
 func plural(n int, one string) string {
 	if n == 1 {
 		return "1 " + one
+	}
+	if stem, ok := strings.CutSuffix(one, "ry"); ok {
+		return strconv.Itoa(n) + " " + stem + "ries"
 	}
 	return strconv.Itoa(n) + " " + one + "s"
 }

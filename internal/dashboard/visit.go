@@ -25,6 +25,7 @@ type visit struct {
 	visitor people.Visitor // zero: nobody has signed in
 	actor   auth.Actor     // the visitor's
 	form    form
+	of      string // the name of the account that the page is of, once it was read
 	status  int
 	err     error
 	mark    string // of the browser, once it was asked for

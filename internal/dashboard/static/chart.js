@@ -31,6 +31,20 @@ function marks(which) {
   };
 }
 
+// The days and hours below a chart are written as everywhere on the pages, the day where it begins.
+const written = (options) => new Intl.DateTimeFormat('en-GB', { timeZone: 'UTC', ...options });
+const hour = written({ hour: '2-digit', minute: '2-digit' });
+const day = written({ day: 'numeric', month: 'short' });
+function times(u, seconds, axis, space, step) {
+  let before = '';
+  return seconds.map((s) => {
+    const on = day.format(s * 1e3);
+    const text = step >= 86400 ? on : hour.format(s * 1e3) + (on === before ? '' : `\n${on}`);
+    before = on;
+    return text;
+  });
+}
+
 function draw(figure) {
   const plot = figure.querySelector('.plot');
   const { labels, data } = JSON.parse(plot.dataset.chart);
@@ -41,8 +55,8 @@ function draw(figure) {
   const chart = new uPlot({
     width: plot.clientWidth, height: 240, tzDate: (s) => uPlot.tzDate(new Date(s * 1e3), 'UTC'),
     scales: { y: { range: (u, min, max) => [0, Math.max(4, max * 1.1)] } },
-    axes: [axis, { ...axis, size: 60 }],
-    series: [{ value: '{YYYY}-{MM}-{DD} {HH}:{mm}' }, ...labels.map((label, i) => ({
+    axes: [{ ...axis, values: times }, { ...axis, size: 60 }],
+    series: [{ value: '{D} {MMM} {YYYY}, {HH}:{mm} UTC' }, ...labels.map((label, i) => ({
       label, stroke: css(`--series-${i % 5 + 1}`), width: 2, dash: dashes[i % 5], points: { show: marks(i % 5) },
     }))],
   }, data, plot);
