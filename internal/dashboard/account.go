@@ -50,12 +50,14 @@ func accountRoutes() []route {
 	return []route{
 		{both, get, "=/credentials", registry.ReadCredentials, false, (*Dashboard).credentials},
 		{both, get, "=/credentials/new", registry.CreateCredential, false, (*Dashboard).newCredential},
-		{both, post, "=/credentials/new", registry.CreateCredential, false, (*Dashboard).createCredential},
+		{both, post, "=/credentials/new", registry.CreateCredential, false, once((*Dashboard).newCredential, (*Dashboard).createCredential, func(v *visit) string { return v.toCredentials().To })},
 		{both, get, "=/credentials/{credential}", registry.ReadCredentials, false, (*Dashboard).credential},
 		{both, get, "=/credentials/{credential}/edit", registry.UpdateCredential, false, (*Dashboard).editCredential},
 		{both, post, "=/credentials/{credential}/edit", registry.UpdateCredential, false, (*Dashboard).updateCredential},
 		{both, get, "=/credentials/{credential}/rotate", registry.Rotate, false, (*Dashboard).askRotate},
-		{both, post, "=/credentials/{credential}/rotate", registry.Rotate, false, (*Dashboard).rotate},
+		{both, post, "=/credentials/{credential}/rotate", registry.Rotate, false, once((*Dashboard).askRotate, (*Dashboard).rotate, func(v *visit) string {
+			return v.toCredentials().To + "/" + v.r.PathValue("credential")
+		})},
 		{both, get, "=/credentials/{credential}/finish", registry.FinishRotation, false, (*Dashboard).askFinish},
 		{both, post, "=/credentials/{credential}/finish", registry.FinishRotation, false, (*Dashboard).finish},
 		{both, get, "=/credentials/{credential}/undo", registry.UndoRotation, false, (*Dashboard).askUndo},

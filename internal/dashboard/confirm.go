@@ -19,6 +19,7 @@ type Ask struct {
 	Back    string // where it leads if the answer is no
 	Fields  []Field
 	Warning string // what should be known before; "": nothing
+	Makes   bool   // a secret: see [visit.Once]
 }
 
 // ask answers with the question.

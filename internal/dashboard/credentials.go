@@ -305,7 +305,7 @@ func (d *Dashboard) askRotate(v *visit) error {
 			v.form.Choice("overlap", "The old secret goes on for", "", overlaps),
 			v.form.Check("end-sessions", "End all sessions and tokens that came from this credential", "For a secret that leaked."),
 		},
-		Button: "Make a new secret", Back: to.To,
+		Button: "Make a new secret", Makes: true, Back: to.To,
 	}, v.trail(v.toCredentials(), to)...)
 }
 

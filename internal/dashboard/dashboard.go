@@ -55,6 +55,7 @@ type Config struct {
 	// Title is what the pages are called; "" stands for Gatehouse.
 	Title    string
 	Registry *registry.Registry
+	Repeats  Repeats // of what is made once for a form
 	People   *people.People
 	// Passkeys and Providers are how people sign in besides passwords; nil: there are none.
 	Passkeys  *passkey.Passkeys
@@ -85,8 +86,8 @@ type Dashboard struct {
 
 // New returns the pages of one side.
 func New(c Config) (*Dashboard, error) {
-	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.People == nil || c.Digest == nil {
-		return nil, errors.New("dashboard: a side, its base, the registry, people and a digest are all needed")
+	if c.Side != Operators && c.Side != Members || c.Base == nil || c.Registry == nil || c.Repeats == nil || c.People == nil || c.Digest == nil {
+		return nil, errors.New("dashboard: a side, its base, the registry, repeats, people and a digest are all needed")
 	}
 	d := &Dashboard{Config: c, now: c.Now, forms: http.NewCrossOriginProtection(), assets: newAssets()}
 	if d.Title == "" {

@@ -98,6 +98,7 @@ func newHouse(t testing.TB) *house {
 func (h *house) serve(side dashboard.Side, c dashboard.Config) *webtest.Server {
 	h.t.Helper()
 	now := func() time.Time { return h.now }
+	c.Repeats = h.opened.DB
 	c.Side, c.Registry, c.People, c.Digest, c.Now = side, h.opened.Registry, h.people, h.opened.Rings.HandedOut, now
 	c.Programs, c.Call, c.Docs = programs, "curl $API_PATH\n", "/docs"
 	d, err := dashboard.New(c)
@@ -201,10 +202,31 @@ func (h *house) get(s *webtest.Server, token, path string) webtest.Answer {
 	return s.Send(h.t, "GET "+path+h.cookie(s, token))
 }
 
-// post sends a form from a page of ours.
+// post sends a form from a page of ours. One that makes a secret is asked for first, as browsers do.
 func (h *house) post(s *webtest.Server, token, path string, form url.Values) webtest.Answer {
 	h.t.Helper()
+	if makesASecret.MatchString(path) && form.Get("once") == "" {
+		form = h.asked(s, token, path, form)
+	}
 	return h.postFrom(s, token, path, form, "http://api.example.org")
+}
+
+var (
+	makesASecret = regexp.MustCompile(`/(credentials|people|operators|tokens)/(new|[^/]+/(rotate|reset))$`)
+	onceField    = regexp.MustCompile(`<input type="hidden" name="once" value="([^"]+)">`)
+)
+
+// asked is a form with what its page has it taken once for.
+func (h *house) asked(s *webtest.Server, token, path string, form url.Values) url.Values {
+	h.t.Helper()
+	full := url.Values{}
+	for name, values := range form {
+		full[name] = values
+	}
+	if found := onceField.FindStringSubmatch(h.get(s, token, path).Body); found != nil {
+		full.Set("once", found[1])
+	}
+	return full
 }
 
 func (h *house) postFrom(s *webtest.Server, token, path string, form url.Values, origin string) webtest.Answer {
@@ -479,12 +501,16 @@ const password = "four words that rhyme"
 // and the authenticator's secret.
 func (h *house) enrolled(account auth.AccountID) (token string, key []byte) {
 	h.t.Helper()
-	joined := h.post(h.operators, "", "/dashboard/join", url.Values{"code": {h.invited(auth.RoleOwner, account)}, "looked": {"yes"}, "password": {password}})
+	side := h.operators
+	if account != 0 {
+		side = h.members
+	}
+	joined := h.post(side, "", "/dashboard/join", url.Values{"code": {h.invited(auth.RoleOwner, account)}, "looked": {"yes"}, "password": {password}})
 	if joined.Status != http.StatusSeeOther || joined.Header.Get("Location") != "/dashboard/second-factor" {
 		h.t.Fatalf("joined: %d %v %s", joined.Status, joined.Header, joined.Body)
 	}
 	token = sessionIn(joined)
-	page := h.get(h.operators, token, "/dashboard/second-factor")
+	page := h.get(side, token, "/dashboard/second-factor")
 	text := regexp.MustCompile(`Secret: <code>([A-Z2-7 ]+)</code>`).FindStringSubmatch(page.Body)
 	if text == nil {
 		h.t.Fatalf("no secret: %d %s", page.Status, page.Body)
@@ -493,10 +519,10 @@ func (h *house) enrolled(account auth.AccountID) (token string, key []byte) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if again := h.post(h.operators, token, "/dashboard/second-factor", url.Values{"code": {"000000"}}); again.Status != http.StatusUnauthorized || !strings.Contains(again.Body, text[1]) {
+	if again := h.post(side, token, "/dashboard/second-factor", url.Values{"code": {"000000"}}); again.Status != http.StatusUnauthorized || !strings.Contains(again.Body, text[1]) {
 		h.t.Errorf("a wrong code: %d, and another secret", again.Status)
 	}
-	done := h.post(h.operators, token, "/dashboard/second-factor", url.Values{"code": {totp(key, h.now)}})
+	done := h.post(side, token, "/dashboard/second-factor", url.Values{"code": {totp(key, h.now)}})
 	if done.Status != http.StatusOK || strings.Count(done.Body, "<li><code>") != 10 {
 		h.t.Fatalf("enrolled: %d %s", done.Status, done.Body)
 	}
@@ -506,8 +532,11 @@ func (h *house) enrolled(account auth.AccountID) (token string, key []byte) {
 // sessionIn is the token of the session that an answer sets, "" if it sets none.
 func sessionIn(a webtest.Answer) string {
 	for _, line := range a.Header["Set-Cookie"] {
-		if c, err := http.ParseSetCookie(line); err == nil && strings.HasPrefix(strings.TrimPrefix(c.Name, "__Host-"), "gatehouse-operator") {
-			return c.Value
+		if c, err := http.ParseSetCookie(line); err == nil {
+			switch strings.TrimPrefix(c.Name, "__Host-") {
+			case "gatehouse-operator", "gatehouse-member":
+				return c.Value
+			}
 		}
 	}
 	return ""
@@ -528,12 +557,13 @@ var hidden = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"
 func TestConfirming(t *testing.T) {
 	h := newHouse(t)
 	token, key := h.enrolled(0)
-	h.now = h.now.Add(auth.StepUpWithin + time.Second)
 	path := fmt.Sprintf("/dashboard/accounts/%d/credentials/new", h.account)
+	form := h.asked(h.operators, token, path, url.Values{"kind": {"login"}, "name": {"A <new> one"}})
+	h.now = h.now.Add(auth.StepUpWithin + time.Second)
 	if a := h.get(h.operators, token, path); a.Status != http.StatusSeeOther || a.Header.Get("Location") != "/dashboard/confirm?next="+url.QueryEscape(path) {
 		t.Errorf("the page: %d %v", a.Status, a.Header)
 	}
-	asked := h.post(h.operators, token, path, url.Values{"kind": {"login"}, "name": {"A <new> one"}})
+	asked := h.post(h.operators, token, path, form)
 	if asked.Status != http.StatusForbidden || !strings.Contains(asked.Body, "Confirm that it is you") {
 		t.Fatalf("the form: %d %s", asked.Status, asked.Body)
 	}
@@ -562,6 +592,13 @@ func TestConfirming(t *testing.T) {
 	done := h.post(h.operators, token, "/dashboard/confirm", answer)
 	if done.Status != http.StatusOK || !strings.Contains(done.Body, "shown once") || sessionIn(done) == "" || sessionIn(done) == token {
 		t.Errorf("a good code: %d %v\n%s", done.Status, done.Header, done.Body)
+	}
+	// Reloaded, it proves once more, and makes nothing.
+	token = sessionIn(done)
+	h.now = h.now.Add(time.Minute)
+	answer.Set("confirm-code", totp(key, h.now))
+	if again := h.post(h.operators, token, "/dashboard/confirm", answer); again.Status != http.StatusConflict || !strings.Contains(again.Body, "Nothing more was made") {
+		t.Errorf("sent again: %d\n%s", again.Status, again.Body)
 	}
 	found, err := h.opened.Registry.Credentials(t.Context(), machine, auth.CredentialQuery{Account: h.account})
 	if err != nil || len(found) != 2 || !slices.ContainsFunc(found, func(c auth.Credential) bool { return c.Name == "A <new> one" }) {

@@ -10,6 +10,7 @@ import (
 // peopleRoutes are the pages of persons: the members of an account, and the operators.
 func peopleRoutes() []route {
 	var all []route
+	toPeople := func(v *visit) string { return v.toPeople().To }
 	for _, of := range []struct {
 		side                              Side
 		path                              string
@@ -22,13 +23,13 @@ func peopleRoutes() []route {
 			all,
 			route{of.side, get, of.path, of.read, false, (*Dashboard).persons},
 			route{of.side, get, of.path + "/new", of.invite, false, (*Dashboard).newPerson},
-			route{of.side, post, of.path + "/new", of.invite, false, (*Dashboard).invite},
+			route{of.side, post, of.path + "/new", of.invite, false, once((*Dashboard).newPerson, (*Dashboard).invite, toPeople)},
 			route{of.side, get, of.path + "/{person}/role", of.role, false, (*Dashboard).askRole},
 			route{of.side, post, of.path + "/{person}/role", of.role, false, (*Dashboard).changeRole},
 			route{of.side, get, of.path + "/{person}/remove", of.remove, false, (*Dashboard).askRemove},
 			route{of.side, post, of.path + "/{person}/remove", of.remove, false, (*Dashboard).removePerson},
 			route{of.side, get, of.path + "/{person}/reset", of.reset, false, (*Dashboard).askReset},
-			route{of.side, post, of.path + "/{person}/reset", of.reset, false, (*Dashboard).resetPerson},
+			route{of.side, post, of.path + "/{person}/reset", of.reset, false, once((*Dashboard).askReset, (*Dashboard).resetPerson, toPeople)},
 		)
 	}
 	return all
@@ -93,7 +94,7 @@ func (d *Dashboard) newPerson(v *visit) error {
 			v.form.Text("name", "Name", "").Need(),
 			v.form.Choice("role", "Role", "", v.roleOptions()),
 		},
-		Button: "Make the link", Back: v.toPeople().To,
+		Button: "Make the link", Makes: true, Back: v.toPeople().To,
 	}, v.trail(v.toPeople())...)
 }
 
@@ -189,7 +190,7 @@ func (d *Dashboard) askReset(v *visit) error {
 	}
 	return v.ask("A new link for "+p.Email, Ask{
 		Lead: "For who has lost what they sign in with, or has let a link run out. Every way to sign in that they have set up is taken away, their sessions end, and they begin anew with a link that lets them in once.",
-		Says: []string{"Make sure that it is they who ask you."}, Button: "Make a new link", Danger: true, Back: v.toPeople().To,
+		Says: []string{"Make sure that it is they who ask you."}, Button: "Make a new link", Danger: true, Makes: true, Back: v.toPeople().To,
 	}, v.trail(v.toPeople())...)
 }
 

@@ -12,7 +12,7 @@ func tokenRoutes() []route {
 	return []route{
 		{Operators, get, "/tokens", registry.ReadTokens, false, (*Dashboard).tokens},
 		{Operators, get, "/tokens/new", registry.CreateToken, false, (*Dashboard).newToken},
-		{Operators, post, "/tokens/new", registry.CreateToken, false, (*Dashboard).createToken},
+		{Operators, post, "/tokens/new", registry.CreateToken, false, once((*Dashboard).newToken, (*Dashboard).createToken, func(*visit) string { return toTokens.To })},
 		{Operators, get, "/tokens/{token}/revoke", registry.RevokeToken, false, (*Dashboard).askRevokeToken},
 		{Operators, post, "/tokens/{token}/revoke", registry.RevokeToken, false, (*Dashboard).revokeToken},
 	}

@@ -168,6 +168,9 @@ func (v *visit) done(path, said string) error {
 // error of the visit. field is the one that is at fault, "" for the form as a whole.
 func (v *visit) refused(err error, field string, page func(*Dashboard, *visit) error) error {
 	e := auth.AsError(err)
+	if errors.Is(err, auth.ErrDone) {
+		return err
+	}
 	switch e.Kind {
 	case auth.Invalid, auth.Conflict, auth.Unauthenticated, auth.Limited:
 	case auth.Forbidden:

@@ -552,6 +552,9 @@ func TestAFormWaitsOverAProviderThatProvesNothing(t *testing.T) {
 	b.company.subject, b.company.email = "sub-of-jane", email
 	b.send("POST", "/dashboard/join", url.Values{"code": {code}})
 	b.leads("join", b.back("join", b.elsewhere("join", b.send("POST", "/dashboard/join", maps(b.hidden(), "provider", "company")))), "/dashboard/")
+	const page = "/dashboard/credentials/new"
+	b.says("the form", b.send("GET", page, nil), 200, "Create the credential")
+	typed := url.Values{"kind": {"login"}, "name": {"Till of the north"}, "once": {b.hidden().Get("once")}}
 	b.now = b.now.Add(10 * time.Minute)
 	made := func() []auth.Credential {
 		t.Helper()
@@ -562,8 +565,6 @@ func TestAFormWaitsOverAProviderThatProvesNothing(t *testing.T) {
 		return all
 	}
 	before := len(made())
-	const page = "/dashboard/credentials/new"
-	typed := url.Values{"kind": {"login"}, "name": {"Till of the north"}}
 	b.says("too late", b.send("POST", page, typed), 403, "Confirm with Company account")
 	confirm := func() string {
 		return b.elsewhere("confirm", b.send("POST", "/dashboard/confirm", maps(b.hidden(), "provider", "company")))

@@ -40,7 +40,7 @@ func (s *Server) dashboardOf(c *config.Config, side dashboard.Side) ([]web.Addre
 		return nil, err
 	}
 	made := dashboard.Config{
-		Side: side, Base: base, MemberBase: c.PublicURL, Title: c.Docs.Title, Registry: s.opened.Registry, People: s.people, Digest: s.opened.Rings.HandedOut,
+		Side: side, Base: base, MemberBase: c.PublicURL, Title: c.Docs.Title, Registry: s.opened.Registry, Repeats: s.opened.DB, People: s.people, Digest: s.opened.Rings.HandedOut,
 		Call: manual.Call(c.PublicURL), Log: s.log, Now: s.opened.DB.Now,
 	}
 	if side == dashboard.Operators {
