@@ -17,10 +17,13 @@ func scanDashboardSession(s *auth.DashboardSession) out {
 }
 
 func (t *tx) insertDashboardSession(s auth.DashboardSession) error {
+	if s.SeenAt.IsZero() {
+		s.SeenAt = s.CreatedAt
+	}
 	return t.later(`INSERT INTO dashboard_sessions (digest, id, person, stage, method, created_at, seen_at, idle_ends_at, ends_at, proved_at, address, user_agent)
-		VALUES ($1, $2, $3, $4, $5, $6, $6, $7, $8, $9, $10, $11)`,
-		s.Digest, string(s.ID), string(s.Person), string(s.Stage), s.Method, s.CreatedAt.UnixMilli(), s.IdleEnds.UnixMilli(), s.EndsAt.UnixMilli(),
-		ms(s.ProvedAt), address(s.Address), s.UserAgent)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		s.Digest, string(s.ID), string(s.Person), string(s.Stage), s.Method, s.CreatedAt.UnixMilli(), s.SeenAt.UnixMilli(), s.IdleEnds.UnixMilli(),
+		s.EndsAt.UnixMilli(), ms(s.ProvedAt), address(s.Address), s.UserAgent)
 }
 
 // maySignIn is true of people who may have a session.
