@@ -20,6 +20,15 @@ document.addEventListener('htmx:afterSwap', (event) => {
   const asked = event.detail.target.querySelector('[data-title]');
   document.getElementById('dialog-title').textContent = asked ? asked.dataset.title : '';
   dialog.showModal();
+  dialog.querySelector('form[method=dialog] button').focus(); // a second press of Enter is no answer
+});
+
+// Whoever goes on in a list by keyboard goes on from where it begins: the link that had the focus went with the part it was in.
+document.addEventListener('htmx:afterSettle', () => {
+  const list = document.getElementById('list');
+  if (!list || document.activeElement !== document.body) return;
+  list.tabIndex = -1;
+  list.focus({ preventScroll: true });
 });
 
 // Tables whose cells stand one below the other are still tables to whoever listens to them.
