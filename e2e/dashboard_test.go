@@ -44,17 +44,24 @@ func TestDashboardsInBrowser(t *testing.T) {
 		t.Errorf("the key that was shown buys no token: %v %v", res, err)
 	}
 	v.everyPage("operators", admin)
+	v.everyState("operators", admin, account)
 	v.revokeInDialog(admin, account)
+	v.signsOut("operators")
 
 	v.join(s, "members", "member", "invite", "--account", account, "--email", "jo@example.org", "--name", "Jo", "--role", "owner")
 	v.everyPage("members", s.URL)
+	v.everyState("members", s.URL, account)
+	v.signsOut("members")
+	t.Logf("axe looked %d times", v.looked)
+	w.refusals = true
 	w.quietly(admin, s.URL)
 }
 
 // A dashboardVisit is somebody at a dashboard.
 type dashboardVisit struct {
 	*browser
-	axe string
+	axe    string
+	looked int
 }
 
 // join follows a one-time link that a command prints, to the start page.
@@ -101,7 +108,18 @@ func (v *dashboardVisit) firstCredential() (account, key string) {
 		chromedp.WaitVisible(chromedp.CSS("[data-copy]")))
 	v.looksAlright("operators-issued")
 	v.reads(&key, `document.querySelector('.secret-value code').textContent`)
-	v.steps(chromedp.Click(chromedp.CSS("main a.button")), chromedp.WaitVisible(chromedp.CSS(".facts")))
+	// Reloaded, it sends its form again, which makes no second one.
+	v.steps(chromedp.Reload())
+	v.shows("Nothing more was made")
+	v.looksAlright("operators-made-already")
+	v.press("Go on")
+	v.shows("1 credential")
+	var text string
+	if v.reads(&text, `document.querySelector('main').innerText`); strings.Contains(text, key) {
+		v.t.Error("the key is shown again")
+	}
+	v.press("Shop")
+	v.steps(chromedp.WaitVisible(chromedp.CSS(".facts")))
 	return account, key
 }
 
@@ -160,21 +178,44 @@ func (v *dashboardVisit) everyPage(whose, server string) {
 	if len(found) < 12 {
 		v.t.Errorf("%s have %d pages: %v", whose, len(found), found)
 	}
-	if os.Getenv(screenshotsTo) == "" {
-		return
+}
+
+// everyState goes to pages as no link shows them: what is not there, what was refused, what was not found, what has much to say.
+func (v *dashboardVisit) everyState(whose, server, account string) {
+	v.t.Helper()
+	at := server + "/dashboard"
+	if whose == "operators" {
+		at += "/accounts/" + account
 	}
-	for _, page := range found { // the other looks are looked at by people
-		for _, look := range []struct {
-			scheme string
-			width  int64
-		}{{"light", 360}, {"dark", 1280}, {"dark", 360}} {
-			v.looksLike(look.scheme, look.width)
-			v.open(page)
-			name := fmt.Sprintf("%s%s-%s-%d", whose, nameOf(page), look.scheme, look.width)
-			v.fits(name)
-			v.picture(name)
-		}
+	for name, address := range map[string]string{
+		"nowhere": server + "/dashboard/nothing", "refusal-unknown": at + "/refusals/reqid_00000000000", "nothing-found": at + "/credentials?q=nothing&live=yes",
+		"search-refused": at + "/refusals?address=nowhere", "confirm": server + "/dashboard/confirm?next=/dashboard/profile", "usage-30-days": at + "/usage?span=720h",
+		"new-basic": at + "/credentials/new?kind=basic",
+	} {
+		v.open(address)
+		v.looksAlright(whose + "-" + name)
 	}
+	v.open(at + "/people/new")
+	v.steps(chromedp.SendKeys(chromedp.CSS("#f-email"), whose+"@example.net"), chromedp.SendKeys(chromedp.CSS("#f-name"), strings.Repeat("A long name ", 9)))
+	v.press("Make the link")
+	v.shows("This is shown once")
+	v.looksAlright(whose + "-invited")
+	v.press("I have it: go on")
+	v.shows("A long name")
+	v.looksAlright(whose + "-people-two")
+	v.open(at + "/people/new")
+	v.steps(chromedp.SendKeys(chromedp.CSS("#f-email"), whose+"@example.net"), chromedp.SendKeys(chromedp.CSS("#f-name"), "Again"))
+	v.press("Make the link")
+	v.shows("This could not be done")
+	v.looksAlright(whose + "-problems")
+}
+
+// signsOut leaves by the button, and looks at the page where one comes in again.
+func (v *dashboardVisit) signsOut(whose string) {
+	v.t.Helper()
+	v.press("Sign out")
+	v.at("/dashboard/sign-in")
+	v.looksAlright(whose + "-sign-in")
 }
 
 func nameOf(page string) string {
@@ -182,17 +223,25 @@ func nameOf(page string) string {
 	return strings.TrimRight(strings.ReplaceAll(varies.ReplaceAllString(path, "id"), "/", "-"), "-")
 }
 
-// looksAlright wants axe to find nothing on the page as it is, in both schemes, and wide and narrow.
+// looksAlright wants axe to find nothing on the page as it is, in both schemes, and wide and narrow. What it has is the same in all
+// four looks; what depends on how it looks is asked in each.
 func (v *dashboardVisit) looksAlright(name string) {
 	v.t.Helper()
-	for _, look := range []struct {
+	if _, err := chromedp.Run(v.ctx, chromedp.Evaluate[int](v.axe+`; 1`)); err != nil {
+		v.t.Fatal(err)
+	}
+	for i, look := range []struct {
 		scheme string
 		width  int64
-	}{{"dark", 360}, {"light", 1280}} {
+	}{{"light", 360}, {"dark", 360}, {"dark", 1280}, {"light", 1280}} {
 		v.looksLike(look.scheme, look.width)
 		full := fmt.Sprintf("%s-%s-%d", name, look.scheme, look.width)
 		v.fits(full)
-		text, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](v.axe+`; axe.run({resultTypes: ['violations']}).then(r => JSON.stringify(r.violations.map(v =>
+		options := `{resultTypes: ['violations']}`
+		if i > 0 {
+			options = `{resultTypes: ['violations'], runOnly: ['color-contrast', 'link-in-text-block', 'scrollable-region-focusable', 'target-size']}`
+		}
+		text, err := chromedp.Run(v.ctx, chromedp.Evaluate[string](`axe.run(`+options+`).then(r => JSON.stringify(r.violations.map(v =>
 			v.id + ': ' + v.help + ': ' + v.nodes.map(n => n.html.slice(0, 160)).join(' | '))))`, chromedp.EvalAwaitPromise))
 		if err != nil {
 			v.t.Fatal(err)
@@ -204,8 +253,9 @@ func (v *dashboardVisit) looksAlright(name string) {
 		for _, one := range wrong {
 			v.t.Errorf("%s: %s", full, one)
 		}
+		v.looked++
+		v.picture(full)
 	}
-	v.picture(name + "-light-1280")
 }
 
 // oneTimePassword is what an authenticator shows that knows the secret.
@@ -242,6 +292,8 @@ func (w *watcher) quietly(servers ...string) {
 	}
 	slices.Sort(w.wrong)
 	for _, complaint := range slices.Compact(w.wrong) {
-		w.t.Error(complaint)
+		if !w.refusals || !strings.Contains(complaint, "the server responded with a status of 4") {
+			w.t.Error(complaint)
+		}
 	}
 }

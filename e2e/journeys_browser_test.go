@@ -4,11 +4,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/registry"
 )
 
 // An operator in Chromium, with a server that nobody has looked after yet: in under ten clicks from the one-time link to a key
@@ -107,6 +113,22 @@ routes:
 		t.Fatal("the new key buys no token")
 	}
 
+	// One whose old key nobody has used for days may be finished.
+	page = home + "/accounts/" + account + "/credentials/" + s.restedRotation(t, account)
+	b.open(page)
+	if text := main(); !strings.Contains(text, "Safe to finish: the old secret was not used for 6 d.") {
+		t.Errorf("with an old secret that has rested, it says:\n%s", text)
+	}
+	j.click("Finish: end the old secret")
+	b.eventually("the question does not say that it is safe", func() bool {
+		var asked string
+		b.reads(&asked, `document.querySelector('dialog[open]')?.innerText ?? ''`)
+		return strings.Contains(asked, "Safe to finish")
+	})
+	j.click("End the old secret")
+	said("The old secret has ended.")
+	b.byKeyboard(s.installation, home, account)
+
 	// A call from an address that is not listed: found, explained, mended.
 	if err := s.run(nil, "account", "allow-ip", account, "198.51.100.0/24", "--note", "Office"); err != nil {
 		t.Fatal(err)
@@ -131,6 +153,139 @@ routes:
 		t.Errorf("the list is now:\n%s", listed)
 	}
 	w.quietly(strings.TrimSuffix(home, "/dashboard"))
+}
+
+// restedRotation makes a credential whose old secret was used last six days ago, and the new one since.
+func (in *installation) restedRotation(t *testing.T, account string) string {
+	t.Helper()
+	now := time.Now()
+	at := now.AddDate(0, 0, -8)
+	op := in.openAt(t, func() time.Time { return at })
+	defer op.Close()
+	as := auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}
+	a, err := op.Registry.Account(t.Context(), as, account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := op.Registry.CreateCredential(t.Context(), as, registry.NewCredential{Account: a.ID, Kind: auth.APIKey, Name: "Nightly"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at = now.AddDate(0, 0, -7)
+	if _, err := op.Registry.RotateCredential(t.Context(), as, made.Credential.ID, now.AddDate(0, 0, 7), false); err != nil {
+		t.Fatal(err)
+	}
+	var uses []auth.SecretUse
+	for secret, last := range map[int]time.Time{1: now.AddDate(0, 0, -6).Add(-time.Hour), 2: now.Add(-time.Hour)} {
+		uses = append(uses, auth.SecretUse{Credential: made.Credential.ID, Secret: secret, Use: auth.Use{At: last, Address: netip.MustParseAddr("203.0.113.7"), UserAgent: "nightly/1", Count: 1}})
+	}
+	if err := op.DB.WriteUsage(t.Context(), nil, uses); err != nil {
+		t.Fatal(err)
+	}
+	return string(made.Credential.ID)
+}
+
+// byKeyboard makes a credential without a mouse: what has the focus can be seen, and where a part of a page is put in the place of
+// another, the focus stays near.
+func (b *browser) byKeyboard(in *installation, home, account string) {
+	b.t.Helper()
+	op := in.open(b.t)
+	for n := range 51 { // one more than a page of the list
+		if _, err := op.Registry.CreateAccount(b.t.Context(), auth.Actor{Name: "test", Role: auth.RoleOwner, Machine: true}, fmt.Sprintf("Customer %02d", n), ""); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	op.Close()
+	key := func(keys string) { b.t.Helper(); b.steps(chromedp.KeyEvent(keys)) }
+	tab := func() (says string) {
+		b.t.Helper()
+		key(kb.Tab)
+		var focused struct {
+			Says string
+			Seen bool
+		}
+		b.reads(&focused, `(() => {
+			const e = document.activeElement, box = e.getBoundingClientRect();
+			return {
+				says: (e.labels?.[0] ?? e).textContent.trim().replace(/\s+/g, ' '),
+				seen: e === document.body || getComputedStyle(e).outlineStyle !== 'none' && box.width > 0 && box.right > 0 && box.left < innerWidth,
+			};
+		})()`)
+		if !focused.Seen {
+			b.t.Errorf("%q has the focus, which nobody sees", focused.Says)
+		}
+		return focused.Says
+	}
+	tabTo := func(text string) {
+		b.t.Helper()
+		var passed []string
+		for range 100 {
+			says := tab()
+			if says == text {
+				return
+			}
+			passed = append(passed, says)
+		}
+		b.t.Fatalf("the key Tab does not lead to %q, but to %q", text, passed)
+	}
+	focusIn := func(where string) {
+		b.t.Helper()
+		b.eventually("the focus is not in "+where, func() bool {
+			var in bool
+			b.reads(&in, fmt.Sprintf(`document.activeElement.closest(%q) !== null`, where))
+			return in
+		})
+	}
+
+	// Past the navigation, into the search, whose list changes as one types, and on in the list.
+	b.open(home + "/accounts")
+	if says := tab(); says != "Skip to the content" {
+		b.t.Errorf("the first Tab leads to %q", says)
+	}
+	key(kb.Enter)
+	focusIn("#main")
+	tabTo("Search")
+	key("Customer 07")
+	b.shows("1 account")
+	focusIn("#f-q")
+	b.open(home + "/accounts")
+	tabTo("Next page")
+	key(kb.Enter)
+	b.shows("First page")
+	focusIn("#list")
+	if says := tab(); !strings.HasPrefix(says, "Customer ") && says != "Acme" {
+		b.t.Errorf("after the list went on, Tab leads to %q", says)
+	}
+
+	// To a credential, its secret, and a question that is not answered.
+	b.open(home + "/accounts/" + account)
+	for _, text := range []string{"Credentials", "New credential"} {
+		tabTo(text)
+		key(kb.Enter)
+		b.shows(text)
+	}
+	b.arrives(home + "/accounts/" + account + "/credentials/new")
+	tabTo("Name (optional)")
+	key("By keyboard")
+	tabTo("Create the credential")
+	key(kb.Enter)
+	b.shows("This is shown once")
+	tabTo("I have it: go on")
+	key(kb.Enter)
+	b.shows("How each was used last")
+	tabTo("Revoke")
+	key(kb.Enter)
+	focusIn("dialog[open]")
+	var focused string
+	if b.reads(&focused, `document.activeElement.textContent`); focused != "Cancel" {
+		b.t.Errorf("asked whether to revoke, Enter says %q", focused)
+	}
+	key(kb.Enter)
+	b.eventually("the question goes on, or the focus is lost", func() bool {
+		var back bool
+		b.reads(&back, `document.querySelector('dialog[open]') === null && document.activeElement.textContent.trim() === 'Revoke'`)
+		return back
+	})
 }
 
 // A journey is somebody who clicks, and how often.

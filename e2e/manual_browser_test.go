@@ -71,6 +71,8 @@ type watcher struct {
 	mu    sync.Mutex
 	asked []string
 	wrong []string
+
+	refusals bool // it was led to pages that say no, of which Chromium tells
 }
 
 func watch(b *browser) *watcher {

@@ -151,11 +151,17 @@ func TestSignInInBrowser(t *testing.T) {
 // open opens what is installed, as commands do.
 func (in *installation) open(t *testing.T) *gatehouse.Opened {
 	t.Helper()
+	return in.openAt(t, nil)
+}
+
+// openAt opens it with another clock; nil: the machine's.
+func (in *installation) openAt(t *testing.T, now func() time.Time) *gatehouse.Opened {
+	t.Helper()
 	c, err := config.Load(config.Options{Path: in.config(), Dir: in.dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	op, err := gatehouse.Open(t.Context(), c, gatehouse.OpenOptions{})
+	op, err := gatehouse.Open(t.Context(), c, gatehouse.OpenOptions{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
