@@ -192,6 +192,14 @@ func bare(s string) bool {
 	return true
 }
 
+// forItself says which bytes stand for themselves in a JSON string.
+var forItself = func() (is [256]bool) {
+	for c := byte(' '); c <= '~'; c++ {
+		is[c] = c != '"' && c != '\\'
+	}
+	return is
+}()
+
 // appendQuoted writes s as a JSON string. Beyond what JSON asks for it escapes whatever a terminal or a reader of logs
 // could take for more than a letter: control characters of every sort, line and paragraph separators, marks that turn
 // the direction of writing, and what is no valid UTF-8.
@@ -200,7 +208,7 @@ func appendQuoted(b []byte, s string) []byte {
 	begin := 0
 	for i := 0; i < len(s); {
 		c := s[i]
-		if ' ' <= c && c <= '~' && c != '"' && c != '\\' {
+		if forItself[c] {
 			i++
 			continue
 		}

@@ -216,7 +216,7 @@ func basicPair(header string) (user, password string, err error) {
 	}
 	var space [256]byte
 	decoded, err := strictBase64.AppendDecode(space[:0], []byte(strings.TrimLeft(encoded, " ")))
-	if err != nil || strings.ContainsAny(encoded, "\r\n") {
+	if err != nil || strings.IndexByte(encoded, '\r') >= 0 || strings.IndexByte(encoded, '\n') >= 0 {
 		return "", "", ErrBadCredential.Because(ReasonMalformed)
 	}
 	user, password, ok = strings.Cut(string(decoded), ":")

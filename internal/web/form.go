@@ -82,18 +82,26 @@ func parseForm(body string) (Form, bool) {
 	return form, true
 }
 
-func formText(s string) (string, bool) {
-	itself := true
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c <= ' ' || c > '~':
-			return "", false
-		case c == '%' || c == '+':
-			itself = false
-		}
+// forItself says which bytes stand for themselves in a form.
+var forItself = func() (is [256]bool) {
+	for c := byte('!'); c <= '~'; c++ {
+		is[c] = c != '%' && c != '+'
 	}
-	if itself { // as tokens are, and nearly all else that a form holds
+	return is
+}()
+
+func formText(s string) (string, bool) {
+	i := 0
+	for i < len(s) && forItself[s[i]] {
+		i++
+	}
+	if i == len(s) { // as tokens are, and nearly all else that a form holds
 		return s, true
+	}
+	for ; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] > '~' {
+			return "", false
+		}
 	}
 	text, err := url.QueryUnescape(s)
 	return text, err == nil && utf8.ValidString(text) && strings.IndexByte(text, 0) < 0
