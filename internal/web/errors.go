@@ -63,9 +63,6 @@ var statuses = [...]int{
 	auth.Unavailable:     http.StatusServiceUnavailable,
 }
 
-// StatusOf is the status that err has in all contracts that have no other of their own.
-func StatusOf(err error) int { return failure(err).Status }
-
 func failure(err error) Failure {
 	var s *StatusError
 	if errors.As(err, &s) {
