@@ -98,7 +98,7 @@ func signer(t *testing.T, s *gatehousetest.Server, account int64, key crypto.Sig
 	return &conform.Signer{ID: s.NewSigningClient(account, public, "orders:read").Identifier, Key: private}
 }
 
-// judge runs the kit, and looks that no secret is in what it says.
+// judge runs the kit, and looks that no secret is in what it says, nor a token: their heads begin with alg, typ or kid.
 func judge(t *testing.T, c conform.Config) conform.Report {
 	t.Helper()
 	kit, err := conform.New(c)
@@ -111,7 +111,7 @@ func judge(t *testing.T, c conform.Config) conform.Report {
 	}
 	for _, row := range report.Rows {
 		for _, e := range row.Exchanges {
-			for _, secret := range []string{c.Credentials.Liquid.Key, c.Credentials.Orders.Password, c.Credentials.B2B.Password, c.Credentials.OAuth.Secret, "eyJ"} {
+			for _, secret := range []string{c.Credentials.Liquid.Key, c.Credentials.Orders.Password, c.Credentials.B2B.Password, c.Credentials.OAuth.Secret, "eyJhbGci", "eyJ0eXAi", "eyJraWQi"} {
 				if secret != "" && strings.Contains(e.Sent+e.Got, secret) {
 					t.Errorf("%s: there is a secret in what is shown:\n%s", row.Name, row.Text())
 				}
