@@ -32,8 +32,8 @@ func (v *visit) Once() string {
 func (v *visit) onceFor() string { return "once " + string(v.actor.Person) + " " + v.At() }
 
 // once takes a form that makes a secret, which its page shows: reloading what it is answered with sends it again, and makes nothing
-// then. to is where what it made can be looked after.
-func once(page, make func(*Dashboard, *visit) error, to func(*visit) string) func(*Dashboard, *visit) error {
+// then. taken makes it, and to is where what it made can be looked after.
+func once(page, taken func(*Dashboard, *visit) error, to func(*visit) string) func(*Dashboard, *visit) error {
 	return func(d *Dashboard, v *visit) error {
 		text, ok := d.unseal(v.onceFor(), v.form.Get("once"))
 		at, _, _ := strings.Cut(text, " ")
@@ -51,7 +51,7 @@ func once(page, make func(*Dashboard, *visit) error, to func(*visit) string) fun
 			on.Registry = d.Registry.On(auth.Terms{Once: &auth.Once{
 				Key: sum[:], Request: sum[:], Until: d.now().Add(2 * FormAge), Answer: func(any) string { return "made" },
 			}})
-			err = make(&on, v)
+			err = taken(&on, v)
 		}
 		if errors.Is(err, auth.ErrDone) {
 			v.status = web.Fail(v.Header(), v.r, err).Status

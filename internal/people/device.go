@@ -15,7 +15,7 @@ const DeviceAge = 90 * 24 * time.Hour
 // Device is the value of a cookie by which the browser that a person has just signed in with is known again: others' wrong guesses do
 // not shut it out. It opens nothing, and says nothing of whose it is.
 func (p *People) Device(person auth.Person) string {
-	text := strconv.FormatInt(p.now().Unix(), 10) + "." + string(secret.NewDashboardSessionID())
+	text := strconv.FormatInt(p.now().Unix(), 10) + "." + secret.Mint(auth.IDLength)
 	return secret.Sum(p.keys.Derive).HandOut(text, "device", string(person.Kind()), person.Email)
 }
 
