@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// garbage is how much may lie around before it is collected. Go's default is as much as is alive, which for a server that
+	// garbage is how much may lie around before it is collected, for what is alive in the heap: Go adds, in proportion, some for
+	// stacks and global variables, which it looks through too. Go's default is as much as is alive, which for a server that
 	// keeps next to nothing means a collection every few hundred requests.
 	garbage = 32 << 20
 	// mostGarbage is for a server that keeps a lot in memory. In between it is Go's default, as much as is alive.
