@@ -55,12 +55,15 @@ type conn struct {
 	headBy time.Time // when the head under way must be there; zero: none is
 
 	// Setting a deadline costs the runtime a timer, and each request sets several, nearly always later ones than before. So the
-	// socket keeps an earlier one, and a read that it ends goes on until the time that holds.
-	mu    sync.Mutex
-	asked time.Time // the deadline that net/http asked for
-	own   time.Time // ours
-	armed time.Time // the socket's
-	born  time.Time // a deadline before this one was set to wake a reader: after it the socket gets the next one at once
+	// socket keeps an earlier one, and a read that it ends goes on until the time that holds; and it gets none while nobody reads.
+	mu      sync.Mutex
+	reading bool
+	asked   time.Time // the deadline that net/http asked for
+	own     time.Time // ours
+	armed   time.Time // the socket's
+	born    time.Time
+
+	lookout lookout
 }
 
 // A refusal is what is known of a refused request.
@@ -92,6 +95,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	for {
 		switch c.state {
 		case inHead:
+			if len(p) == 1 && c.from == c.to && c.head.seen == 0 && !c.awaitLookout() {
+				return 0, os.ErrDeadlineExceeded
+			}
 			if n, err := c.readHead(p); n > 0 || err != nil {
 				return n, err
 			}
@@ -410,6 +416,8 @@ func (c *conn) release() {
 
 // read reads from the socket until the earlier of both deadlines.
 func (c *conn) read(p []byte) (int, error) {
+	c.reads(true)
+	defer c.reads(false)
 	for {
 		n, err := c.Conn.Read(p)
 		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) || c.expired() {
@@ -435,8 +443,17 @@ func (c *conn) SetReadDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.asked = t
+	if c.woken() {
+		c.lookout.end()
+	}
 	return c.hasten()
 }
+
+// woken says whether net/http's deadline is one that is to end a read which is under way.
+func (c *conn) woken() bool { return c.wakes(c.asked) }
+
+// wakes says whether a deadline is one by which net/http wakes a reader: no other is from before the connection.
+func (c *conn) wakes(t time.Time) bool { return t.Before(c.born) && !t.IsZero() }
 
 // SetDeadline sets both.
 func (c *conn) SetDeadline(t time.Time) error {
@@ -453,11 +470,22 @@ func (c *conn) setOwn(t time.Time) {
 	_ = c.hasten() // it fails on a closed connection, and so will the read
 }
 
-// hasten makes sure that the socket's deadline is no later than both of ours, and none that only woke a reader.
+// reads says whether somebody reads from the socket from now on.
+func (c *conn) reads(now bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading = now
+	_ = c.hasten() // it fails on a closed connection, and so does the read
+}
+
+// hasten makes sure that the socket of somebody who reads has a deadline no later than both of ours, and none that only woke a
+// reader.
 func (c *conn) hasten() error {
+	if !c.reading {
+		return nil
+	}
 	by := earlier(c.asked, c.own)
-	woken := c.armed.Before(c.born) && !c.armed.IsZero()
-	if !woken && (by.Equal(c.armed) || !c.armed.IsZero() && (by.IsZero() || by.After(c.armed))) {
+	if !c.wakes(c.armed) && (by.Equal(c.armed) || !c.armed.IsZero() && (by.IsZero() || by.After(c.armed))) {
 		return nil
 	}
 	return c.arm(by)

@@ -91,8 +91,8 @@ func TestAReadEndsAtTheDeadlineThatHolds(t *testing.T) {
 	}
 }
 
-// A request sets a handful of deadlines. The socket gets those that are earlier than its own, and the one after a reader was
-// woken.
+// A request sets a handful of deadlines. The socket of somebody who reads gets those that are earlier than its own, and the one
+// after a reader was woken; that of nobody gets none.
 func TestALaterDeadlineCostsNothing(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
@@ -100,6 +100,13 @@ func TestALaterDeadlineCostsNothing(t *testing.T) {
 	socket := &counted{Conn: ours}
 	c := newConn(socket, &Listener{})
 	now := time.Now()
+	if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil || socket.set != 0 {
+		t.Errorf("the socket got %d deadlines before anybody read (%v)", socket.set, err)
+	}
+	if err := c.SetReadDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	c.reads(true)
 	for n := range 1000 {
 		at := now.Add(time.Duration(n) * time.Millisecond)
 		for _, by := range []time.Time{at.Add(10 * time.Second), {}, at.Add(10 * time.Second), at.Add(2 * time.Minute), {}} {
