@@ -1,27 +1,16 @@
 package web
 
-import (
-	"crypto/rand"
-	"encoding/binary"
-)
+import "math/rand/v2"
 
 const (
 	idPrefix = "reqid_"
 	idLength = 11
-	idRange  = 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 // 36^11, a little below 2^57
+	idRange  = 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 * 36 // 36^11
 )
 
-// NewRequestID returns "reqid_" and 11 random letters and digits, each as likely as any other.
+// NewRequestID returns "reqid_" and 11 random letters and digits, each as likely as any other. It is a name, not a secret.
 func NewRequestID() string {
-	var random [8]byte
-	var n uint64
-	for {
-		_, _ = rand.Read(random[:]) // never fails: crypto/rand would rather end the process
-		n = binary.LittleEndian.Uint64(random[:]) >> (64 - 57)
-		if n < idRange { // nine times in ten
-			break
-		}
-	}
+	n := rand.Uint64N(idRange)
 	var id [len(idPrefix) + idLength]byte
 	copy(id[:], idPrefix)
 	for i := len(id) - 1; i >= len(idPrefix); i-- {
