@@ -33,51 +33,79 @@ type line struct {
 	text bool
 }
 
+// A member's name, as it stands in a line behind others.
+type member struct{ json, text string }
+
+func named(name string) member { return member{`,"` + name + `":`, " " + name + "="} }
+
+var (
+	levelMember      = named("level")
+	msgMember        = named("msg")
+	requestIDMember  = named("request_id")
+	methodMember     = named("method")
+	hostMember       = named("host")
+	pathMember       = named("path")
+	routeMember      = named("route")
+	statusMember     = named("status")
+	bytesMember      = named("bytes")
+	durationMember   = named("duration_ms")
+	upstreamMember   = named("upstream_ms")
+	addressMember    = named("address")
+	accountMember    = named("account")
+	credentialMember = named("credential")
+	contractMember   = named("contract")
+	didMember        = named("did")
+	reasonMember     = named("reason")
+	observedMember   = named("observed")
+	errorMember      = named("error")
+	droppedMember    = named("dropped")
+)
+
 // request writes the line of a request. Its time is that of the answer: so lines are in order, and duration_ms leads back
 // to when it began.
 func (w *line) request(o *auth.Observation, level slog.Level) []byte {
 	w.begin(o.At.Add(o.Duration), level, "request")
-	w.string("request_id", o.Caller.RequestID, mostText)
-	w.string("method", o.Caller.Method, mostText)
-	w.string("host", o.Caller.Host, mostText)
-	w.string("path", auth.LoggedPath(o.Caller.Path), mostPath)
-	w.string("route", o.Route, mostPath)
-	w.name("status")
+	w.string(requestIDMember, o.Caller.RequestID, mostText)
+	w.string(methodMember, o.Caller.Method, mostText)
+	w.string(hostMember, o.Caller.Host, mostText)
+	w.string(pathMember, auth.LoggedPath(o.Caller.Path), mostPath)
+	w.string(routeMember, o.Route, mostPath)
+	w.name(statusMember)
 	w.buf = strconv.AppendInt(w.buf, int64(o.Status), 10)
-	w.name("bytes")
+	w.name(bytesMember)
 	w.buf = strconv.AppendInt(w.buf, o.Bytes, 10)
-	w.name("duration_ms")
+	w.name(durationMember)
 	w.milliseconds(o.Duration)
 	if o.Upstream != 0 {
-		w.name("upstream_ms")
+		w.name(upstreamMember)
 		w.milliseconds(o.Upstream)
 	}
-	w.address("address", o.Caller.Address)
-	w.number("account", int64(o.Subject.Account))
-	w.string("credential", string(o.Subject.Credential), mostText)
-	w.string("contract", string(o.Contract), mostText)
-	w.string("did", o.Did, mostText)
-	w.string("reason", string(o.Reason), mostText)
-	w.string("observed", string(o.Observed), mostText)
+	w.address(addressMember, o.Caller.Address)
+	w.number(accountMember, int64(o.Subject.Account))
+	w.string(credentialMember, string(o.Subject.Credential), mostText)
+	w.string(contractMember, string(o.Contract), mostText)
+	w.string(didMember, o.Did, mostText)
+	w.string(reasonMember, string(o.Reason), mostText)
+	w.string(observedMember, string(o.Observed), mostText)
 	if o.Err != nil {
-		w.string("error", auth.Masked(o.Err.Error()), mostPath)
+		w.string(errorMember, auth.Masked(o.Err.Error()), mostPath)
 	}
 	return w.end()
 }
 
 func (w *line) begin(at time.Time, level slog.Level, msg string) {
-	if !w.text {
-		w.buf = append(w.buf, '{')
+	if w.text {
+		w.buf = append(w.buf, "time="...)
+	} else {
+		w.buf = append(w.buf, `{"time":"`...)
 	}
-	w.name("time")
-	w.quote()
 	w.time(at)
 	w.quote()
-	w.name("level")
+	w.name(levelMember)
 	w.quote()
 	w.buf = append(w.buf, levelName(level)...)
 	w.quote()
-	w.string("msg", msg, mostText)
+	w.string(msgMember, msg, mostText)
 }
 
 func (w *line) end() []byte {
@@ -99,20 +127,12 @@ func levelName(level slog.Level) string {
 }
 
 // name begins a member.
-func (w *line) name(name string) {
+func (w *line) name(m member) {
 	if w.text {
-		if n := len(w.buf); n > 0 && w.buf[n-1] != '\n' {
-			w.buf = append(w.buf, ' ')
-		}
-		w.buf = append(w.buf, name...)
-		w.buf = append(w.buf, '=')
-		return
+		w.buf = append(w.buf, m.text...)
+	} else {
+		w.buf = append(w.buf, m.json...)
 	}
-	begin := `,"`
-	if w.buf[len(w.buf)-1] == '{' {
-		begin = `"`
-	}
-	w.buf = append(append(append(w.buf, begin...), name...), `":`...)
 }
 
 // quote writes the quote around what needs none in text.
@@ -122,11 +142,11 @@ func (w *line) quote() {
 	}
 }
 
-func (w *line) number(name string, n int64) {
+func (w *line) number(m member, n int64) {
 	if n == 0 {
 		return
 	}
-	w.name(name)
+	w.name(m)
 	w.buf = strconv.AppendInt(w.buf, n, 10)
 }
 
@@ -157,24 +177,24 @@ func (w *line) time(t time.Time) {
 }
 
 // address writes a without its zone, which is a name that the system, or a caller, chose.
-func (w *line) address(name string, a netip.Addr) {
+func (w *line) address(m member, a netip.Addr) {
 	if !a.IsValid() {
 		return
 	}
-	w.name(name)
+	w.name(m)
 	w.quote()
 	w.buf = a.WithZone("").AppendTo(w.buf)
 	w.quote()
 }
 
-func (w *line) string(name, s string, most int) {
+func (w *line) string(m member, s string, most int) {
 	if s == "" {
 		return
 	}
 	if len(s) > most {
 		s = s[:most] // within a letter perhaps: then what is left of it is shown as not valid
 	}
-	w.name(name)
+	w.name(m)
 	if w.text && bare(s) {
 		w.buf = append(w.buf, s...)
 		return

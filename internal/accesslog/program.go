@@ -70,6 +70,6 @@ func (h *handler) WithGroup(name string) slog.Handler {
 func appendDropped(b []byte, text bool, now time.Time, n int64) []byte {
 	w := line{buf: b, text: text}
 	w.begin(now, slog.LevelWarn, "log lines were dropped: they could not be written")
-	w.number("dropped", n)
+	w.number(droppedMember, n)
 	return w.end()
 }
