@@ -63,7 +63,7 @@ func TextKey(s string) Key {
 
 // Config is what a [Limiter] needs. Its zero value works.
 type Config struct {
-	Now        func() time.Time // nil: time.Now
+	Now        func() time.Time // nil: the monotonic clock, which nobody sets
 	MaxBuckets int              // at most so many buckets are kept; 0: 1,000,000, about 200 MB when all are in use
 	Redis      *Redis           // buckets that replicas share as well; nil: none
 }
@@ -84,8 +84,7 @@ const (
 // when he has used a bucket up, he must nearly use up as many others as there is room for, and who has that many addresses
 // is not held back by limits per address.
 type Limiter struct {
-	now    func() time.Time
-	start  time.Time
+	since  func() time.Duration // it was made
 	seed   maphash.Seed
 	shards []shard
 	redis  *Redis // nil: nothing is shared
@@ -110,10 +109,7 @@ type bucket struct {
 
 // New returns a limiter without any buckets. Call [Limiter.Run] too.
 func New(config Config) *Limiter {
-	l := &Limiter{now: config.Now, seed: maphash.MakeSeed(), redis: config.Redis}
-	if l.now == nil {
-		l.now = time.Now
-	}
+	l := &Limiter{since: stopwatch(config.Now), seed: maphash.MakeSeed(), redis: config.Redis}
 	most := config.MaxBuckets
 	if most <= 0 {
 		most = defaultMaxBuckets
@@ -127,8 +123,18 @@ func New(config Config) *Limiter {
 		l.shards[i].buckets = make(map[bucketID]bucket)
 		l.shards[i].most = max(most/n, 1)
 	}
-	l.start = l.now()
 	return l
+}
+
+// stopwatch tells how much time has passed since it was made, by now, or, where that is nil, by the monotonic clock alone, which
+// takes half as long to read.
+func stopwatch(now func() time.Time) func() time.Duration {
+	if now == nil {
+		start := time.Now()
+		return func() time.Duration { return time.Since(start) }
+	}
+	start := now()
+	return func() time.Duration { return now().Sub(start) }
 }
 
 // take is [Limiter.Take] from a bucket in memory.
@@ -237,9 +243,8 @@ func (l *Limiter) sweep() {
 	}
 }
 
-// elapsed is taken under a shard's lock, so that time does not run backwards for a bucket. Between two values of time.Now
-// it is the monotonic clock that counts.
-func (l *Limiter) elapsed() int64 { return int64(l.now().Sub(l.start)) }
+// elapsed is taken under a shard's lock, so that time does not run backwards for a bucket.
+func (l *Limiter) elapsed() int64 { return int64(l.since()) }
 
 func (l *Limiter) shard(id bucketID) *shard {
 	if len(l.shards) == 1 {

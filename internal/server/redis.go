@@ -25,7 +25,7 @@ func SharedLimits(c *config.Redis, name func(parts ...string) [sha256.Size]byte,
 // shareLimits makes the limiter, whose buckets other replicas share if c names a Redis, and looks whether that is there. The
 // names of buckets say nothing to whoever reads them, and two installations never have the same.
 func (s *Server) shareLimits(ctx context.Context, c *config.Config) error {
-	limits := limit.Config{Now: s.opened.DB.Now}
+	limits := limit.Config{Now: s.options.Now}
 	if c.SharedLimits != nil {
 		name := func(parts ...string) [sha256.Size]byte {
 			return s.opened.Rings.BucketDigest(s.opened.Meta.Incarnation, parts...)
