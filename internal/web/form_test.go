@@ -1,7 +1,9 @@
 package web
 
 import (
+	"bytes"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -64,4 +66,34 @@ func FuzzForm(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Of what stands for itself in a form, at each place of texts of many lengths, no byte that does not is passed over, and none that
+// does is held up.
+func TestWhatStandsForItself(t *testing.T) {
+	for length := range 20 {
+		for at := range length {
+			for c := range 256 {
+				b := bytes.Repeat([]byte("~"), length)
+				for i := range at {
+					b[i] = '!'
+				}
+				b[at] = byte(c)
+				want := c > ' ' && c <= '~' && c != '%' && c != '+'
+				if got := standsForItself(string(b)); got != want {
+					t.Fatalf("%q: got %v, want %v", b, got, want)
+				}
+			}
+		}
+	}
+}
+
+func BenchmarkForm(b *testing.B) {
+	body := "token=" + strings.Repeat("eyJhbGciOiJFZERTQSJ9-_.", 26) + "&token_type_hint=access_token"
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := parseForm(body); !ok {
+			b.Fatal("refused")
+		}
+	}
 }
