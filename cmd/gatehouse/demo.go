@@ -8,9 +8,10 @@ import (
 )
 
 type demoC struct {
-	Listen string `placeholder:"ADDR" help:"The address for customers; 127.0.0.1:8000 unless you say otherwise. Port 0 takes a free one."`
-	Fixed  bool   `help:"A sandbox for tests: credentials that are the same in every one, and some that misbehave on purpose."`
-	Keep   string `placeholder:"DIR" help:"Keep everything in this new folder. Without it nothing is left behind."`
+	Listen string   `placeholder:"ADDR" help:"The address for customers; 127.0.0.1:8000 unless you say otherwise. Port 0 takes a free one."`
+	Fixed  bool     `help:"A sandbox for tests: credentials that are the same in every one, and some that misbehave on purpose."`
+	Origin []string `placeholder:"ORIGIN" help:"Pages of this origin may call it from a browser, as http://localhost:3000; may be given more than once."`
+	Keep   string   `placeholder:"DIR" help:"Keep everything in this new folder. Without it nothing is left behind."`
 }
 
 func (demoC) Help() string {
@@ -34,6 +35,6 @@ func (c *demoC) Run(sh *shell) error {
 		program = "gatehouse"
 	}
 	return demo.Run(ctx, demo.Config{
-		Listen: c.Listen, Dir: c.Keep, Fixed: c.Fixed, Program: program, Version: thisVersion().Version, Out: sh.out,
+		Listen: c.Listen, Dir: c.Keep, Fixed: c.Fixed, Origins: c.Origin, Program: program, Version: thisVersion().Version, Out: sh.out,
 	})
 }

@@ -8,6 +8,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type Config struct {
 	Listen  string    // "": DefaultListen
 	Dir     string    // a folder that is new or empty, and kept; "": a temporary one, removed at the end
 	Fixed   bool      // a sandbox: with credentials that are the same everywhere, and some that misbehave
+	Origins []string  // whose pages may call it from a browser; none: nobody's
 	Program string    // how the lines it prints call this program
 	Version string    // of the program
 	Out     io.Writer // what it prints
@@ -80,11 +82,7 @@ func Run(ctx context.Context, c Config) (err error) {
 	defer api.Close()
 	at.api = upstream.Addr().String()
 
-	environment := auth.Live
-	if c.Fixed {
-		environment = auth.Test
-	}
-	loaded, err := configure(dir, at, environment)
+	loaded, err := configure(dir, at, c)
 	if err != nil {
 		return err
 	}
@@ -225,11 +223,34 @@ routes:
     accepts: [ACCESS_TOKEN, ORDER_API, B2B_ACCESS, OAUTH_ACCESS]
 `
 
+// wide is the part of a sandbox's configuration that no other demo has.
+const wide = `
+# All that is tested comes from one address. A test is not to be refused for what others tried before it.
+limits:
+  exchange_per_address:    {rate: 60000/min, burst: 10000}
+  exchange_per_credential: {rate: 60000/min, burst: 10000}
+  failures_per_address:    {rate: 60000/min, burst: 10000}
+  failures_per_identifier: {rate: 60000/min, burst: 10000}
+`
+
 // configure writes the configuration and reads it as any other. The environment is not looked at: what is set there is meant
 // for another server.
-func configure(dir string, at addresses, environment auth.Environment) (*config.Config, error) {
+func configure(dir string, at addresses, c Config) (*config.Config, error) {
 	path := filepath.Join(dir, configFile)
-	if err := os.WriteFile(path, fmt.Appendf(nil, configuration, at.public, at.admin, at.api, url(at.public), environment), 0o600); err != nil {
+	environment, more := auth.Live, ""
+	if c.Fixed {
+		environment, more = auth.Test, wide
+	}
+	text := fmt.Appendf(nil, configuration, at.public, at.admin, at.api, url(at.public), environment)
+	text = append(text, more...)
+	if len(c.Origins) > 0 {
+		origins, err := json.Marshal(c.Origins) // which is YAML too
+		if err != nil {
+			return nil, err
+		}
+		text = fmt.Appendf(text, "\n# Whose pages may call from a browser.\ncors:\n  allowed_origins: %s\n", origins)
+	}
+	if err := os.WriteFile(path, text, 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
 	return config.Load(config.Options{Path: path})

@@ -97,7 +97,7 @@ func TestWordsForAShell(t *testing.T) {
 
 func TestTheConfigurationIsOneThatServeReads(t *testing.T) {
 	dir := t.TempDir()
-	c, err := configure(dir, addresses{public: "[::]:8000", admin: "127.0.0.1:9000", api: "127.0.0.1:9100"}, auth.Live)
+	c, err := configure(dir, addresses{public: "[::]:8000", admin: "127.0.0.1:9000", api: "127.0.0.1:9100"}, Config{Origins: []string{"http://localhost:3000", "https://app.example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,6 +107,12 @@ func TestTheConfigurationIsOneThatServeReads(t *testing.T) {
 	if c.Routes[1].Errors != auth.Liquid {
 		t.Errorf("the words of orders are %s", c.Routes[1].Errors)
 	}
+	if got := c.CORS.AllowedOrigins; len(got) != 2 || got[0] != "http://localhost:3000" {
+		t.Errorf("pages of %q may call", got)
+	}
+	if _, err := configure(t.TempDir(), addresses{public: "127.0.0.1:8000", admin: "127.0.0.1:9000", api: "127.0.0.1:9100"}, Config{Origins: []string{`"*`}}); err == nil {
+		t.Error("an origin that is none is taken")
+	}
 }
 
 func TestAKeptFolderMustBeNew(t *testing.T) {
@@ -114,7 +120,7 @@ func TestAKeptFolderMustBeNew(t *testing.T) {
 	if got, discard, err := folder(dir); err != nil || got != dir || discard() != nil {
 		t.Errorf("an empty one: got %s, %v", got, err)
 	}
-	if _, err := configure(dir, addresses{"127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:9100"}, auth.Live); err != nil {
+	if _, err := configure(dir, addresses{"127.0.0.1:8000", "127.0.0.1:9000", "127.0.0.1:9100"}, Config{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := folder(dir); err == nil || !strings.Contains(err.Error(), "gatehouse serve --config") {

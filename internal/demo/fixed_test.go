@@ -117,6 +117,17 @@ func TestTheSandbox(t *testing.T) {
 			t.Errorf("%s of kind %s: Retry-After %q", f.Case, f.Kind, retry)
 		}
 	}
+	// Whatever was tried before, and however often: a test is told what its own credential deserves.
+	for _, f := range FixedCredentials() {
+		if f.Case != "revoked" || f.Kind != auth.Login {
+			continue
+		}
+		for i := range 60 { // more than any other server lets one address or one name try
+			if res := f.present(t, base); res.StatusCode != http.StatusUnauthorized || res.Header.Get("RateLimit") == "" {
+				t.Fatalf("tried %d times: %d, RateLimit %q", i+1, res.StatusCode, res.Header.Get("RateLimit"))
+			}
+		}
+	}
 	stop()
 	c, err := config.Load(config.Options{Path: dir + "/" + configFile})
 	if err != nil {
