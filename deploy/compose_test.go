@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/config"
 )
 
@@ -127,7 +128,7 @@ func TestTheConfigurationFitsTheComposition(t *testing.T) {
 
 // The secrets that compose.yaml names are those that make-secrets makes, and it makes none anew.
 func TestSecretsAreMadeOnce(t *testing.T) {
-	needs(t, "openssl", "openssl")
+	beside.Need(t, "openssl", "openssl")
 	if os.Geteuid() != 0 {
 		t.Skip("it gives files away, which is for root")
 	}

@@ -15,17 +15,6 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
-// needs skips a test where a program is missing, and fails it in CI, where none may be.
-func needs(t *testing.T, program, from string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("no %s here; install it with: sudo apt-get install %s", program, from)
-	}
-}
-
 // run runs a program to its end and returns what it said, on both outputs. Any other exit status than 0 fails the test.
 func run(t *testing.T, program string, args ...string) string {
 	t.Helper()

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/gatehousetest"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 const haproxy = "/usr/sbin/haproxy"
@@ -98,7 +99,7 @@ func certificate(t *testing.T, file string) {
 // request that changes nothing fails.
 func TestTheLoadBalancer(t *testing.T) {
 	t.Parallel()
-	needs(t, haproxy, "haproxy")
+	beside.Need(t, haproxy, "haproxy")
 	const config = `
 trusted_proxies: [127.0.0.1]
 require_https: true
@@ -158,7 +159,7 @@ limits: {failures_per_address: {rate: 0}, exchange_per_address: {rate: 0}}
 // The configuration as it is, with its names of servers and its paths.
 func TestHAProxyTakesTheConfiguration(t *testing.T) {
 	t.Parallel()
-	needs(t, haproxy, "haproxy")
+	beside.Need(t, haproxy, "haproxy")
 	text, err := os.ReadFile("compose/haproxy.cfg")
 	if err != nil {
 		t.Fatal(err)

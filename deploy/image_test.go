@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // The image is built as `make image` builds it, by buildah without an engine, and the server runs in it.
 func TestTheImageServes(t *testing.T) {
 	t.Parallel()
-	needs(t, "buildah", "buildah")
+	beside.Need(t, "buildah", "buildah")
 	if os.Geteuid() != 0 {
 		t.Skip("buildah isolates by chroot, which is for root")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/config"
 )
 
@@ -77,7 +78,7 @@ func manifests(t *testing.T) []any {
 
 func TestKubernetesTakesTheManifests(t *testing.T) {
 	t.Parallel()
-	needs(t, "kubectl", "kubernetes-client")
+	beside.Need(t, "kubectl", "kubernetes-client")
 	dir := filepath.Join(module(t, kubernetesSchemas), "pkg", "openapiclient", "builtins", "1.30")
 	const core, meta = "io.k8s.api.", "#/components/schemas/"
 	of := map[string]struct{ file, name string }{
@@ -120,7 +121,7 @@ func TestKubernetesTakesTheManifests(t *testing.T) {
 // What the schemas do not know: that the pods may do little, that the manifests fit one another, and that they fit the server.
 func TestTheManifestsFitTheServer(t *testing.T) {
 	t.Parallel()
-	needs(t, "kubectl", "kubernetes-client")
+	beside.Need(t, "kubectl", "kubernetes-client")
 	var server, migrate object
 	var yamlText string
 	var budget, service, policies []object

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 type rules struct {
@@ -41,7 +43,7 @@ func alerts(t *testing.T) []rule {
 
 func TestAlertsFireWhenTheyShould(t *testing.T) {
 	t.Parallel()
-	needs(t, "promtool", "prometheus")
+	beside.Need(t, "promtool", "prometheus")
 	run(t, "promtool", "check", "rules", "prometheus/alerts.yml")
 	run(t, "promtool", "test", "rules", "prometheus/alerts_test.yml")
 }
@@ -104,7 +106,7 @@ type panel struct {
 
 func TestTheDashboardCanBeRead(t *testing.T) {
 	t.Parallel()
-	needs(t, "promtool", "prometheus")
+	beside.Need(t, "promtool", "prometheus")
 	text, err := os.ReadFile("grafana/gatehouse.json")
 	if err != nil {
 		t.Fatal(err)

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // mostExposed is the most that systemd may find the unit exposed, in tenths: under 2.0 it says OK.
@@ -18,7 +20,7 @@ const mostExposed = 19
 
 func TestTheUnitIsSound(t *testing.T) {
 	t.Parallel()
-	needs(t, "systemd-analyze", "systemd")
+	beside.Need(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("systemd")); err != nil {
 		t.Fatal(err)
@@ -66,8 +68,8 @@ func systemCalls(t *testing.T, set string) map[string]bool {
 // end, under strace.
 func TestTheUnitLetsTheServerDoWhatItDoes(t *testing.T) {
 	t.Parallel()
-	needs(t, "systemd-analyze", "systemd")
-	needs(t, "strace", "strace")
+	beside.Need(t, "systemd-analyze", "systemd")
+	beside.Need(t, "strace", "strace")
 	allowed := systemCalls(t, "@system-service")
 	unit, err := os.ReadFile("systemd/gatehouse.service")
 	if err != nil {

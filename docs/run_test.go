@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
@@ -58,7 +59,7 @@ func TestCommandsThatAreShownRun(t *testing.T) {
 		}
 		t.Run(filepath.Base(p.name), func(t *testing.T) {
 			t.Parallel()
-			needs(t, "curl")
+			beside.Need(t, "curl", "curl")
 			m := newMachine(t, p)
 			switch p.name {
 			case "README.md": // which starts it itself
@@ -74,16 +75,6 @@ func TestCommandsThatAreShownRun(t *testing.T) {
 			}
 			m.run(t, p, nil)
 		})
-	}
-}
-
-func needs(t *testing.T, program string) {
-	t.Helper()
-	if _, err := exec.LookPath(program); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skipf("no %s here; install it with: sudo apt-get install %[1]s", program)
 	}
 }
 

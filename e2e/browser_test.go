@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -238,13 +238,7 @@ type browser struct {
 // startBrowser starts one for which sdkHost is at address, with the certificate of this fingerprint.
 func startBrowser(t *testing.T, address, fingerprint string) *browser {
 	t.Helper()
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no Chromium here; install it with: sudo apt-get install --no-install-recommends chromium")
-	}
+	path := beside.Need(t, "chromium", "chromium")
 	ctx, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path), chromedp.NoFirstRun, chromedp.NoSandbox, chromedp.Headless, chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true),

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // snippets are those of the pages for customers, in the languages that each must have.
@@ -63,14 +65,9 @@ var fenced = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```\n")
 // anything else it ends with what the server said.
 func TestSnippets(t *testing.T) {
 	needNode(t)
-	for tool, install := range map[string]string{"php": "php-cli", "python3": "python3", "curl": "curl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("no %s here; install it with: sudo apt-get install --no-install-recommends %s", tool, install)
-		}
-	}
+	beside.Need(t, "php", "php-cli")
+	beside.Need(t, "python3", "python3")
+	beside.Need(t, "curl", "curl")
 	npmCI(t, clientPackage)
 	npm(t, nil, "run", "build")
 	c := newCustomer(t)

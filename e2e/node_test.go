@@ -10,19 +10,14 @@ import (
 	"testing"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
-// needNode ends the test where there is no Node: as a failure on CI.
+// needNode ends the test where there is no Node.
 func needNode(t *testing.T) {
 	t.Helper()
-	for _, tool := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip("no Node here; install it with: sudo apt-get install --no-install-recommends nodejs npm")
-		}
-	}
+	beside.Need(t, "node", "nodejs")
+	beside.Need(t, "npm", "npm")
 }
 
 // npmCI installs what dir's package-lock.json names, unless that has been done since it was changed.

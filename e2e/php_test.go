@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // A step is what client.php says of one request.
@@ -26,13 +28,7 @@ type step struct {
 // php runs client.php and returns its steps.
 func php(t *testing.T, args ...string) []step {
 	t.Helper()
-	if _, err := exec.LookPath("php"); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no php here; install it with: sudo apt-get install --no-install-recommends php-cli")
-	}
-	cmd := exec.Command("php", append([]string{"php/client.php"}, args...)...)
+	cmd := exec.Command(beside.Need(t, "php", "php-cli"), append([]string{"php/client.php"}, args...)...)
 	cmd.Env = append(os.Environ(), "no_proxy=*")
 	var said strings.Builder
 	cmd.Stderr = &said

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // A paper is written to by one process and read by the test meanwhile.
@@ -61,14 +63,9 @@ func startDemo(t *testing.T, args ...string) (printed string, stop func()) {
 
 // Every line that the demo prints goes into sh as it stands, one after the other, and does what its chapter says.
 func TestTheLinesOfTheDemoWork(t *testing.T) {
-	for _, program := range []string{"sh", "curl", "sed"} {
-		if _, err := exec.LookPath(program); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
+	beside.Need(t, "sh", "dash")
+	beside.Need(t, "curl", "curl")
+	beside.Need(t, "sed", "sed")
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("no_proxy", "*")
 	printed, stop := startDemo(t, "--listen", "127.0.0.1:0")

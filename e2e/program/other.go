@@ -7,22 +7,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // Other starts another's server, which is found by its name, in dir, waits until answers returns nil, and stops it when the
 // test is over. It skips the test where there is no such program, and fails it in CI.
 func Other(t *testing.T, dir string, answers func() error, name string, args ...string) {
 	t.Helper()
-	found, err := exec.LookPath(name)
-	if err != nil {
-		if found, err = exec.LookPath("/usr/sbin/" + name); err != nil {
-			if os.Getenv("CI") != "" {
-				t.Fatal(err)
-			}
-			t.Skipf("no %s here; install it with: sudo apt-get install --no-install-recommends %[1]s", name)
-		}
-	}
-	cmd := exec.Command(found, args...)
+	cmd := exec.Command(beside.Need(t, name, name), args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir}
 	said := new(Said)

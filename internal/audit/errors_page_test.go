@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 var update = flag.Bool("update", false, "write what is made into docs/errors.md")
@@ -117,13 +119,7 @@ func TestErrorsPageHasEveryAnswer(t *testing.T) {
 
 // The PHP on the page is PHP, where there is one to ask.
 func TestErrorsPagePHP(t *testing.T) {
-	php, err := exec.LookPath("php")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip("no php here; install it with: sudo apt-get install --no-install-recommends php-cli")
-	}
+	php := beside.Need(t, "php", "php-cli")
 	b, err := os.ReadFile(errorsPage)
 	if err != nil {
 		t.Fatal(err)

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 func TestTheSampleAPI(t *testing.T) {
@@ -80,13 +80,7 @@ func TestURLsAreThisMachines(t *testing.T) {
 
 // A path of whatever letters goes into the configuration and into the lines, and comes out of a shell as it was.
 func TestWordsForAShell(t *testing.T) {
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	sh := beside.Need(t, "sh", "dash")
 	for _, word := range []string{"/usr/bin/gatehouse", "", "two words", "it's", `a\b"c$HOME`, "*", "-n", "ä"} {
 		out, err := exec.Command(sh, "-c", "printf '%s' "+quoted(word)).Output()
 		if err != nil || string(out) != word {

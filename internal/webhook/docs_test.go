@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // manual is the page for receivers.
@@ -95,17 +97,12 @@ func TestReceiversOfThePage(t *testing.T) {
 			t.Errorf("in Go %+v: %v", s, err)
 		}
 	}
-	if _, err := exec.LookPath("node"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	node := beside.Need(t, "node", "nodejs")
 	program := filepath.Join(t.TempDir(), "main.mjs")
 	if err := os.WriteFile(program, []byte(block(t, "js")+strings.Join(checks, "\n")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	out, err := exec.CommandContext(t.Context(), "node", program).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), node, program).CombinedOutput()
 	if got := strings.Fields(string(out)); err != nil || !slices.Equal(got, want) {
 		t.Errorf("in JavaScript got %q, want %q: %v", got, want, err)
 	}
