@@ -294,14 +294,18 @@ func (c *Client) People(ctx context.Context, account auth.AccountID, part api.Ra
 // mostAtOnce is how much of a list a server tells at most at once.
 const mostAtOnce = 1000
 
-// Person finds one of them by the id or the e-mail address, among all that there are.
+// Person finds one of them by the id, or by the e-mail address among all that there are.
 func (c *Client) Person(ctx context.Context, account auth.AccountID, id string) (api.Person, error) {
-	email := ""
-	if strings.Contains(id, "@") {
-		var err error
-		if email, err = auth.ParseEmail(id); err != nil {
+	if !strings.Contains(id, "@") {
+		named, err := name("person", id, longestName)
+		if err != nil {
 			return api.Person{}, err
 		}
+		return get[api.Person](ctx, c, people(account)+"/"+named, nil)
+	}
+	email, err := auth.ParseEmail(id)
+	if err != nil {
+		return api.Person{}, err
 	}
 	for part := (api.Range{Limit: mostAtOnce}); ; {
 		p, err := c.People(ctx, account, part)
@@ -309,7 +313,7 @@ func (c *Client) Person(ctx context.Context, account auth.AccountID, id string) 
 			return api.Person{}, err
 		}
 		for _, one := range p.Items {
-			if one.ID == id || one.Email == email {
+			if one.Email == email {
 				return one, nil
 			}
 		}

@@ -5,10 +5,14 @@ import "time"
 // Terms are what else has to hold for an act, and what is kept with it, in the very transaction of the act. The zero Terms ask for
 // nothing. Their functions read nothing but what they are given: they run while others wait, on any goroutine, and maybe twice.
 type Terms struct {
-	// Account and Credential say whether what the act changes is still as whoever asked for it believes. If it is not, nothing
-	// is done: [ErrChanged]. nil: it may be as it will.
+	// Account, Credential, Person and Token say whether what the act changes is still as whoever asked for it believes; Key says it
+	// of one of all working keys, for what a key does hangs on the others. If it is not, nothing is done: [ErrChanged]. nil: it may
+	// be as it will.
 	Account    func(Account) bool
 	Credential func(Credential) bool
+	Person     func(Person) bool
+	Token      func(OperatorToken) bool
+	Key        func(all []KeyRow, id KeyID) bool
 	Once       *Once // nil: the act may be done again
 }
 

@@ -154,6 +154,15 @@ func (d *Desk) OperatorTokens(ctx context.Context, part api.Range) (api.Page[api
 		func(t *auth.OperatorToken) string { return t.Place().String() }), nil
 }
 
+// OperatorToken finds a token of the admin API, dead or alive.
+func (d *Desk) OperatorToken(ctx context.Context, id auth.OperatorTokenID) (api.OperatorToken, error) {
+	t, err := d.registry.Token(ctx, d.actor, id)
+	if err != nil {
+		return api.OperatorToken{}, err
+	}
+	return d.operatorToken(t), nil
+}
+
 // CreateOperatorToken makes a token of the admin API, and tells it this one time.
 func (d *Desk) CreateOperatorToken(ctx context.Context, n api.NewOperatorToken) (api.OperatorToken, error) {
 	issued, err := making(d, d.issuedToken).CreateToken(ctx, d.actor, registry.NewToken{Name: n.Name, Role: auth.Role(n.Role), Scopes: n.Scopes, Expires: n.ExpiresAt})

@@ -2,8 +2,8 @@ package desk
 
 import (
 	"context"
-	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/gatehouse/gatehouse/api"
@@ -123,11 +123,37 @@ func (d *Desk) SigningKeys(ctx context.Context) (api.Page[api.SigningKey], error
 	if err != nil {
 		return api.Page[api.SigningKey]{}, err
 	}
+	return api.Page[api.SigningKey]{Items: d.signingKeys(rows)}, nil
+}
+
+// signingKeys are keys as they are told.
+func (d *Desk) signingKeys(rows []auth.KeyRow) []api.SigningKey {
 	told := []api.SigningKey{}
 	for i, state := range KeyStates(rows, d.Now()) {
 		told = append(told, signingKey(rows[i], state))
 	}
-	return api.Page[api.SigningKey]{Items: told}, nil
+	return told
+}
+
+// SigningKey finds one of them.
+func (d *Desk) SigningKey(ctx context.Context, id auth.KeyID) (api.SigningKey, error) {
+	all, err := d.SigningKeys(ctx)
+	if err != nil {
+		return api.SigningKey{}, err
+	}
+	k, ok := findKey(all.Items, id)
+	if !ok {
+		return api.SigningKey{}, registry.NoSigningKey(id)
+	}
+	return k, nil
+}
+
+func findKey(all []api.SigningKey, id auth.KeyID) (api.SigningKey, bool) {
+	i := slices.IndexFunc(all, func(k api.SigningKey) bool { return k.ID == string(id) })
+	if i < 0 {
+		return api.SigningKey{}, false
+	}
+	return all[i], true
 }
 
 // signingKey is a key as it is told.
@@ -161,17 +187,6 @@ func KeyStates(rows []auth.KeyRow, now time.Time) []string {
 	return states
 }
 
-// signingKey finds one of the keys.
-func (d *Desk) signingKey(ctx context.Context, id auth.KeyID) (api.SigningKey, error) {
-	all, err := d.SigningKeys(ctx)
-	for _, k := range all.Items {
-		if k.ID == string(id) {
-			return k, nil
-		}
-	}
-	return api.SigningKey{}, errors.Join(err, auth.ErrNotFound)
-}
-
 // RotateSigningKey makes the next signing key before its time.
 func (d *Desk) RotateSigningKey(ctx context.Context) (api.SigningKey, error) {
 	made, err := making(d, d.newKey).RotateSigningKey(ctx, d.actor)
@@ -196,7 +211,7 @@ func (d *Desk) RevokeSigningKey(ctx context.Context, id auth.KeyID) (api.Signing
 	if err := d.config.Reload(ctx); err != nil {
 		return api.SigningKey{}, err
 	}
-	told, err := d.signingKey(ctx, id)
+	told, err := d.SigningKey(ctx, id)
 	told.Confirmed = &done.Confirmed
 	return told, err
 }

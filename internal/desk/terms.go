@@ -10,10 +10,13 @@ import (
 
 // Terms are what a change is made on, see [auth.Terms]. The zero Terms ask for nothing.
 type Terms struct {
-	// Account, Allowlist and Credential say whether what is changed is still as it was told. At most one of them is given.
+	// These say whether what is changed is still as it was told. At most one of them is given.
 	Account    func(api.Account) bool
 	Allowlist  func(api.Allowlist) bool
 	Credential func(api.Credential) bool
+	Person     func(api.Person) bool
+	Token      func(api.OperatorToken) bool
+	Key        func(api.SigningKey) bool
 	Once       *Once // nil: the change may be made again
 }
 
@@ -43,6 +46,15 @@ func (d *Desk) changing() auth.Terms {
 		terms.Account = func(a auth.Account) bool { return t.Allowlist(allowlist(a)) }
 	case t.Credential != nil:
 		terms.Credential = func(c auth.Credential) bool { return t.Credential(d.credential(c)) }
+	case t.Person != nil:
+		terms.Person = func(p auth.Person) bool { return t.Person(person(p)) }
+	case t.Token != nil:
+		terms.Token = func(o auth.OperatorToken) bool { return t.Token(d.operatorToken(o)) }
+	case t.Key != nil:
+		terms.Key = func(all []auth.KeyRow, id auth.KeyID) bool {
+			k, ok := findKey(d.signingKeys(all), id)
+			return ok && t.Key(k)
+		}
 	}
 	return terms
 }

@@ -370,9 +370,13 @@ func (r *Registry) RevokeSigningKey(ctx context.Context, actor auth.Actor, id au
 	if err != nil {
 		return Done{}, err
 	}
-	for _, row := range r.signingKeys() {
+	all := r.signingKeys()
+	for _, row := range all {
 		if row.ID != id {
 			continue
+		}
+		if same := r.terms.Key; same != nil && !same(all, id) {
+			return Done{}, auth.ErrChanged // which comes before what could be said of the key as it is now
 		}
 		if !row.RevokedAt.IsZero() {
 			return Done{}, auth.ErrConflict.Saying("key " + string(id) + " is revoked already")
@@ -384,5 +388,10 @@ func (r *Registry) RevokeSigningKey(ctx context.Context, actor auth.Actor, id au
 		what, err := r.store.RevokeKey(ctx, id, successor, act)
 		return r.done(ctx, what, err)
 	}
-	return Done{}, auth.ErrNotFound.Saying("there is no signing key " + strconv.QuoteToASCII(string(id)) + ": gatehouse signing-key list shows them")
+	return Done{}, NoSigningKey(id)
+}
+
+// NoSigningKey is the failure to find one.
+func NoSigningKey(id auth.KeyID) error {
+	return auth.ErrNotFound.Saying("there is no signing key " + strconv.QuoteToASCII(string(id)) + ": gatehouse signing-key list shows them")
 }

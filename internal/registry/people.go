@@ -190,8 +190,7 @@ func (r *Registry) ChangeRole(ctx context.Context, actor auth.Actor, account aut
 	if err := r.store.ChangePersonRole(ctx, account, id, role, lastToo(actor, account), act); err != nil {
 		return auth.Person{}, err
 	}
-	p.Role = role
-	return p, nil
+	return r.store.Person(ctx, id)
 }
 
 // lastToo says whether the last owner may go: an account's, if an operator says so, who can invite another. Without an operator
@@ -309,15 +308,28 @@ func (r *Registry) Tokens(ctx context.Context, actor auth.Actor, q auth.Operator
 	return r.store.OperatorTokens(ctx, q)
 }
 
+// Token finds a token of the admin API, dead or alive.
+func (r *Registry) Token(ctx context.Context, actor auth.Actor, id auth.OperatorTokenID) (auth.OperatorToken, error) {
+	if err := r.see(ctx, actor, ReadTokens, auth.Subject{}); err != nil {
+		return auth.OperatorToken{}, err
+	}
+	return r.token(ctx, id)
+}
+
+func (r *Registry) token(ctx context.Context, id auth.OperatorTokenID) (auth.OperatorToken, error) {
+	t, err := r.store.OperatorToken(ctx, id)
+	return t, named(err, "there is no operator token "+strconv.QuoteToASCII(string(id))+": gatehouse operator token list shows them")
+}
+
 // RevokeToken ends a token of the admin API for good: its next request is refused.
 func (r *Registry) RevokeToken(ctx context.Context, actor auth.Actor, id auth.OperatorTokenID) (auth.OperatorToken, error) {
 	act, err := r.permit(ctx, actor, RevokeToken, auth.Subject{}, string(id))
 	if err != nil {
 		return auth.OperatorToken{}, err
 	}
-	t, err := r.store.OperatorToken(ctx, id)
+	t, err := r.token(ctx, id)
 	if err != nil {
-		return auth.OperatorToken{}, named(err, "there is no operator token "+strconv.QuoteToASCII(string(id))+": gatehouse operator token list shows them")
+		return auth.OperatorToken{}, err
 	}
 	act.Detail = t.Detail()
 	if err := r.store.RevokeOperatorToken(ctx, id, act); err != nil {

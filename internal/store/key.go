@@ -74,11 +74,15 @@ func (db *DB) AddKey(ctx context.Context, k auth.KeyRow, after auth.KeyID, act a
 }
 
 // RevokeKey makes a key, and whatever it signed, dead for good, and in the same moment adds its successor, if there is one.
-// A key that is revoked already is Already, and then the successor is not added: of two who revoke at once one wins.
+// A key that is revoked already is Already, and then the successor is not added: of two who revoke at once one wins. If it is not as
+// the act's terms have it, it is [auth.ErrChanged].
 func (db *DB) RevokeKey(ctx context.Context, id auth.KeyID, successor *auth.KeyRow, act auth.Act) (auth.Revoked, error) {
 	r, err := update(ctx, db, func(t *tx) (auth.Revoked, error) {
 		now := db.Now()
 		if err := t.holdKeys(); err != nil {
+			return auth.Revoked{}, err
+		}
+		if err := t.expectKey(act.Terms, id); err != nil {
 			return auth.Revoked{}, err
 		}
 		n, err := t.exec(`UPDATE keys SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, now.UnixMilli(), string(id))

@@ -65,17 +65,27 @@ func (db *DB) OperatorTokens(ctx context.Context, which auth.OperatorTokenQuery)
 
 // OperatorToken returns a token of the admin API, alive or not. Without one it is [auth.ErrNotFound].
 func (db *DB) OperatorToken(ctx context.Context, id auth.OperatorTokenID) (o auth.OperatorToken, err error) {
-	var scopes string
 	err = db.read(ctx, func(q querier) error {
-		return q.one(`SELECT `+operatorTokenColumns+` FROM operator_tokens WHERE id = $1`, in{string(id)}, scanOperatorToken(&o, &scopes))
+		o, err = operatorToken(q, id)
+		return err
 	})
-	o.Scopes = strings.Fields(scopes)
-	return o, wrap(notFound(err, errNoOperatorToken.Msg), "read an operator token")
+	return o, wrap(err, "read an operator token")
 }
 
-// RevokeOperatorToken ends a token for good. One that is revoked already stays as it is, without an act.
+func operatorToken(q querier, id auth.OperatorTokenID) (o auth.OperatorToken, err error) {
+	var scopes string
+	err = q.one(`SELECT `+operatorTokenColumns+` FROM operator_tokens WHERE id = $1`, in{string(id)}, scanOperatorToken(&o, &scopes))
+	o.Scopes = strings.Fields(scopes)
+	return o, notFound(err, errNoOperatorToken.Msg)
+}
+
+// RevokeOperatorToken ends a token for good. One that is revoked already stays as it is, without an act. If it is not as the act's
+// terms have it, it is [auth.ErrChanged].
 func (db *DB) RevokeOperatorToken(ctx context.Context, id auth.OperatorTokenID, act auth.Act) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
+		if err := t.expectToken(act.Terms, id); err != nil {
+			return none, err
+		}
 		now := db.Now()
 		n, err := t.exec(`UPDATE operator_tokens SET revoked_at = $1 WHERE id = $2 AND revoked_at IS NULL`, now.UnixMilli(), string(id))
 		if err != nil {

@@ -308,12 +308,16 @@ func (t *tx) forgetProofs(id auth.PersonID) error {
 	return nil
 }
 
-// alterPerson runs change, which writes to the row of a person of the account and says whether it did.
+// alterPerson runs change, which writes to the row of a person of the account and says whether it did. If the person is not as the
+// act's terms have it, it is [auth.ErrChanged].
 func (db *DB) alterPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, act auth.Act, doing string,
 	change func(*tx, time.Time) (int64, error),
 ) error {
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 		if err := t.hold(`SELECT 1 FROM people WHERE account = $1 AND role = 'owner' AND state = 'active' ORDER BY id FOR NO KEY UPDATE`, int64(account)); err != nil {
+			return none, err
+		}
+		if err := t.expectPerson(act.Terms, account, id); err != nil {
 			return none, err
 		}
 		now := db.Now()

@@ -77,3 +77,53 @@ func (t *tx) expectCredential(terms auth.Terms, id auth.CredentialID) error {
 	}
 	return err
 }
+
+// expectPerson is expectAccount for a person of the account (0: an operator) who was not removed.
+func (t *tx) expectPerson(terms auth.Terms, account auth.AccountID, id auth.PersonID) error {
+	if terms.Person == nil {
+		return nil
+	}
+	if err := t.hold(`SELECT 1 FROM people WHERE id = $1 FOR NO KEY UPDATE`, string(id)); err != nil {
+		return err
+	}
+	p, err := t.person(id)
+	switch {
+	case err != nil:
+		return err
+	case p.Account != account || p.State == auth.Removed:
+		return errNoPerson
+	case !terms.Person(p):
+		return auth.ErrChanged
+	}
+	return nil
+}
+
+// expectToken is expectAccount for a token of the admin API.
+func (t *tx) expectToken(terms auth.Terms, id auth.OperatorTokenID) error {
+	if terms.Token == nil {
+		return nil
+	}
+	if err := t.hold(`SELECT 1 FROM operator_tokens WHERE id = $1 FOR NO KEY UPDATE`, string(id)); err != nil {
+		return err
+	}
+	o, err := operatorToken(t, id)
+	if err == nil && !terms.Token(o) {
+		err = auth.ErrChanged
+	}
+	return err
+}
+
+// expectKey is expectAccount for a key. Whoever asks has called [tx.holdKeys].
+func (t *tx) expectKey(terms auth.Terms, id auth.KeyID) error {
+	if terms.Key == nil {
+		return nil
+	}
+	if err := t.keyExists(id); err != nil {
+		return err
+	}
+	all, err := keys(t.all)
+	if err == nil && !terms.Key(all, id) {
+		err = auth.ErrChanged
+	}
+	return err
+}

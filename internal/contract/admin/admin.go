@@ -102,7 +102,7 @@ type call struct {
 type answer struct {
 	status int // 0: 200
 	value  any
-	// location is the path, below [Path], of what was made; "" for none.
+	// location is the path, below [Path], of what was made; "" for what is read nowhere.
 	location string
 	// settled says that more is known than what was kept, with the act, for a repetition under the same Idempotency-Key.
 	settled bool
@@ -244,8 +244,8 @@ func reply(w http.ResponseWriter, status int, media string, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// tagOf is the entity tag of what has one: of what can be changed of it. How a secret was last used is not part of it, or
-// nobody could change a credential that is busy.
+// tagOf is the entity tag of what has one: of what can be changed of it. How a secret was last used, and when a person signed in,
+// is not part of it, or nobody could change what is busy.
 func tagOf(v any) string {
 	switch v := v.(type) {
 	case api.Account:
@@ -263,6 +263,18 @@ func tagOf(v any) string {
 			return ""
 		}
 		return tag(v.Allowlist)
+	case api.Person:
+		if v.State == string(auth.Removed) {
+			return ""
+		}
+		v.SignedInAt = time.Time{}
+		return tag(v)
+	case api.OperatorToken:
+		v.UsedAt, v.UsedFrom, v.Token, v.Replayed = time.Time{}, "", "", false
+		return tag(v)
+	case api.SigningKey:
+		v.Confirmed = nil
+		return tag(v)
 	}
 	return ""
 }

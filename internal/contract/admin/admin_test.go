@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -162,7 +163,15 @@ func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
 	w := newWorld(t)
 	id := w.account("Acme").ID
 	c := w.credential(id, "login").ID
-	known := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000", "{person}", "p_AAAAAAAAAAAA", "{token}", "ot_AAAAAAAAAAAA")
+	operator, member := w.person("/operators").ID, w.person(fmt.Sprintf("/accounts/%d/members", id)).ID
+	rest := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", w.key().ID, "{request}", "reqid_00000000000", "{token}", w.operatorToken().ID)
+	known := func(pattern string) string {
+		person := member
+		if strings.Contains(pattern, "/operators/") {
+			person = operator
+		}
+		return strings.ReplaceAll(rest.Replace(pattern), "{person}", person)
+	}
 	methods := map[string][]string{"/admin/v1/openapi.yaml": {"GET"}}
 	for _, r := range admin.Routes() {
 		methods[r.Path] = append(methods[r.Path], r.Method)
@@ -173,7 +182,7 @@ func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
 			if slices.Contains(all, method) {
 				continue
 			}
-			a := w.ask("gko_owner", method, known.Replace(pattern), "")
+			a := w.ask("gko_owner", method, known(pattern), "")
 			if a.Status != 405 || a.Header.Get("Allow") != strings.Join(all, ", ") {
 				t.Errorf("%s %s: %d, Allow %q", method, pattern, a.Status, a.Header.Get("Allow"))
 			}
@@ -181,7 +190,7 @@ func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
 	}
 	large := `{"x":"` + strings.Repeat("x", 64<<10) + `"}`
 	for _, r := range admin.Routes() {
-		path := known.Replace(r.Path)
+		path := known(r.Path)
 		w.says(w.ask("gko_owner", r.Method, path, large), "too_large")
 		w.says(w.ask("gko_owner", r.Method, path+"?colour=red", valid(r)), "invalid")
 		if r.Takes {
@@ -841,6 +850,121 @@ func TestNothingIsChangedThatHasChanged(t *testing.T) {
 	w.problem("precondition_failed", "PUT", list, `{"allowlist":[],"dry_run":true}`, "If-Match: "+tag)
 }
 
+// Persons, tokens and keys are read one by one, with a tag on which they are changed, and are nowhere but at their own address.
+func TestPeopleTokensAndKeysAreReadAndChangedOneByOne(t *testing.T) {
+	w := newWorld(t)
+	account := w.account("Acme").ID
+	members, others := fmt.Sprintf("/accounts/%d/members", account), fmt.Sprintf("/accounts/%d/members", w.account("Other").ID)
+	for _, at := range []string{"/operators", members} {
+		p := w.person(at)
+		one := at + "/" + p.ID
+		var read api.Person
+		tag := w.must(200, "GET", one, "", &read).Header.Get("Etag")
+		if diff := cmp.Diff(p, read); diff != "" || tag == "" {
+			t.Errorf("%s: %s, tag %q", one, diff, tag)
+		}
+		second := w.must(200, "PATCH", one, `{"role":"owner"}`, &p, "If-Match: "+tag).Header.Get("Etag")
+		w.problem("precondition_failed", "PATCH", one, `{"role":"viewer"}`, "If-Match: "+tag)
+		w.problem("precondition_failed", "POST", one+"/reset", "", "If-Match: "+tag)
+		w.problem("precondition_failed", "DELETE", one, "", "If-Match: "+tag)
+		if got := w.must(200, "GET", one, "", &read).Header.Get("Etag"); got != second || second == tag || read.Role != "owner" {
+			t.Errorf("%s: tags %s, %s, %s: %+v", one, tag, second, got, read)
+		}
+		var in api.Invited
+		w.must(200, "POST", one+"/reset", "", &in, "If-Match: "+second)
+		w.join(in) // with a password, which is something else to change
+		third := w.must(200, "GET", one, "", &read).Header.Get("Etag")
+		if third == second || read.SignedInAt.IsZero() {
+			t.Errorf("%s has joined: %+v", one, read)
+		}
+		w.problem("precondition_failed", "POST", one+"/reset", "", "If-Match: "+second)
+		if at == "/operators" {
+			w.problem("conflict", "DELETE", one, "", "If-Match: "+third) // the last owner
+			w.must(200, "PATCH", one, `{"role":"owner"}`, nil, "If-Match: "+third)
+			other := w.person(at)
+			w.join(w.reset(at + "/" + other.ID))
+			w.must(200, "PATCH", at+"/"+other.ID, `{"role":"owner"}`, nil)
+		}
+		for _, elsewhere := range []string{"/operators", members, others} {
+			if elsewhere != at {
+				w.problem("not_found", "GET", elsewhere+"/"+p.ID, "")
+				w.problem("not_found", "DELETE", elsewhere+"/"+p.ID, "", "If-Match: "+third)
+			}
+		}
+		a := w.must(200, "DELETE", one, "", &read, "If-Match: "+third)
+		if read.State != "removed" || a.Header.Get("Etag") != "" {
+			t.Errorf("%s: %s", one, a.Body)
+		}
+		w.problem("not_found", "GET", one, "")
+		w.problem("not_found", "PATCH", one, `{"role":"viewer"}`, "If-Match: "+third)
+	}
+
+	token := w.operatorToken()
+	at := "/operator-tokens/" + token.ID
+	var read api.OperatorToken
+	a := w.must(200, "GET", at, "", &read)
+	tag := a.Header.Get("Etag")
+	if strings.Contains(a.Body, token.Token) || read.Status != "active" || tag == "" {
+		t.Errorf("got %s, tag %q", a.Body, tag)
+	}
+	if err := w.opened.DB.UseOperatorToken(t.Context(), auth.OperatorTokenID(token.ID), time.Now(), webtest.Address); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.must(200, "GET", at, "", nil); !strings.Contains(a.Body, `"last_used_from":"`) || a.Header.Get("Etag") != tag {
+		t.Errorf("after a use: %s, tag %s, was %s", a.Body, a.Header.Get("Etag"), tag)
+	}
+	w.problem("precondition_failed", "POST", at+"/revoke", "", `If-Match: "AAAAAAAAAAAAAAAAAAAAAA"`)
+	w.must(200, "POST", at+"/revoke", "", nil, "If-Match: "+tag)
+	w.problem("precondition_failed", "POST", at+"/revoke", "", "If-Match: "+tag)
+	if w.must(200, "GET", at, "", &read); read.Status != "revoked" {
+		t.Errorf("got %+v", read)
+	}
+
+	key := w.key()
+	at = "/signing-keys/" + key.ID
+	tag = w.must(200, "GET", at, "", &key).Header.Get("Etag")
+	if key.State != "next" || tag == "" {
+		t.Errorf("got %+v, tag %q", key, tag)
+	}
+	w.offset.Add(int64(48 * time.Hour)) // it signs by now, which whoever read it does not know
+	w.problem("precondition_failed", "POST", at+"/revoke", "", "If-Match: "+tag)
+	tag = w.must(200, "GET", at, "", &key).Header.Get("Etag")
+	if key.State != "signing" {
+		t.Errorf("got %+v", key)
+	}
+	w.must(200, "POST", at+"/revoke", "", &key, "If-Match: "+tag)
+	if again := w.must(200, "GET", at, "", nil).Header.Get("Etag"); key.State != "revoked" || again == tag {
+		t.Errorf("got %+v, tag %s", key, again)
+	}
+	w.problem("precondition_failed", "POST", at+"/revoke", "", "If-Match: "+tag)
+	w.problem("conflict", "POST", at+"/revoke", "")
+}
+
+// Whoever may not list them reads none of them, whether there is one or not.
+func TestWhatIsNotListedIsNotRead(t *testing.T) {
+	w := newWorld(t)
+	members := fmt.Sprintf("/accounts/%d/members", w.account("Acme").ID)
+	there := map[string]string{
+		"/operators": w.person("/operators").ID, members: w.person(members).ID, "/operator-tokens": w.operatorToken().ID, "/signing-keys": w.key().ID,
+	}
+	said := regexp.MustCompile(`"instance":"[^"]*"`)
+	for list, id := range there {
+		for name := range w.tokens {
+			may := w.ask(name, "GET", "/admin/v1"+list, "").Status
+			if name == "gko_viewer" && may != 200 && list != "/operator-tokens" {
+				t.Errorf("%s: a viewer gets %d", list, may)
+			}
+			a, none := w.ask(name, "GET", "/admin/v1"+list+"/"+id, ""), w.ask(name, "GET", "/admin/v1"+list+"/nobody", "")
+			if may == 200 && (a.Status != 200 || none.Status != 404) {
+				t.Errorf("%s lists %s, and gets %d and %d", name, list, a.Status, none.Status)
+			}
+			if may != 200 && (a.Status != may || said.ReplaceAllString(a.Body, "") != said.ReplaceAllString(none.Body, "")) {
+				t.Errorf("%s: %s is told %s, and of nobody %s", list, name, a.Body, none.Body)
+			}
+		}
+	}
+}
+
 // Of many who have read the same and change it at once, one is right, whatever it is that they change.
 func TestOfManyWithTheSameTagOneIsRight(t *testing.T) {
 	for name, environ := range map[string]func(*testing.T) []string{
@@ -855,6 +979,8 @@ func TestOfManyWithTheSameTagOneIsRight(t *testing.T) {
 			w := newWorldIn(t, environ(t)...)
 			account := fmt.Sprintf("/accounts/%d", w.account("Acme").ID)
 			list, credential := account+"/allowlist", "/credentials/"+w.credential(100001, "login").ID
+			operator, member := "/operators/"+w.person("/operators").ID, account+"/members/"+w.person(account+"/members").ID
+			token, key := "/operator-tokens/"+w.operatorToken().ID, "/signing-keys/"+w.key().ID
 			for _, c := range []struct {
 				read  string
 				write func(i int) (method, path, body string)
@@ -873,6 +999,14 @@ func TestOfManyWithTheSameTagOneIsRight(t *testing.T) {
 					return "PATCH", credential, fmt.Sprintf(`{"name":"Name %d"}`, i)
 				}},
 				{credential, func(int) (string, string, string) { return "POST", credential + "/rotate", "" }},
+				{operator, func(i int) (string, string, string) {
+					return "PATCH", operator, `{"role":"` + []string{"owner", "admin"}[i%2] + `"}`
+				}},
+				{member, func(i int) (string, string, string) {
+					return "PATCH", member, `{"role":"` + []string{"owner", "developer"}[i%2] + `"}`
+				}},
+				{token, func(int) (string, string, string) { return "POST", token + "/revoke", "" }},
+				{key, func(int) (string, string, string) { return "POST", key + "/revoke", "" }},
 			} {
 				tag := w.must(200, "GET", c.read, "", nil).Header.Get("Etag")
 				statuses := make([]int, 10)

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"strings"
 
 	"github.com/gatehouse/gatehouse/api"
 	"github.com/gatehouse/gatehouse/internal/auth"
@@ -11,6 +12,7 @@ import (
 
 func listOperators(ctx context.Context, c *call) (answer, error)  { return c.people(ctx, 0) }
 func inviteOperator(ctx context.Context, c *call) (answer, error) { return c.invite(ctx, 0) }
+func showOperator(ctx context.Context, c *call) (answer, error)   { return c.person(ctx, 0, c.named) }
 func operatorRole(ctx context.Context, c *call) (answer, error)   { return c.role(ctx, 0, c.named) }
 func removeOperator(ctx context.Context, c *call) (answer, error) { return c.remove(ctx, 0, c.named) }
 
@@ -39,6 +41,10 @@ func inviteMember(ctx context.Context, c *call) (answer, error) {
 	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.invite(ctx, id) })
 }
 
+func showMember(ctx context.Context, c *call) (answer, error) {
+	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.person(ctx, id, c.second) })
+}
+
 func memberRole(ctx context.Context, c *call) (answer, error) {
 	return c.ofAccount(func(id auth.AccountID) (answer, error) { return c.role(ctx, id, c.second) })
 }
@@ -65,7 +71,11 @@ func (c *call) invite(ctx context.Context, account auth.AccountID) (answer, erro
 		return answer{}, err
 	}
 	i, err := c.desk.InvitePerson(ctx, account, n)
-	return made(i, "", err)
+	return made(i, strings.TrimPrefix(c.Path, Path)+"/"+i.ID, err)
+}
+
+func (c *call) person(ctx context.Context, account auth.AccountID, id string) (answer, error) {
+	return told(c.desk.Person(ctx, account, id))
 }
 
 func (c *call) role(ctx context.Context, account auth.AccountID, id string) (answer, error) {
@@ -104,7 +114,11 @@ func createToken(ctx context.Context, c *call) (answer, error) {
 		return answer{}, err
 	}
 	t, err := c.desk.CreateOperatorToken(ctx, n)
-	return made(t, "", err)
+	return made(t, "/operator-tokens/"+t.ID, err)
+}
+
+func showToken(ctx context.Context, c *call) (answer, error) {
+	return told(c.desk.OperatorToken(ctx, auth.OperatorTokenID(c.named)))
 }
 
 func revokeOperatorToken(ctx context.Context, c *call) (answer, error) {

@@ -36,6 +36,10 @@ func routes() []*route {
 
 		account    = "/accounts/{account}"
 		credential = "/credentials/{credential}"
+		member     = account + "/members/{person}"
+		operator   = "/operators/{person}"
+		token      = "/operator-tokens/{token}"
+		key        = "/signing-keys/{key}"
 	)
 	return []*route{
 		{method: get, path: "/accounts", asks: registry.ReadAccounts, lists: true, serve: listAccounts},
@@ -65,17 +69,20 @@ func routes() []*route {
 
 		{method: get, path: account + "/members", asks: registry.ReadMembers, lists: true, serve: listMembers},
 		{method: post, path: account + "/members", asks: registry.InviteMember, takes: true, repeats: true, serve: inviteMember},
-		{method: patch, path: account + "/members/{person}", asks: registry.MemberRole, takes: true, serve: memberRole},
-		{method: del, path: account + "/members/{person}", asks: registry.RemoveMember, serve: removeMember},
-		{method: post, path: account + "/members/{person}/reset", asks: registry.ResetMember, takes: true, serve: resetMember},
+		{method: get, path: member, asks: registry.ReadMembers, serve: showMember},
+		{method: patch, path: member, asks: registry.MemberRole, takes: true, serve: memberRole, expects: aPerson},
+		{method: del, path: member, asks: registry.RemoveMember, serve: removeMember, expects: aPerson},
+		{method: post, path: member + "/reset", asks: registry.ResetMember, takes: true, serve: resetMember, expects: aPerson},
 		{method: get, path: "/operators", asks: registry.ReadOperators, lists: true, serve: listOperators},
 		{method: post, path: "/operators", asks: registry.InviteOperator, takes: true, repeats: true, serve: inviteOperator},
-		{method: patch, path: "/operators/{person}", asks: registry.OperatorRole, takes: true, serve: operatorRole},
-		{method: del, path: "/operators/{person}", asks: registry.RemoveOperator, serve: removeOperator},
-		{method: post, path: "/operators/{person}/reset", asks: registry.ResetOperator, takes: true, serve: resetOperator},
+		{method: get, path: operator, asks: registry.ReadOperators, serve: showOperator},
+		{method: patch, path: operator, asks: registry.OperatorRole, takes: true, serve: operatorRole, expects: aPerson},
+		{method: del, path: operator, asks: registry.RemoveOperator, serve: removeOperator, expects: aPerson},
+		{method: post, path: operator + "/reset", asks: registry.ResetOperator, takes: true, serve: resetOperator, expects: aPerson},
 		{method: get, path: "/operator-tokens", asks: registry.ReadTokens, lists: true, serve: listTokens},
 		{method: post, path: "/operator-tokens", asks: registry.CreateToken, takes: true, repeats: true, serve: createToken},
-		{method: post, path: "/operator-tokens/{token}/revoke", asks: registry.RevokeToken, takes: true, serve: revokeOperatorToken},
+		{method: get, path: token, asks: registry.ReadTokens, serve: showToken},
+		{method: post, path: token + "/revoke", asks: registry.RevokeToken, takes: true, serve: revokeOperatorToken, expects: aToken},
 
 		{method: post, path: "/sessions/{session}/revoke", asks: registry.RevokeSession, takes: true, serve: revokeSession},
 
@@ -84,7 +91,8 @@ func routes() []*route {
 
 		{method: get, path: "/signing-keys", asks: registry.ReadKeys, serve: listKeys},
 		{method: post, path: "/signing-keys", asks: registry.RotateKey, takes: true, repeats: true, serve: rotateKey},
-		{method: post, path: "/signing-keys/{key}/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey},
+		{method: get, path: key, asks: registry.ReadKeys, serve: showKey},
+		{method: post, path: key + "/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey, expects: aKey},
 
 		{method: get, path: "/refusals", asks: registry.ReadRefusals, lists: true, serve: listRefusals},
 		{method: get, path: "/audit", asks: registry.ReadAudit, lists: true, serve: listAudit},
@@ -200,6 +208,18 @@ func anAllowlist(is func(any) bool) desk.Terms {
 
 func aCredential(is func(any) bool) desk.Terms {
 	return desk.Terms{Credential: func(c api.Credential) bool { return is(c) }}
+}
+
+func aPerson(is func(any) bool) desk.Terms {
+	return desk.Terms{Person: func(p api.Person) bool { return is(p) }}
+}
+
+func aToken(is func(any) bool) desk.Terms {
+	return desk.Terms{Token: func(t api.OperatorToken) bool { return is(t) }}
+}
+
+func aKey(is func(any) bool) desk.Terms {
+	return desk.Terms{Key: func(k api.SigningKey) bool { return is(k) }}
 }
 
 func listAccounts(ctx context.Context, c *call) (answer, error) {
@@ -437,7 +457,11 @@ func rotateKey(ctx context.Context, c *call) (answer, error) {
 		return answer{}, err
 	}
 	k, err := c.desk.RotateSigningKey(ctx)
-	return made(k, "", err)
+	return made(k, "/signing-keys/"+k.ID, err)
+}
+
+func showKey(ctx context.Context, c *call) (answer, error) {
+	return told(c.desk.SigningKey(ctx, auth.KeyID(c.named)))
 }
 
 func revokeKey(ctx context.Context, c *call) (answer, error) {

@@ -30,6 +30,7 @@ type world struct {
 	t      *testing.T
 	opened *server.Opened
 	offset atomic.Int64
+	people atomic.Int64 // that were invited
 
 	tokens map[string]auth.Actor
 	broken error // of every token that is looked up; nil: they are not
@@ -214,6 +215,37 @@ func (w *world) credential(account int64, kind string) api.Issued {
 	return i
 }
 
+// person invites a viewer, among the operators or the members of an account.
+func (w *world) person(at string) api.Person {
+	w.t.Helper()
+	var i api.Invited
+	a := w.must(201, "POST", at, fmt.Sprintf(`{"email":"p%d@example.com","name":"Jane Doe","role":"viewer"}`, w.people.Add(1)), &i)
+	if got, want := a.Header.Get("Location"), "/admin/v1"+at+"/"+i.ID; got != want {
+		w.t.Errorf("they are at %s, want %s", got, want)
+	}
+	return i.Person
+}
+
+// reset takes a person's ways to sign in away.
+func (w *world) reset(person string) (i api.Invited) {
+	w.t.Helper()
+	w.must(200, "POST", person+"/reset", "", &i)
+	return i
+}
+
+func (w *world) operatorToken() (o api.OperatorToken) {
+	w.t.Helper()
+	w.must(201, "POST", "/operator-tokens", `{"name":"ci","role":"viewer","scopes":["accounts:read"]}`, &o)
+	return o
+}
+
+// key makes the next signing key.
+func (w *world) key() (k api.SigningKey) {
+	w.t.Helper()
+	w.must(201, "POST", "/signing-keys", "", &k)
+	return k
+}
+
 // mint makes an access token of a credential of the account, and says which session it is of.
 func (w *world) mint(account int64) (token, session string) {
 	w.t.Helper()
@@ -269,7 +301,7 @@ func (w *world) join(i api.Invited) {
 	_, code, _ := strings.Cut(i.Link, "#")
 	now := w.opened.DB.Now()
 	_, err := w.opened.DB.Join(w.t.Context(), w.opened.Rings.LookupDigest(auth.LookupLink, code), auth.Joining{Password: "hash"}, auth.DashboardSession{
-		ID: "ds_1", Digest: []byte("ds_1"), Person: auth.PersonID(i.ID), Stage: auth.StageFull, Method: "password", CreatedAt: now, SeenAt: now,
+		ID: auth.DashboardSessionID("ds_" + i.ID), Digest: []byte("ds_" + i.ID), Person: auth.PersonID(i.ID), Stage: auth.StageFull, Method: "password", CreatedAt: now, SeenAt: now,
 		IdleEnds: now.Add(time.Hour), EndsAt: now.Add(time.Hour), ProvedAt: now,
 	}, auth.Act{Action: "operator.join"})
 	if err != nil {

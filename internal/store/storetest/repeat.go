@@ -3,6 +3,7 @@ package storetest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,10 +114,24 @@ func raceRepeat(t *testing.T, w *World) {
 func terms(t *testing.T, w *World) {
 	ctx := t.Context()
 	a, c := w.account(t), w.credential(t, w.account(t).ID)
+	p := w.invite(t, w.account(t).ID, auth.RoleOwner)
+	token := auth.OperatorToken{ID: "ot_1", Scopes: []string{"accounts:read", "accounts:write"}, Digest: digest("secret"), CreatedAt: w.Now()}
+	no(t, w.CreateOperatorToken(ctx, token, act))
+	no(t, w.AddKey(ctx, key("k1", auth.SigningRing, w.Now()), "", act))
+	no(t, w.AddKey(ctx, key("k2", auth.RefreshRing, w.Now()), "", act))
 	believe := func(right bool) auth.Act {
 		on := act
 		on.Terms.Account = func(got auth.Account) bool { return got.ID == a.ID && right }
 		on.Terms.Credential = func(got auth.Credential) bool { return got.ID == c.ID && len(got.Secrets) > 0 && right }
+		on.Terms.Person = func(got auth.Person) bool {
+			return got.ID == p.ID && got.Account == p.Account && got.Email == p.Email && right
+		}
+		on.Terms.Token = func(got auth.OperatorToken) bool {
+			return got.ID == "ot_1" && slices.Equal(got.Scopes, token.Scopes) && right
+		}
+		on.Terms.Key = func(all []auth.KeyRow, id auth.KeyID) bool {
+			return len(all) == 2 && all[0].ID == "k1" && id == "k1" && right
+		}
 		return on
 	}
 	wide, name := []auth.AllowEntry{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), CreatedAt: w.Now()}}, "shop"
@@ -155,6 +170,15 @@ func terms(t *testing.T, w *World) {
 		}},
 		{"undo", func(on auth.Act) error { _, err := w.UndoRotation(ctx, c.ID, on); return err }},
 		{"revoke", func(on auth.Act) error { _, err := w.RevokeCredential(ctx, c.ID, on); return err }},
+		{"role", func(on auth.Act) error {
+			return w.ChangePersonRole(ctx, p.Account, p.ID, auth.RoleViewer, false, on)
+		}},
+		{"reset", func(on auth.Act) error { return w.ResetPerson(ctx, p.Account, p.ID, w.link(p.ID), on) }},
+		{"remove a person", func(on auth.Act) error { return w.RemovePerson(ctx, p.Account, p.ID, true, on) }},
+		{"revoke a token", func(on auth.Act) error { return w.RevokeOperatorToken(ctx, "ot_1", on) }},
+		{"revoke it again", func(on auth.Act) error { return w.RevokeOperatorToken(ctx, "ot_1", on) }},
+		{"revoke a key", func(on auth.Act) error { _, err := w.RevokeKey(ctx, "k1", nil, on); return err }},
+		{"revoke that again", func(on auth.Act) error { _, err := w.RevokeKey(ctx, "k1", nil, on); return err }},
 	} {
 		head, acts := w.head(t), len(w.trail(t))
 		is(t, step.name, step.do(believe(false)), auth.ErrChanged)
@@ -165,6 +189,11 @@ func terms(t *testing.T, w *World) {
 	}
 	is(t, "an account that is gone", func() error { _, err := w.ResumeAccount(ctx, a.ID, believe(true)); return err }(), auth.ErrNotFound)
 	is(t, "a credential that never was", func() error { _, err := w.RevokeCredential(ctx, "nobody", believe(true)); return err }(), auth.ErrNotFound)
+	is(t, "a person who was removed", w.ResetPerson(ctx, p.Account, p.ID, w.link(p.ID), believe(false)), auth.ErrNotFound)
+	other := w.invite(t, 0, auth.RoleViewer)
+	is(t, "a person of others", w.ChangePersonRole(ctx, p.Account, other.ID, auth.RoleOwner, true, believe(false)), auth.ErrNotFound)
+	is(t, "a token that never was", w.RevokeOperatorToken(ctx, "nobody", believe(false)), auth.ErrNotFound)
+	is(t, "a key that never was", func() error { _, err := w.RevokeKey(ctx, "nobody", nil, believe(false)); return err }(), auth.ErrNotFound)
 }
 
 // raceTerms: of many who change what they all have read, the one who is first is right.
@@ -203,5 +232,39 @@ func raceTerms(t *testing.T, w *World) {
 			_, err := w.UpdateCredential(ctx, c.ID, auth.CredentialUpdate{Name: &name}, on)
 			return err
 		}), auth.ErrChanged)
+	}
+	w.raceTermsOfPeople(t)
+}
+
+// raceTermsOfPeople is raceTerms for persons, tokens and keys, which most changes end: whoever changes a person's role or resets them
+// makes of them another for all others.
+func (w *World) raceTermsOfPeople(t *testing.T) {
+	t.Helper()
+	ctx := t.Context()
+	for round := range rounds {
+		for _, account := range []auth.AccountID{0, w.account(t).ID} {
+			p, _ := w.active(t, account, auth.RoleViewer)
+			on := act
+			on.Terms.Person = func(now auth.Person) bool { return now.Role == p.Role && now.State == p.State }
+			oneWins(t, race(racers, func(i int) error {
+				if i%2 == 0 {
+					return w.ChangePersonRole(ctx, account, p.ID, auth.RoleOwner, true, on)
+				}
+				return w.ResetPerson(ctx, account, p.ID, w.link(p.ID), on)
+			}), auth.ErrChanged)
+		}
+		token := auth.OperatorToken{ID: auth.OperatorTokenID(w.id("ot_")), Digest: digest("secret"), CreatedAt: w.Now()}
+		no(t, w.CreateOperatorToken(ctx, token, act))
+		on := act
+		on.Terms.Token = func(now auth.OperatorToken) bool { return now.RevokedAt.IsZero() }
+		oneWins(t, race(racers, func(int) error { return w.RevokeOperatorToken(ctx, token.ID, on) }), auth.ErrChanged)
+
+		k := key(auth.KeyID(w.id("k")), auth.Ring(fmt.Sprint("ring ", round)), w.Now())
+		no(t, w.AddKey(ctx, k, "", act))
+		on = act
+		on.Terms.Key = func(all []auth.KeyRow, id auth.KeyID) bool {
+			return slices.ContainsFunc(all, func(k auth.KeyRow) bool { return k.ID == id && k.RevokedAt.IsZero() })
+		}
+		oneWins(t, race(racers, func(int) error { _, err := w.RevokeKey(ctx, k.ID, nil, on); return err }), auth.ErrChanged)
 	}
 }
