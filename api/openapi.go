@@ -4,21 +4,33 @@ import (
 	"bytes"
 	_ "embed"
 	"encoding/json"
+	"fmt"
 )
 
 //go:embed openapi.yaml
 var openAPI []byte
 
-// exampleServer is the line of the document that names the server. It stands there once.
-const exampleServer = "  - url: \"https://auth.example.com\"\n"
+// What the document says of a server. Each line stands there once.
+const (
+	exampleServer = "  - url: \"https://auth.example.com\"\n"
+	exampleHeader = "      name: X-LIQUID-API-KEY\n"
+)
 
-// OpenAPI is the document (OpenAPI 3.1, in YAML) of every address of the contracts, as the server at publicURL has them.
-func OpenAPI(publicURL string) []byte {
-	var quoted bytes.Buffer
-	e := json.NewEncoder(&quoted) // a string of JSON is one of YAML
+// OpenAPI is the document (OpenAPI 3.1, in YAML) of every address of the contracts, as the server at publicURL has them, which
+// takes API keys in this header.
+func OpenAPI(publicURL, header string) []byte {
+	return bytes.Replace(
+		bytes.Replace(openAPI, []byte(exampleServer), fmt.Appendf(nil, "  - url: %s\n", quoted(publicURL)), 1),
+		[]byte(exampleHeader), fmt.Appendf(nil, "      name: %s\n", quoted(header)), 1)
+}
+
+// quoted is s as a string of JSON, which is one of YAML too.
+func quoted(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(publicURL) // never fails for a string; ends in a line feed
-	return bytes.Replace(openAPI, []byte(exampleServer), append([]byte("  - url: "), quoted.Bytes()...), 1)
+	_ = e.Encode(s) // never fails for a string
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
 }
 
 //go:embed admin.yaml

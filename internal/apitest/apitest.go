@@ -40,7 +40,7 @@ const resource = "openapi:///document"
 
 // Load returns the document that customers read, and LoadAdmin that of the admin API. Each is read once per process.
 var (
-	Load      = sync.OnceValues(func() (*Document, error) { return load(api.OpenAPI("https://auth.example.com")) })
+	Load      = sync.OnceValues(func() (*Document, error) { return load(api.OpenAPI("https://auth.example.com", "X-LIQUID-API-KEY")) })
 	LoadAdmin = sync.OnceValues(func() (*Document, error) { return load(api.Admin()) })
 )
 

@@ -1,7 +1,6 @@
 package apitest_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -132,25 +131,35 @@ func everyOperationIsSomebodys(t *testing.T, d *apitest.Document, owners map[str
 	}
 }
 
-func TestTheServersURLStandsInTheDocument(t *testing.T) {
-	if n := strings.Count(string(api.OpenAPI("https://auth.example.com")), "  - url: \"https://auth.example.com\"\n"); n != 1 {
-		t.Fatalf("the example's URL stands there %d times", n)
+func TestWhatIsTheServersOwnStandsInTheDocument(t *testing.T) {
+	example := string(api.OpenAPI("https://auth.example.com", "X-LIQUID-API-KEY"))
+	for _, own := range []string{"  - url: \"https://auth.example.com\"\n", "X-LIQUID-API-KEY"} {
+		if n := strings.Count(example, own); n != 1 {
+			t.Fatalf("%s stands there %d times", own, n)
+		}
 	}
-	for _, url := range []string{
-		"https://login.example.org/eu", "http://127.0.0.1:8000", `https://x/"` + "\n  - url: evil\\", "https://x/#&: {a}'é$1\u2028", "",
+	for url, header := range map[string]string{
+		"https://login.example.org/eu": "X-Api-Key", "http://127.0.0.1:8000": "~", `https://x/"` + "\n  - url: evil\\": "on", "https://x/#&: {a}'é$1\u2028": "1", "": "",
 	} {
 		var got struct {
-			OpenAPI string
-			Servers []struct{ URL string }
-			Tags    []any
+			OpenAPI    string
+			Servers    []struct{ URL string }
+			Tags       []any
+			Components struct {
+				SecuritySchemes struct {
+					APIKey struct{ Name string } `yaml:"apiKey"`
+				} `yaml:"securitySchemes"`
+			}
 		}
-		head, _, _ := bytes.Cut(api.OpenAPI(url), []byte("\npaths:\n"))
-		if err := yaml.Unmarshal(head, &got); err != nil {
+		if err := yaml.Unmarshal(api.OpenAPI(url, header), &got); err != nil {
 			t.Errorf("%q: %v", url, err)
 			continue
 		}
 		if len(got.Servers) != 1 || got.Servers[0].URL != url || got.OpenAPI != "3.1.0" || len(got.Tags) < 5 {
 			t.Errorf("%q: got %+v", url, got.Servers)
+		}
+		if name := got.Components.SecuritySchemes.APIKey.Name; name != header {
+			t.Errorf("%q: keys come in %q", header, name)
 		}
 	}
 }

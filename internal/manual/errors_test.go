@@ -11,7 +11,7 @@ import (
 
 // Every error on the page stands in the document that all answers are held to, and every message there is explained on the page.
 func TestTheErrorsAreThoseOfTheDocument(t *testing.T) {
-	document := string(api.OpenAPI("https://api.example.com"))
+	document := string(api.OpenAPI("https://api.example.com", "X-LIQUID-API-KEY"))
 	explained := map[string]bool{}
 	for _, f := range families {
 		for _, r := range f.Rows {

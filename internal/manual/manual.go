@@ -51,6 +51,7 @@ type Config struct {
 	Environments []Environment
 	Issuer       string
 	Header       string // that API keys come in
+	KeyPrefix    string // that they begin with
 	Spoken       func(auth.Contract) bool
 
 	AccessLifetime, Renewal, OrderLifetime, LoginLifetime, RefreshLifetime, ReuseLeeway, OAuthLifetime time.Duration

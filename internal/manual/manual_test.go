@@ -18,7 +18,7 @@ import (
 // config is that of a server which speaks these contracts.
 func config(spoken ...auth.Contract) Config {
 	return Config{
-		PublicURL: "https://api.example.com", Issuer: "https://api.example.com", Header: "X-LIQUID-API-KEY",
+		PublicURL: "https://api.example.com", Issuer: "https://api.example.com", Header: "X-LIQUID-API-KEY", KeyPrefix: "gk",
 		Spoken:         func(c auth.Contract) bool { return slices.Contains(spoken, c) },
 		AccessLifetime: 24 * time.Hour, Renewal: 720 * time.Hour, OrderLifetime: 10 * time.Minute, LoginLifetime: time.Hour,
 		OpenAPI: "/openapi.yaml", RefreshLifetime: 168 * time.Hour, ReuseLeeway: 10 * time.Second, OAuthLifetime: time.Hour,

@@ -12,10 +12,10 @@ import (
 // openAPIPath is where the document is.
 const openAPIPath = "/openapi.yaml"
 
-// openAPI is the address of the OpenAPI document, which anybody may read.
-func openAPI(publicURL string) web.Address {
+// openAPI is the address of the OpenAPI document, which anybody may read, with what is this server's own in it.
+func openAPI(publicURL, header string) web.Address {
 	asked := sync.OnceValues(func() (body []byte, tag string) { // an idle server has no copy of it
-		body = document.OpenAPI(publicURL)
+		body = document.OpenAPI(publicURL, header)
 		return body, web.Tag(body)
 	})
 	get := func(w http.ResponseWriter, r *web.Request) error {

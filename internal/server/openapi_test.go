@@ -30,10 +30,16 @@ func TestMain(m *testing.M) {
 }
 
 func TestTheOpenAPIDocument(t *testing.T) {
-	w := newWorld(t, "public_url: https://login.example.com\n")
+	w := newWorld(t, "public_url: https://login.example.com\nkey_prefix: shop\ncontracts: {liquid: {header: X-Shop-Key}}\n")
 	a := w.ask("GET", "/openapi.yaml", "")
-	if a.Code != http.StatusOK || !strings.Contains(a.Body.String(), "\nservers:\n  - url: \"https://login.example.com\"\n") {
+	if a.Code != http.StatusOK || !strings.Contains(a.Body.String(), "\nservers:\n  - url: \"https://login.example.com\"\n") ||
+		!strings.Contains(a.Body.String(), "      name: \"X-Shop-Key\"\n") {
 		t.Errorf("got %d %.3000s", a.Code, a.Body)
+	}
+	for page, says := range map[string]string{"environments": "`shop_live_…`", "access-token": "`X-Shop-Key`"} {
+		if a := w.ask("GET", "/docs/"+page+".md", ""); !strings.Contains(a.Body.String(), says) {
+			t.Errorf("%s does not say %s", page, says)
+		}
 	}
 	if again := w.ask("GET", "/openapi.yaml", "", "If-None-Match", a.Header().Get("ETag")); again.Code != http.StatusNotModified || again.Body.Len() > 0 {
 		t.Errorf("asked again: %d", again.Code)

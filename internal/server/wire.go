@@ -39,7 +39,7 @@ func (s *Server) buildWeb(u *setup) (*web.Floor, error) {
 		if err != nil {
 			return nil, err
 		}
-		own = append(append(own, pages.Addresses()...), openAPI(c.PublicURL))
+		own = append(append(own, pages.Addresses()...), openAPI(c.PublicURL, c.Contracts.Liquid.Header))
 	}
 	members, err := s.dashboardOf(c, dashboard.Members)
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *Server) buildContracts(u *setup) (own []web.Address, words map[auth.Con
 // manualOf is what the pages for customers say of this server.
 func manualOf(c *config.Config) manual.Config {
 	m := manual.Config{
-		Title: c.Docs.Title, Support: c.Docs.Support, PublicURL: c.PublicURL, Issuer: c.Issuer, Header: c.Contracts.Liquid.Header,
+		Title: c.Docs.Title, Support: c.Docs.Support, PublicURL: c.PublicURL, Issuer: c.Issuer, Header: c.Contracts.Liquid.Header, KeyPrefix: c.KeyPrefix,
 		OpenAPI: openAPIPath, Spoken: c.Contracts.Enabled, Origins: len(c.CORS.AllowedOrigins) > 0,
 		AccessLifetime: c.Tokens.AccessToken.Lifetime, Renewal: c.Tokens.AccessToken.MaxRenewal, OrderLifetime: c.Tokens.OrderAPI.Lifetime,
 		LoginLifetime: c.Tokens.B2B.AccessLifetime, RefreshLifetime: c.Tokens.B2B.RefreshLifetime, ReuseLeeway: c.Tokens.B2B.ReuseLeeway,
