@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"path/filepath"
 	"runtime"
 	"sync/atomic"
@@ -119,6 +120,48 @@ func BenchmarkHolder(b *testing.B) {
 				}
 			}
 		})
+	})
+}
+
+// BenchmarkUsage writes what credentials did that are drawn from a million, of 32 accounts; one operation is one row.
+func BenchmarkUsage(b *testing.B) {
+	db := benchDB(b, 0)
+	hour, from := db.Now().Truncate(time.Hour), netip.MustParseAddr("192.0.2.1")
+	each := func(name string, write func(some []auth.CredentialID) error) {
+		b.Run(name, func(b *testing.B) {
+			measure(b)
+			for n := 0; n < b.N; n += 500 {
+				var some []auth.CredentialID
+				for range min(500, b.N-n) {
+					some = append(some, benchCredential(rand.IntN(1_000_000)))
+				}
+				if err := write(some); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	account := func(id auth.CredentialID) auth.AccountID { return 100001 + auth.AccountID((id[0]*16+id[1])%32) }
+	each("counts", func(some []auth.CredentialID) error {
+		var rows []auth.UsageRow
+		for _, id := range some {
+			rows = append(rows, auth.UsageRow{Account: account(id), Credential: id, Hour: hour, What: auth.DidExchange, Count: 1})
+		}
+		return db.WriteUsage(b.Context(), rows, nil)
+	})
+	each("last uses", func(some []auth.CredentialID) error {
+		var uses []auth.SecretUse
+		for _, id := range some {
+			uses = append(uses, auth.SecretUse{Credential: id, Secret: 1, Use: auth.Use{At: db.Now(), Address: from, UserAgent: "warehouse/2.1 (linux)", Count: 1}})
+		}
+		return db.WriteUsage(b.Context(), nil, uses)
+	})
+	each("addresses", func(some []auth.CredentialID) error {
+		var seen []auth.Sighting
+		for _, id := range some {
+			seen = append(seen, auth.Sighting{Account: account(id), Credential: id, From: auth.SeenAs(from), At: db.Now(), Count: 1})
+		}
+		return db.WriteSightings(b.Context(), seen)
 	})
 }
 

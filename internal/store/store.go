@@ -46,6 +46,7 @@ type DB struct {
 	wanted int64 // the version of the schema
 	now    func() time.Time
 	wake   wake
+	rooms  rooms
 
 	closing chan struct{}
 	closed  sync.Once

@@ -281,6 +281,32 @@ func whereCredentialsCameFrom(t *testing.T, w *World) {
 	if len(got) != 2000 || got[0].Count != 6 {
 		t.Errorf("%d are remembered, the latest %+v", len(got), got[0])
 	}
+	no(t, w.Prune(ctx, store.PruneBefore{Seen: now.Add(-time.Second)})) // all but that one
+	w.wait(time.Minute)
+	for from := range slices.Chunk(many, 300) { // little by little, and each twice: what is there already takes no place
+		for range 2 {
+			no(t, w.WriteSightings(ctx, from))
+		}
+	}
+	got, err = w.Seen(ctx, a, now.Add(-time.Hour))
+	no(t, err)
+	if len(got) != 2000 || got[1].Count != 2 || got[1999].Count != 2 {
+		t.Errorf("%d are remembered once there was room again, the second %+v", len(got), got[1])
+	}
+	var each []auth.Sighting // of an account of its own
+	for i := range 120 {
+		s := saw("192.0.2.1/32", 0, 1)
+		s.Account = auth.AccountID(900_000 + i)
+		each = append(each, s)
+	}
+	for range 2 {
+		no(t, w.WriteSightings(ctx, each))
+	}
+	for _, s := range each {
+		if got, err := w.Seen(ctx, s.Account, time.UnixMilli(0)); err != nil || len(got) != 1 || got[0].Count != 2 {
+			t.Errorf("of account %d %v, %v", s.Account, got, err)
+		}
+	}
 	_, err = w.DeleteAccount(ctx, a, act)
 	no(t, err)
 	if got, err := w.Seen(ctx, a, time.UnixMilli(0)); err != nil || len(got) > 0 {
