@@ -5,6 +5,7 @@ GO       ?= go
 FUZZTIME ?= 60s
 KILLS    ?= 500
 TRIALS   ?= 10000
+SAMPLES  ?= 20000
 SOAK     ?= 10m
 
 # With the race detector, but for SQLite: that is C translated into Go, whose memory lies outside of Go's heap, where the detector
@@ -12,7 +13,7 @@ SOAK     ?= 10m
 # code (sync.Map) is everybody's once it is linked.
 RACE = -race -gcflags='modernc.org/...=-d=checkptr=0' -gcflags='modernc.org/sqlite/lib=-race=false'
 
-.PHONY: help demo run build test check lint fuzz fuzz-short campaign payloads cluster soak image cross release-snapshot bench kill client-typescript golden clean
+.PHONY: help demo run build test check lint fuzz fuzz-short campaign payloads timing cluster soak image cross release-snapshot bench kill client-typescript golden clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +54,9 @@ campaign: ## what takes too long under the race detector, at full size and witho
 payloads: ## every payload in every field that pages show, in Chromium
 	@scripts/need chromium:chromium
 	GATEHOUSE_PAYLOADS=200 $(GO) test -count=1 -timeout 30m -v -run TestPayloadsInBrowser ./e2e
+
+timing: ## whether failures can be told apart by time, SAMPLES (20000) of each manner, on a machine with little else to do
+	GATEHOUSE_SAMPLES=$(SAMPLES) $(GO) test -count=1 -timeout 60m -v -run TestNoCallerCanTellByTime ./internal/server
 
 cluster: ## three replicas, killed, frozen, cut off and failed over, at full length
 	@scripts/need '/usr/lib/postgresql/*/bin/postgres:postgresql' redis-server:redis-server /usr/sbin/nginx:nginx

@@ -103,9 +103,10 @@ func (g *Gate) pair(grant auth.Grant, row auth.Session, bound string) (auth.Gran
 
 // prove finds the credential whose secret was presented, and which of its secrets it was. Only success is answered from
 // memory. Everything else is charged as a failure, then costs one read by the same statement and one comparison, and is
-// refused: so unknown, wrong, revoked, expired and suspended look alike, time included, and a secret made elsewhere a moment
-// ago works. With a signature in place of the secret it is the same.
+// refused at an even pace: so unknown, wrong, revoked, expired and suspended look alike, time included, and a secret made
+// elsewhere a moment ago works. With a signature in place of the secret it is the same.
 func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, now time.Time) (*auth.Holder, *auth.Secret, error) {
+	pace := secret.NewPace()
 	cached, ok := g.facts.Cached(p.Kind, p.ID)
 	if !ok {
 		cached = nobody // or who is in memory could be told by the time that a second signature takes
@@ -126,24 +127,35 @@ func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, no
 		g.uncharge(from, identifier) // nobody knows whether it was wrong
 		return nil, nil, err
 	}
-	if err != nil {
-		g.match(nobody, p, now) // the same work as for one that exists
-		return nil, nil, g.failed(from, auth.ErrBadCredential.Because(auth.ReasonUnknown), charged)
-	}
-	used, wrong := g.match(h, p, now)
-	if wrong == auth.ReasonNone && h.AccountSuspended {
-		wrong = auth.ReasonAccountSuspended
-	}
-	if wrong != auth.ReasonNone {
-		refusal := auth.ErrBadCredential.Because(wrong).Of(auth.Subject{Account: h.Account, Credential: h.ID})
-		if used != nil {
-			refusal.About.Secret = used.Number
-		}
+	used, refusal := g.examine(h, p, now)
+	if refusal != nil {
+		pace.Even(ctx)
 		return nil, nil, g.failed(from, refusal, charged)
 	}
 	g.uncharge(from, identifier)
 	keep()
 	return h, used, nil
+}
+
+// examine says why what was presented is refused, nil if it is not, and which secret of h it was; nil is a holder that does not
+// exist, for whom the same work is done as for one that does.
+func (g *Gate) examine(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Secret, *auth.Error) {
+	if h == nil {
+		g.match(nobody, p, now)
+		return nil, auth.ErrBadCredential.Because(auth.ReasonUnknown)
+	}
+	used, wrong := g.match(h, p, now)
+	if wrong == auth.ReasonNone && h.AccountSuspended {
+		wrong = auth.ReasonAccountSuspended
+	}
+	if wrong == auth.ReasonNone {
+		return used, nil
+	}
+	refusal := auth.ErrBadCredential.Because(wrong).Of(auth.Subject{Account: h.Account, Credential: h.ID})
+	if used != nil {
+		refusal.About.Secret = used.Number
+	}
+	return used, refusal
 }
 
 // nobody has one secret that nothing matches, and no keys.

@@ -9,7 +9,7 @@ import (
 )
 
 // Machine says who a token of the admin API is, as of now. Whatever is wrong with it, the error is [auth.ErrBadToken], after one
-// read and one comparison unless the spelling shows it; failures are charged to the address first.
+// read and one comparison, at an even pace, unless the spelling shows it; failures are charged to the address first.
 func (p *People) Machine(ctx context.Context, token string, caller auth.Caller) (auth.Actor, error) {
 	id, presented, err := auth.ParseOperatorToken(token)
 	if err != nil {
@@ -19,6 +19,7 @@ func (p *People) Machine(ctx context.Context, token string, caller auth.Caller) 
 	if err != nil {
 		return auth.Actor{}, err
 	}
+	pace := secret.NewPace()
 	t, err := p.store.OperatorToken(ctx, id)
 	unknown := errors.Is(err, auth.ErrNotFound)
 	if err != nil && !unknown {
@@ -30,13 +31,16 @@ func (p *People) Machine(ctx context.Context, token string, caller auth.Caller) 
 	}
 	digest := pepper.TokenDigest(id, presented.Reveal())
 	now := p.now()
+	wrong := t.Dead(now)
 	switch same := secret.Equal(digest[:], t.Digest); {
 	case unknown:
-		return auth.Actor{}, auth.ErrBadToken.Because(auth.ReasonUnknown)
+		wrong = auth.ReasonUnknown
 	case !same:
-		return auth.Actor{}, auth.ErrBadToken.Because(auth.ReasonWrongSecret)
-	case t.Dead(now) != auth.ReasonNone:
-		return auth.Actor{}, auth.ErrBadToken.Because(t.Dead(now))
+		wrong = auth.ReasonWrongSecret
+	}
+	if wrong != auth.ReasonNone {
+		pace.Even(ctx)
+		return auth.Actor{}, auth.ErrBadToken.Because(wrong)
 	}
 	refund()
 	if now.Sub(t.UsedAt) >= seenEvery {

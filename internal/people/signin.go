@@ -63,7 +63,8 @@ func (p *People) age(person auth.Person) time.Duration {
 // SignIn takes a password. Where it is the right one, the entry says what is wanted next: a code ([People.Second]), or, of who has
 // no second factor yet, one to be set up ([People.Offer], [People.Enroll]). A password alone never opens more.
 //
-// Whatever is wrong, and whether there is such a person at all, it is [ErrSignIn], after the same work: one read, one hash.
+// Whatever is wrong, and whether there is such a person at all, it is [ErrSignIn], after the same work and the same time: one read, one
+// hash, and what the read took does not show.
 // Attempts are charged before, by address and by e-mail address, and given back to who succeeds; those of a device that has signed in
 // before ([People.Device], "" if none is known) are charged to it alone.
 func (p *People) SignIn(ctx context.Context, kind auth.PersonKind, email, password, device string, caller auth.Caller) (Entry, error) {
@@ -75,10 +76,12 @@ func (p *People) SignIn(ctx context.Context, kind auth.PersonKind, email, passwo
 	if err != nil {
 		return Entry{}, err
 	}
+	pace := secret.NewPace()
 	person, proofs, err := p.store.SigningIn(ctx, kind, email)
 	if err != nil && !errors.Is(err, auth.ErrNotFound) {
 		return Entry{}, err
 	}
+	pace.Even(ctx) // whoever is right waits too, or the hash would begin earlier for them
 	right, err := p.compare(ctx, proofs.Password, password)
 	if err != nil {
 		refund()

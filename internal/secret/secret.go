@@ -1,6 +1,6 @@
 // Package secret makes secrets, digests the ones that are only compared, and seals the ones that must be read back. What is handed
-// out to come back, and may be read by everybody, it makes so that it is known again. It leaves to others where secrets are kept and
-// what they open.
+// out to come back, and may be read by everybody, it makes so that it is known again, and how long it took to find a secret wrong it
+// hides. It leaves to others where secrets are kept and what they open.
 //
 // The invariants: what it returns for storage gives nothing away without a key that lies elsewhere, and its key types print
 // their id alone; what was handed out comes back as it was, or not at all.

@@ -21,7 +21,7 @@ func (s *Server) newPeople(c *config.Config) (*people.People, error) {
 	}
 	return people.New(people.Config{
 		Store: s.opened.DB, Keys: s.opened.Rings, Masters: s.opened.Masters, Limits: s.limiter,
-		Issuer: "Gatehouse " + base.Hostname(), Now: s.opened.DB.Now,
+		Issuer: "Gatehouse " + base.Hostname(), Now: s.opened.DB.Now, Cost: s.options.hashing,
 		Idle: c.Dashboard.SessionIdle, OperatorAge: c.Dashboard.SessionLifetime.Operators, MemberAge: c.Dashboard.SessionLifetime.Members,
 	})
 }

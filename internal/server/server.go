@@ -49,6 +49,7 @@ type Options struct {
 
 	headTime, stall time.Duration        // of the listener, for tests that have less time; 0: its own
 	clock           func() time.Duration // by which what is known grows old, for tests that move it; nil: its own
+	hashing         people.Cost          // of passwords, for tests that try many; zero: as ever
 }
 
 // A Server is the whole, ready to [Server.Run].

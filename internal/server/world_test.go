@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/internal/config"
+	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/store/storetest"
 )
@@ -40,6 +41,7 @@ type world struct {
 	deaf  atomic.Int64 // while it is not 0 the clock by which knowledge grows old leaps by so much with every look
 
 	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
+	hashing         people.Cost   // of persons' passwords
 }
 
 // A lockedBuffer is a log that can be read while it is written.
@@ -81,7 +83,16 @@ func newWorld(t testing.TB, yaml string) *world {
 // newWorldOf is newWorld with a listener that has its own patience.
 func newWorldOf(t testing.TB, yaml string, headTime, stall time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, offset: new(atomic.Int64), dir: filepath.Join(t.TempDir(), "data"), moved: func() {}, headTime: headTime, stall: stall}
+	w := &world{t: t, headTime: headTime, stall: stall}
+	w.begin(yaml)
+	return w
+}
+
+// begin starts the world, of which only how it is to be is set.
+func (w *world) begin(yaml string) {
+	t := w.t
+	t.Helper()
+	w.offset, w.dir, w.moved = new(atomic.Int64), filepath.Join(t.TempDir(), "data"), func() {}
 	storetest.Migrated(t, DatabasePath(w.dir))
 	w.start(yaml)
 	a, err := w.Registry().CreateAccount(t.Context(), operator, "Customer", "")
@@ -89,7 +100,6 @@ func newWorldOf(t testing.TB, yaml string, headTime, stall time.Duration) *world
 		t.Fatal(err)
 	}
 	w.account = a.ID
-	return w
 }
 
 // start starts the server, for the first time or again on the same data.
@@ -109,7 +119,7 @@ func (w *world) start(yaml string) {
 	w.log = new(lockedBuffer)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 	if w.Server, err = New(context.Background(), c, Options{
-		Log: w.log, Terminal: w.screen, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot,
+		Log: w.log, Terminal: w.screen, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot, hashing: w.hashing,
 	}); err != nil {
 		w.t.Fatal(err)
 	}
