@@ -330,12 +330,24 @@ func (c *Client) Person(ctx context.Context, account auth.AccountID, id string) 
 
 // InvitePerson invites a member of an account, or an operator if it is 0.
 func (c *Client) InvitePerson(ctx context.Context, account auth.AccountID, n api.NewPerson) (api.Invited, error) {
-	return once[api.Invited](ctx, c, people(account), n)
+	return linked(once[api.Invited](ctx, c, people(account), n))
+}
+
+// linked is an error where the answer with the link got lost.
+func linked(i api.Invited, err error) (api.Invited, error) {
+	if err == nil && i.Replayed {
+		again := "gatehouse operator reset " + i.ID
+		if i.Account != 0 {
+			again = "gatehouse member reset --account " + strconv.FormatInt(i.Account, 10) + " " + i.ID
+		}
+		err = auth.ErrConflict.Saying(i.Email + " has a new link, but the answer with it got lost, so nobody knows it: make another with " + again)
+	}
+	return i, err
 }
 
 // ResetPerson takes a person's ways to sign in away.
 func (c *Client) ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, l api.NewLink) (api.Invited, error) {
-	return post[api.Invited](ctx, c, people(account)+"/"+string(id)+"/reset", l)
+	return linked(once[api.Invited](ctx, c, people(account)+"/"+string(id)+"/reset", l))
 }
 
 // ChangeRole gives a person another role.

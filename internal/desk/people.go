@@ -97,7 +97,7 @@ func (d *Desk) ResetPerson(ctx context.Context, account auth.AccountID, id auth.
 	if err != nil {
 		return api.Invited{}, err
 	}
-	in, err := d.registry.ResetPerson(ctx, d.actor, account, id, life)
+	in, err := making(d, d.invited).ResetPerson(ctx, d.actor, account, id, life)
 	if err != nil {
 		return api.Invited{}, err
 	}

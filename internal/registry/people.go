@@ -230,6 +230,7 @@ func (r *Registry) ResetPerson(ctx context.Context, actor auth.Actor, account au
 	if err != nil {
 		return Invited{}, err
 	}
+	act.Makes = making(invited)
 	if err := r.store.ResetPerson(ctx, account, id, i, act); err != nil {
 		return Invited{}, err
 	}

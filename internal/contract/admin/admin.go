@@ -78,6 +78,9 @@ func (c *Contract) Addresses() []web.Address {
 
 // openAPI serves the document, which anybody may read who comes to this listener.
 func (c *Contract) openAPI(w http.ResponseWriter, r *web.Request) error {
+	if err := unconditional(r, false); err != nil {
+		return err
+	}
 	w.Header()["Cache-Control"] = []string{"no-cache"}
 	if web.NotModified(w, r, web.Tag(c.document)) {
 		return nil
@@ -128,6 +131,9 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 			return err
 		}
 	}
+	if err = unconditional(r, one.route.expects != nil); err != nil {
+		return err
+	}
 	if one.route.takes {
 		one.body, err = web.ReadJSON(r)
 	} else {
@@ -157,6 +163,15 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 		said.status = http.StatusOK
 	}
 	reply(w, said.status, "application/json; charset=utf-8", body)
+	return nil
+}
+
+// unconditional refuses a condition that nothing would be compared with: whoever states one must not believe that it held (RFC 9110,
+// section 13.1.1). If-None-Match of a reader is none such: it only saves who has a copy another one.
+func unconditional(r *web.Request, taken bool) error {
+	if !taken && r.Header["If-Match"] != nil || r.Method != http.MethodGet && r.Header["If-None-Match"] != nil {
+		return errCondition
+	}
 	return nil
 }
 

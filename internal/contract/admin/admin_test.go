@@ -564,10 +564,14 @@ func TestRefusalsAndWhy(t *testing.T) {
 }
 
 // repeated is a request that may be asked for again, about the account and the credential, and what it answers the first time.
-func repeated(r admin.Route, account int64, credential, email string) (path, body string, status int) {
+func (w *world) repeated(r admin.Route, account int64, credential, email string) (path, body string, status int) {
+	w.t.Helper()
 	path = strings.TrimPrefix(strings.NewReplacer("{credential}", credential, "{account}", fmt.Sprint(account)).Replace(r.Path), "/admin/v1")
+	if list, reset, ok := strings.Cut(path, "/{person}"); ok {
+		path = list + "/" + w.person(list).ID + reset
+	}
 	body = strings.NewReplacer("999999", fmt.Sprint(account), "jane@", email+"@").Replace(valid(r))
-	if status = 201; strings.HasSuffix(path, "/rotate") || r.Method == "PUT" {
+	if status = 201; strings.HasSuffix(path, "/rotate") || strings.HasSuffix(path, "/reset") || r.Method == "PUT" {
 		status = 200
 	}
 	return path, body, status
@@ -582,7 +586,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if !r.Repeats {
 			continue
 		}
-		path, body, status := repeated(r, account, c, "jane")
+		path, body, status := w.repeated(r, account, c, "jane")
 		key := "Idempotency-Key: a-key-for-" + strings.ReplaceAll(path, "/", "-")
 		w.problem("invalid", r.Method, path, body, "Idempotency-Key: short")
 		w.problem("invalid", r.Method, path, `{"x":1}`, key) // what is refused may be mended under the same key
@@ -611,7 +615,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		}
 		w.problem("idempotency_mismatch", r.Method, path, `{ }`, key)
 		// Another's key of the same spelling is another key.
-		_, body, _ = repeated(r, account, c, "joe")
+		_, body, _ = w.repeated(r, account, c, "joe")
 		if other := w.ask("gko_admin", r.Method, "/admin/v1"+path, body, key); other.Header.Get("Idempotency-Replayed") != "" {
 			t.Errorf("%s: another got %s", path, other.Body)
 		}
@@ -619,7 +623,7 @@ func TestWhatIsRepeatedUnderAKeyIsDoneOnce(t *testing.T) {
 		if strings.HasSuffix(path, "/rotate") {
 			w.must(200, "POST", "/credentials/"+c+"/finish", "", nil)
 		}
-		_, body, _ = repeated(r, account, c, "jill")
+		_, body, _ = w.repeated(r, account, c, "jill")
 		w.must(status, r.Method, path, body, nil, key) // a day later nobody remembers
 	}
 }
@@ -649,7 +653,7 @@ func TestWhatBrokeUnderAKeyCanBeAskedForAgain(t *testing.T) {
 			{"after it, in a crash", nil, crash, 500},
 		} {
 			n++
-			path, body, status := repeated(r, account, w.credential(account, "login").ID, fmt.Sprint("no", n))
+			path, body, status := w.repeated(r, account, w.credential(account, "login").ID, fmt.Sprint("no", n))
 			body = strings.Replace(body, "192.0.2.1", fmt.Sprint("192.0.2.", n), 1)
 			key := fmt.Sprintf("Idempotency-Key: broken-number-%d-of-many", n)
 			acts := len(w.trail())
@@ -848,6 +852,41 @@ func TestNothingIsChangedThatHasChanged(t *testing.T) {
 	w.problem("precondition_failed", "POST", list+"/add", `{"cidrs":["192.0.2.2"],"dry_run":true}`, "If-Match: "+tag)
 	w.problem("precondition_failed", "PUT", list, `{"allowlist":[],"allow_everyone":true}`, "If-Match: "+tag)
 	w.problem("precondition_failed", "PUT", list, `{"allowlist":[],"dry_run":true}`, "If-Match: "+tag)
+}
+
+// What somebody relies on is either so or refused: no condition is passed over that nothing is compared with. A key changes nothing
+// where there is nothing that could be done twice.
+func TestNoConditionIsPassedOver(t *testing.T) {
+	w := newWorld(t)
+	id := fmt.Sprint(w.account("Acme").ID)
+	acts := len(w.trail())
+	for _, r := range admin.Routes() {
+		path := strings.NewReplacer("{account}", id).Replace(r.Path)
+		path = strings.TrimPrefix(unknown.Replace(path), "/admin/v1")
+		for _, condition := range []string{"If-Match: *", `If-Match: "AAAAAAAAAAAAAAAAAAAAAA"`, "If-Match:", "If-None-Match: *"} {
+			none := strings.HasPrefix(condition, "If-None-Match")
+			if none && r.Method == "GET" || !none && r.Conditional {
+				continue
+			}
+			if a := w.problem("invalid", r.Method, path, valid(r), condition); !strings.Contains(a.Body, "this condition") {
+				t.Errorf("%s %s with %s: %s", r.Method, path, condition, a.Body)
+			}
+		}
+	}
+	w.problem("invalid", "GET", "/openapi.yaml", "", "If-Match: *")
+	w.says(w.ask("gko_viewer", "POST", "/admin/v1/accounts", `{"name":"n"}`, "If-Match: *"), "forbidden") // which comes first
+	if got := len(w.trail()) - acts; got != 1 {
+		t.Errorf("%d acts came of it, want the refusal", got)
+	}
+	at, key := "/accounts/"+id, "Idempotency-Key: a-key-that-says-nothing"
+	for _, step := range []struct{ path, want string }{
+		{"/suspend", `"suspended"`}, {"/suspend", `"suspended"`}, {"/resume", `"active"`}, {"/suspend", `"suspended"`},
+	} {
+		if a := w.must(200, "POST", at+step.path, "", nil, key); !strings.Contains(a.Body, step.want) || a.Header.Get("Idempotency-Replayed") != "" {
+			t.Errorf("%s under a key: %s", step.path, a.Body)
+		}
+	}
+	w.must(200, "GET", at, "", nil, "Idempotency-Key: short", `If-None-Match: "x"`)
 }
 
 // Persons, tokens and keys are read one by one, with a tag on which they are changed, and are nowhere but at their own address.

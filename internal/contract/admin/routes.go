@@ -19,10 +19,12 @@ type route struct {
 	method string
 	path   string // below [Path]; what is in braces stands for a name
 	// asks is the permission that whoever calls it needs.
-	asks    registry.Action
-	lists   bool // by parameters of the query, which are read by whoever serves; the others have none
-	takes   bool // a body of JSON
-	repeats bool // may be repeated under an Idempotency-Key
+	asks  registry.Action
+	lists bool // by parameters of the query, which are read by whoever serves; the others have none
+	takes bool // a body of JSON
+	// repeats says that under an Idempotency-Key it is done once. What does not repeat is done as well once as twice, so a key says
+	// nothing there.
+	repeats bool
 	serve   func(context.Context, *call) (answer, error)
 	streams func(*call, http.ResponseWriter) error // in the place of serve, for a long answer
 	// expects are the terms on which what the route changes is as If-Match says; nil: there is nothing to compare.
@@ -72,13 +74,13 @@ func routes() []*route {
 		{method: get, path: member, asks: registry.ReadMembers, serve: showMember},
 		{method: patch, path: member, asks: registry.MemberRole, takes: true, serve: memberRole, expects: aPerson},
 		{method: del, path: member, asks: registry.RemoveMember, serve: removeMember, expects: aPerson},
-		{method: post, path: member + "/reset", asks: registry.ResetMember, takes: true, serve: resetMember, expects: aPerson},
+		{method: post, path: member + "/reset", asks: registry.ResetMember, takes: true, repeats: true, serve: resetMember, expects: aPerson},
 		{method: get, path: "/operators", asks: registry.ReadOperators, lists: true, serve: listOperators},
 		{method: post, path: "/operators", asks: registry.InviteOperator, takes: true, repeats: true, serve: inviteOperator},
 		{method: get, path: operator, asks: registry.ReadOperators, serve: showOperator},
 		{method: patch, path: operator, asks: registry.OperatorRole, takes: true, serve: operatorRole, expects: aPerson},
 		{method: del, path: operator, asks: registry.RemoveOperator, serve: removeOperator, expects: aPerson},
-		{method: post, path: operator + "/reset", asks: registry.ResetOperator, takes: true, serve: resetOperator, expects: aPerson},
+		{method: post, path: operator + "/reset", asks: registry.ResetOperator, takes: true, repeats: true, serve: resetOperator, expects: aPerson},
 		{method: get, path: "/operator-tokens", asks: registry.ReadTokens, lists: true, serve: listTokens},
 		{method: post, path: "/operator-tokens", asks: registry.CreateToken, takes: true, repeats: true, serve: createToken},
 		{method: get, path: token, asks: registry.ReadTokens, serve: showToken},

@@ -83,6 +83,10 @@ func (b *breaking) InvitePerson(ctx context.Context, p auth.Person, i auth.Invit
 	return b.around(func() error { return b.Store.InvitePerson(ctx, p, i, act) })
 }
 
+func (b *breaking) ResetPerson(ctx context.Context, account auth.AccountID, id auth.PersonID, i auth.Invitation, act auth.Act) error {
+	return b.around(func() error { return b.Store.ResetPerson(ctx, account, id, i, act) })
+}
+
 func (b *breaking) CreateOperatorToken(ctx context.Context, o auth.OperatorToken, act auth.Act) error {
 	return b.around(func() error { return b.Store.CreateOperatorToken(ctx, o, act) })
 }
