@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // A link is the way from a service to the server, which a test can cut.
@@ -110,7 +111,7 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 		t.Fatal(err)
 	}
 	address := program.FreeAddress(t)
-	said := new(program.Said)
+	said := new(beside.Said)
 	cmd := exec.Command(service, "-listen", address, "-server", "http://"+k.address, "-client", file, "-max-staleness", maxStaleness)
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/gatehouse/gatehouse/e2e/program"
 	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
@@ -43,13 +42,13 @@ type nodeProgram struct {
 	t    *testing.T
 	in   io.Writer
 	out  *bufio.Scanner
-	said *program.Said
+	said *beside.Said
 }
 
 // startNode runs client.mjs in dir, whose packages must be there.
 func startNode(t *testing.T, dir string) *nodeProgram {
 	t.Helper()
-	s := &nodeProgram{t: t, said: new(program.Said)}
+	s := &nodeProgram{t: t, said: new(beside.Said)}
 	cmd := exec.Command("node", "client.mjs")
 	cmd.Dir = dir
 	cmd.Stderr = s.said

@@ -19,7 +19,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/ceremony"
 	"github.com/gatehouse/gatehouse/internal/signon"
 )
@@ -140,7 +140,7 @@ func startProvider(t *testing.T, clients ...map[string]any) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said := new(program.Said)
+	said := new(beside.Said)
 	cmd := exec.Command("node", "provider.mjs", string(settings))
 	cmd.Dir, cmd.Stderr = "openid", said
 	in, err1 := cmd.StdinPipe()

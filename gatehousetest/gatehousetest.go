@@ -6,7 +6,6 @@
 package gatehousetest
 
 import (
-	"bytes"
 	"context"
 	"net/netip"
 	"os"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/registry"
 	"github.com/gatehouse/gatehouse/internal/server"
@@ -47,7 +47,7 @@ type Server struct {
 	stop    context.CancelFunc
 	stopped chan struct{}
 	once    sync.Once
-	log     *lockedBuffer
+	log     *beside.Said
 }
 
 // operator is who does what the test does.
@@ -74,7 +74,7 @@ func Start(t testing.TB, c Config) *Server {
 	if err != nil {
 		t.Fatalf("the configuration of the test server: %v", err)
 	}
-	s := &Server{t: t, Dir: c.Dir, Clock: c.Clock, stopped: make(chan struct{}), log: new(lockedBuffer)}
+	s := &Server{t: t, Dir: c.Dir, Clock: c.Clock, stopped: make(chan struct{}), log: new(beside.Said)}
 	s.server, err = server.New(context.Background(), loaded, server.Options{Log: s.log, Now: c.Clock.Now, Version: "test"})
 	if err != nil {
 		t.Fatalf("start the test server: %v", err)
@@ -211,22 +211,4 @@ func (s *Server) AllowIP(account int64, cidrs ...string) {
 			s.t.Fatalf("allow %s for account %d: %v", cidr, account, err)
 		}
 	}
-}
-
-// A lockedBuffer is a log that can be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

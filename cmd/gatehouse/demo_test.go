@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,28 +13,10 @@ import (
 	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
-// A paper is written to by one process and read by the test meanwhile.
-type paper struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (p *paper) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.all.Write(b)
-}
-
-func (p *paper) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.all.String()
-}
-
 // startDemo starts the real program and returns what it printed once it is up. stop ends it as Ctrl-C does.
 func startDemo(t *testing.T, args ...string) (printed string, stop func()) {
 	t.Helper()
-	out, errors := new(paper), new(paper)
+	out, errors := new(beside.Said), new(beside.Said)
 	cmd := exec.Command("gatehouse", append([]string{"demo"}, args...)...)
 	cmd.Stdout, cmd.Stderr = out, errors
 	began := time.Now()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // The first signal lets what is under way end, however long it takes within the grace; the second does not.
@@ -33,7 +35,7 @@ func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	log := new(paper)
+	log := new(beside.Said)
 	cmd := exec.Command("gatehouse", "serve", "--config", file)
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {

@@ -18,7 +18,7 @@ func Other(t *testing.T, dir string, answers func() error, name string, args ...
 	cmd := exec.Command(beside.Need(t, name, name), args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir}
-	said := new(Said)
+	said := new(beside.Said)
 	cmd.Stdout, cmd.Stderr = said, said
 	ended, err := start(cmd)
 	if err != nil {

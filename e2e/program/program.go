@@ -19,10 +19,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // Build builds the program as it is shipped, whatever the tests are built with, and returns where it is, until remove is
@@ -97,34 +98,9 @@ func FreeAddress(t testing.TB) string {
 	return ""
 }
 
-// Said keeps what a process said.
-type Said struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (s *Said) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all.Write(p)
-}
-
-// String is all of it.
-func (s *Said) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.all.String()
-}
-
-// Tail is the end of it.
-func (s *Said) Tail() string {
-	all := s.String()
-	return all[max(0, len(all)-4000):]
-}
-
 // A Server is a running `gatehouse serve`.
 type Server struct {
-	Said  Said
+	Said  beside.Said
 	Admin string // host:port for operators
 	cmd   *exec.Cmd
 	ended chan struct{} // closed when it has ended

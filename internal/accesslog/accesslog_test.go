@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/verify"
 )
 
@@ -49,24 +50,6 @@ func newLog(t testing.TB, to io.Writer, format Format, level slog.Leveler) *Log 
 		t.Fatal(err)
 	}
 	return l
-}
-
-// A paper is a writer that can be read while it is written to.
-type paper struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (p *paper) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.Write(b)
-}
-
-func (p *paper) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text.String()
 }
 
 func TestRequestLines(t *testing.T) {
@@ -152,7 +135,7 @@ func TestBadConfig(t *testing.T) {
 func TestWhenLinesAreWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
-		var out paper
+		var out beside.Said
 		l := newLog(t, &out, JSON, nil)
 		ended := make(chan error)
 		go func() { ended <- l.Run(ctx) }()
@@ -196,7 +179,7 @@ func TestWhenLinesAreWritten(t *testing.T) {
 }
 
 func TestLinesNeverMix(t *testing.T) {
-	var out paper
+	var out beside.Said
 	l := newLog(t, &out, JSON, nil)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)

@@ -1,7 +1,6 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -13,32 +12,15 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/server"
 )
 
-// A paper is written to by one goroutine and read by another.
-type paper struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (p *paper) Write(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.all.Write(b)
-}
-
-func (p *paper) String() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.all.String()
-}
-
 // sandbox runs one in dir and returns its address.
 func sandbox(t *testing.T, dir string) (base string, stop func()) {
 	t.Helper()
-	out := new(paper)
+	out := new(beside.Said)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {

@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -24,6 +23,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/redistest"
 )
 
@@ -44,31 +44,13 @@ func namer(installation string) func(parts ...string) [sha256.Size]byte {
 // A replica is a limiter that shares its buckets, and what it logged.
 type replica struct {
 	*Limiter
-	log *lines
-}
-
-// lines are those of a log.
-type lines struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+	log *beside.Said
 }
 
 // newReplica starts one that shares with those of the same servers and installation.
 func newReplica(t testing.TB, servers []*redistest.Server, change func(*Config, *RedisConfig)) replica {
 	t.Helper()
-	log := new(lines)
+	log := new(beside.Said)
 	shared := RedisConfig{
 		Cluster: len(servers) > 1, Name: namer("ours"), Deadline: slowly, Log: slog.New(slog.NewTextHandler(log, nil)),
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/people"
 )
 
@@ -22,7 +23,7 @@ func TestTheFirstOperatorIsToldAtATerminal(t *testing.T) {
 	}
 	again := func() string {
 		t.Helper()
-		screen := new(lockedBuffer)
+		screen := new(beside.Said)
 		w.screen = screen
 		w.start(unlimited)
 		w.stop()

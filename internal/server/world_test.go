@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,13 +10,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/apitest"
 	"github.com/gatehouse/gatehouse/internal/auth"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/people"
 	"github.com/gatehouse/gatehouse/internal/registry"
@@ -34,7 +33,7 @@ type world struct {
 	file    string // the configuration
 	stop    func()
 	moved   func() // called after each start
-	log     *lockedBuffer
+	log     *beside.Said
 	screen  io.Writer // where somebody sits; nil: nowhere
 
 	leapt atomic.Int64
@@ -42,24 +41,6 @@ type world struct {
 
 	headTime, stall time.Duration // the listener's patience with heads and with what stands still; 0: its own
 	hashing         people.Cost   // of persons' passwords
-}
-
-// A lockedBuffer is a log that can be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 var began = time.Now()
@@ -116,7 +97,7 @@ func (w *world) start(yaml string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.log = new(lockedBuffer)
+	w.log = new(beside.Said)
 	now := func() time.Time { return time.Now().Add(time.Duration(w.offset.Load())) }
 	if w.Server, err = New(context.Background(), c, Options{
 		Log: w.log, Terminal: w.screen, Now: now, Version: "test", Load: load, headTime: w.headTime, stall: w.stall, clock: w.sinceBoot, hashing: w.hashing,
