@@ -2,7 +2,6 @@ package deploy_test
 
 import (
 	"bytes"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -70,17 +69,6 @@ func program(t *testing.T) string {
 		t.Fatalf("build ../cmd/gatehouse: %v\n%s", built.err, built.said)
 	}
 	return filepath.Join(built.dir, "gatehouse")
-}
-
-// freeAddress is an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // waitFor waits until a URL is answered with 200.

@@ -36,7 +36,7 @@ func balancer(t *testing.T, servers ...*gatehousetest.Server) (string, *http.Cli
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	address, pemFile := freeAddress(t), filepath.Join(dir, "tls.pem")
+	address, pemFile := beside.FreeAddress(t), filepath.Join(dir, "tls.pem")
 	certificate(t, pemFile)
 	config := strings.NewReplacer(":8443", address, "/run/secrets/tls.pem", pemFile, " check port 9000", "", "maxconn 20000", "maxconn 100").Replace(string(text))
 	line := regexp.MustCompile(`(?m)^    server gatehouse-\d gatehouse-\d:8000\n`)

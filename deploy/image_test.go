@@ -60,7 +60,7 @@ func TestTheImageServes(t *testing.T) {
 	}
 
 	// Its network is that of this machine.
-	public, admin := freeAddress(t), freeAddress(t)
+	public, admin := beside.FreeAddress(t), beside.FreeAddress(t)
 	serve := exec.Command("buildah", append(storage, "run", "--isolation", "chroot", "--env", "GATEHOUSE_LISTEN="+public, "--env", "GATEHOUSE_ADMIN_LISTEN="+admin,
 		container, "--", "gatehouse", "serve")...)
 	serve.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

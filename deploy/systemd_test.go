@@ -93,7 +93,7 @@ func TestTheUnitLetsTheServerDoWhatItDoes(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	counts := filepath.Join(dir, "counts")
-	public, admin := freeAddress(t), freeAddress(t)
+	public, admin := beside.FreeAddress(t), beside.FreeAddress(t)
 	cmd := exec.Command("strace", "-f", "-qq", "-c", "-U", "name,calls", "-o", counts,
 		program(t), "serve", "--data-dir", filepath.Join(dir, "data"), "--listen", public, "--admin-listen", admin)
 	cmd.Dir = dir

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -102,7 +101,7 @@ func newMachine(t *testing.T, p page) *machine {
 			t.Fatal(err)
 		}
 	}
-	public, admin := freeAddress(t), freeAddress(t)
+	public, admin := beside.FreeAddress(t), beside.FreeAddress(t)
 	m := &machine{dir: dir}
 	m.here = strings.NewReplacer(
 		"/etc/gatehouse", dir+"/etc", "/var/lib/gatehouse", dir+"/data", "/var/backups/gatehouse", dir+"/backups", "/tmp/", dir+"/tmp/",
@@ -158,17 +157,6 @@ func (m *machine) onPostgres(t *testing.T) {
 	m.mu.Lock() // the server that starts with it does so on behalf of a program of the page
 	defer m.mu.Unlock()
 	m.env = append(m.env, "GATEHOUSE_DATABASE_FILE="+file, "GATEHOUSE_MASTER_KEY_FILE="+filepath.Join(m.dir, "etc", "master.key"))
-}
-
-// freeAddress is an address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // systemctl does what the script of that name was asked for.

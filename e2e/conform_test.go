@@ -18,6 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // conform runs the kit against url and returns its exit status and what it printed.
@@ -185,7 +186,7 @@ routes:
 
 // What docs/conform.md begins with: a sandbox, and nothing else at hand. Nothing is waited for, as its limits are wide.
 func TestASandboxSpeaksTheContracts(t *testing.T) {
-	listen := program.FreeAddress(t)
+	listen := beside.FreeAddress(t)
 	sandbox, err := program.Serve(program.Command(binary, nil, "demo", "--fixed", "--listen", listen, "--origin", "http://localhost:3000"), listen)
 	if err != nil {
 		t.Fatal(err)

@@ -110,7 +110,7 @@ func startElsewhere(t *testing.T, maxStaleness string) (*installation, *server, 
 	if err := in.run(nil, "credential", "create", "--account", account, "--kind", "oauth", "--scope", "gatehouse:revocations", "--out", file); err != nil {
 		t.Fatal(err)
 	}
-	address := program.FreeAddress(t)
+	address := beside.FreeAddress(t)
 	said := new(beside.Said)
 	cmd := exec.Command(service, "-listen", address, "-server", "http://"+k.address, "-client", file, "-max-staleness", maxStaleness)
 	cmd.Stdout, cmd.Stderr = said, said

@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/web"
 	"github.com/gatehouse/gatehouse/internal/web/webtest"
 )
@@ -493,7 +494,7 @@ func shown(t *testing.T, page, language string, replace ...string) string {
 const forwardAuthPage = "../docs/forward-auth.md"
 
 func startNginx(t *testing.T, gatehouse, api string) edge {
-	dir, addr := t.TempDir(), program.FreeAddress(t)
+	dir, addr := t.TempDir(), beside.FreeAddress(t)
 	writeCertificate(t, dir, 1)
 	server := shown(t, forwardAuthPage, "nginx", "127.0.0.1:8000", gatehouse, "127.0.0.1:9100", api, "listen 443 ssl", "listen "+addr+" ssl",
 		"/etc/ssl/api.example.com.pem", filepath.Join(dir, "cert.pem"), "/etc/ssl/api.example.com.key", filepath.Join(dir, "key.pem"))
@@ -510,7 +511,7 @@ func startNginx(t *testing.T, gatehouse, api string) edge {
 }
 
 func startCaddy(t *testing.T, gatehouse, api string) edge {
-	dir, addr := t.TempDir(), program.FreeAddress(t)
+	dir, addr := t.TempDir(), beside.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(addr)
 	site := shown(t, forwardAuthPage, "caddyfile", "127.0.0.1:8000", gatehouse, "127.0.0.1:9100", api, "api.example.com {", "https://api.example.com:"+port+" {")
 	global := "{\n\tadmin off\n\tdefault_bind 127.0.0.1\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n\tservers {\n\t\tprotocols h1 h2\n\t}\n}\n"

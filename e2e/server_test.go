@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // wideLimits are looked at and never reached.
@@ -33,7 +34,7 @@ type installation struct {
 // install writes a configuration: yaml, and before it where to listen (free ports) and where the data is.
 func install(t *testing.T, yaml string) *installation {
 	t.Helper()
-	in := &installation{dir: t.TempDir(), Listen: program.FreeAddress(t), Admin: program.FreeAddress(t)}
+	in := &installation{dir: t.TempDir(), Listen: beside.FreeAddress(t), Admin: beside.FreeAddress(t)}
 	in.URL = "http://" + in.Listen
 	text := fmt.Sprintf("listen: %s\nadmin_listen: %s\ndata_dir: data\n%s", in.Listen, in.Admin, yaml)
 	if err := os.WriteFile(in.config(), []byte(text), 0o600); err != nil {

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // An installation is a data directory of the server with its configuration.
@@ -77,8 +78,8 @@ func (in *installation) replica(name string) (*installation, error) {
 // settle finds addresses and writes the configuration.
 func (in *installation) settle() error {
 	var err1, err2 error
-	in.at.listen, err1 = freeAddress()
-	in.at.admin, err2 = freeAddress()
+	in.at.listen, err1 = beside.FindAddress()
+	in.at.admin, err2 = beside.FindAddress()
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
@@ -198,14 +199,4 @@ func (in *installation) logins(ctx context.Context, n int) ([]login, error) {
 		logins = append(logins, made)
 	}
 	return logins, nil
-}
-
-// freeAddress finds a port that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

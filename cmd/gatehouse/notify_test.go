@@ -7,6 +7,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // A service manager hears when the server serves, so that what was started after it can use it, and when it stops.
@@ -30,10 +32,7 @@ func TestTheServiceManagerHears(t *testing.T) {
 		}
 		return string(text[:n])
 	}
-	admin, err := freeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
+	admin := beside.FreeAddress(t)
 	cmd := exec.Command("gatehouse", "serve", "--data-dir", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--admin-listen", admin)
 	cmd.Env = append(cmd.Environ(), "NOTIFY_SOCKET="+socket)
 	if err := cmd.Start(); err != nil {

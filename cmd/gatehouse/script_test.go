@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -14,6 +13,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 func TestMain(m *testing.M) {
@@ -36,7 +37,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("GORACE", os.Getenv("GORACE"))
 			for _, name := range []string{"LISTEN", "ADMIN"} {
-				address, err := freeAddress()
+				address, err := beside.FindAddress()
 				if err != nil {
 					return err
 				}
@@ -48,16 +49,6 @@ func TestScripts(t *testing.T) {
 			"ready": cmdReady, "http": cmdHTTP, "grab": cmdGrab, "unsaid": cmdUnsaid,
 		},
 	})
-}
-
-// freeAddress finds a port of the loopback that nobody listens on.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // client goes through no proxy and keeps no connection.

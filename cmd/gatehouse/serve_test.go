@@ -24,11 +24,7 @@ func TestASecondSignalEndsTheServerAtOnce(t *testing.T) {
 	}))
 	defer api.Close()
 	defer close(leave)
-	listen, err1 := freeAddress()
-	admin, err2 := freeAddress()
-	if err1 != nil || err2 != nil {
-		t.Fatal(err1, err2)
-	}
+	listen, admin := beside.FreeAddress(t), beside.FreeAddress(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "gatehouse.yaml")
 	text := fmt.Sprintf("listen: %s\nadmin_listen: %s\nshutdown_grace: 10m\nroutes:\n  - {path: /slow, upstream: %q, public: true}\n", listen, admin, api.URL)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/fault"
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
@@ -105,7 +106,7 @@ func masterKey(t *testing.T) string {
 func (c *cluster) newReplica(i int, yaml string, linked bool) *replica {
 	t := c.t
 	t.Helper()
-	r := &replica{name: fmt.Sprintf("replica %c", 'A'+i), listen: program.FreeAddress(t), admin: program.FreeAddress(t)}
+	r := &replica{name: fmt.Sprintf("replica %c", 'A'+i), listen: beside.FreeAddress(t), admin: beside.FreeAddress(t)}
 	r.url = "http://" + r.listen
 	var addresses []string
 	for _, server := range c.postgres {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/gatehouse/gatehouse/e2e/program"
+	"github.com/gatehouse/gatehouse/internal/beside"
 	"github.com/gatehouse/gatehouse/internal/pgtest"
 )
 
@@ -119,7 +120,7 @@ func TestReplicasComeAndGo(t *testing.T) {
 // balance starts nginx in front of the replicas and returns its URL.
 func (c *cluster) balance() string {
 	c.t.Helper()
-	dir, address := c.t.TempDir(), program.FreeAddress(c.t)
+	dir, address := c.t.TempDir(), beside.FreeAddress(c.t)
 	var text strings.Builder
 	fmt.Fprintf(&text, "daemon off;\nmaster_process off;\npid %s/pid;\nerror_log stderr crit;\nevents {}\nhttp {\naccess_log off;\n", dir)
 	for _, temp := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {

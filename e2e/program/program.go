@@ -9,18 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	mathrand "math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/gatehouse/gatehouse/internal/beside"
@@ -81,21 +77,6 @@ type Credential struct {
 	Password     string // basic, login
 	ClientID     string `json:"client_id"`     // oauth
 	ClientSecret string `json:"client_secret"` // oauth
-}
-
-// FreeAddress finds a port of the loopback that nobody listens on, below those that the kernel lends to connections: else one
-// of these might have it while a server is down.
-func FreeAddress(t testing.TB) string {
-	t.Helper()
-	for range 100 {
-		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(10100+mathrand.IntN(7900)))
-		if l, err := net.Listen("tcp", address); err == nil {
-			l.Close()
-			return address
-		}
-	}
-	t.Fatal("no port is free")
-	return ""
 }
 
 // A Server is a running `gatehouse serve`.

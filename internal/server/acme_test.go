@@ -97,20 +97,6 @@ func answerDNS(conn net.Conn) error {
 	return err
 }
 
-// free are addresses where nobody listens.
-func free(t *testing.T, n int) (addresses []string) {
-	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses
-}
-
 // An acmeServer is pebble, which looks at port on this machine for whoever asks for a certificate.
 type acmeServer struct {
 	run        *exec.Cmd
@@ -173,10 +159,10 @@ func TestACME(t *testing.T) {
 	lines := newCertificate(t, time.Now().Add(time.Hour)) // of the ACME server itself, and of a client
 	files := regexp.MustCompile(`'([^']+)'`).FindAllStringSubmatch(lines, 2)
 	cert, key := files[0][1], files[1][1]
-	addresses := free(t, 2)
+	directory, management := beside.FreeAddress(t), beside.FreeAddress(t)
 	const host = "auth.example.com"
 	config := "log: {level: debug}\npublic_url: https://" + host + "\nrequire_https: true\ntls: {client_ca_file: '" + cert + "', client_certificates: require, " +
-		"acme: {hosts: [" + host + ", login.example.com], email: ops@example.com, directory: 'https://" + addresses[0] + "/dir', ca_file: '" + cert + "'}}\n"
+		"acme: {hosts: [" + host + ", login.example.com], email: ops@example.com, directory: 'https://" + directory + "/dir', ca_file: '" + cert + "'}}\n"
 	w := newWorld(t, config)
 	own, err := tls.LoadX509KeyPair(cert, key)
 	if err != nil {
@@ -215,7 +201,7 @@ func TestACME(t *testing.T) {
 
 	var authority acmeServer
 	_, port, _ := net.SplitHostPort(w.Addr())
-	authority.start(t, program, addresses[0], addresses[1], port, cert, key)
+	authority.start(t, program, directory, management, port, cert, key)
 	roots = authority.roots(t)
 	w.certificates.Look()
 	for began := time.Now(); strings.Count(w.log.String(), "there is a certificate") < 2; time.Sleep(10 * time.Millisecond) {
