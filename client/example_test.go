@@ -103,17 +103,22 @@ func ExampleError() {
 	}
 	_, err = c.HTTPClient().Get(base + "/api/v1/orders")
 	var answer *client.Error
+	if errors.As(err, &answer) {
+		fmt.Println("request", answer.RequestID)
+	}
 	switch {
 	case errors.Is(err, client.ErrInvalidCredentials), errors.Is(err, client.ErrKeyNotFound):
-		fmt.Println("ask for a new secret:", errors.As(err, &answer), answer.RequestID)
+		fmt.Println("ask for a new secret")
 	case errors.Is(err, client.ErrAddressNotAllowed):
 		fmt.Println("have this machine's address put on the list")
 	case errors.Is(err, client.ErrTooManyRequests), errors.Is(err, client.ErrUnavailable):
 		fmt.Println("not now")
 	case err != nil:
-		fmt.Println("it has been tried four times:", err)
+		fmt.Println("neither a matter of secrets nor of waiting:", err)
 	}
-	// Output: ask for a new secret: true reqid_123abc45def
+	// Output:
+	// request reqid_123abc45def
+	// ask for a new secret
 }
 
 func ExampleAddRefresh() {
