@@ -33,7 +33,7 @@ var snippets = map[string][]string{
 	"access-token": {"curl go ts php python"},
 	"orders":       {"curl go ts php python"},
 	"login":        {"curl go ts php python"},
-	"oauth":        {"curl go ts php python"},
+	"oauth":        {"curl go ts php python", "curl"},
 	"refresh":      {"curl go ts php python", "curl go ts php python"},
 	"revoke":       {"curl go ts php python", "curl go ts php python"},
 }
@@ -93,6 +93,7 @@ func TestSnippets(t *testing.T) {
 			t.Run(page+"/"+language, func(t *testing.T) { c.in(t).exchange(page, language, says) })
 		}
 	}
+	t.Run("oauth/is it good", func(t *testing.T) { c.in(t).introspect() })
 	for language := range c.pages["refresh"][0] {
 		t.Run("refresh/"+language, func(t *testing.T) { c.in(t).refresh(language) })
 	}
@@ -738,19 +739,32 @@ func (c *customer) logout(language string) {
 	}
 }
 
+// bought is a token that the customer's OAuth client got otherwise.
+func (c *customer) bought() string {
+	c.t.Helper()
+	var got struct {
+		Token string `json:"access_token"`
+	}
+	pair := base64.StdEncoding.EncodeToString([]byte(c.env["CLIENT_ID"] + ":" + c.env["CLIENT_SECRET"]))
+	if status := c.post("/oauth/token", "application/x-www-form-urlencoded", "Basic "+pair, "grant_type=client_credentials", &got); status != http.StatusOK {
+		c.t.Fatalf("token: %d", status)
+	}
+	return got.Token
+}
+
+// introspect runs the snippet that asks whether a token is good, of one that is and of one that is none.
+func (c *customer) introspect() {
+	if out := c.goes("oauth", 1, "curl", "TOKEN", c.bought()); !strings.HasPrefix(out, `{"active":true,`) || !strings.Contains(out, `"sub":"`+c.account+`"`) {
+		c.t.Errorf("a good one: %s", out)
+	}
+	if out := c.goes("oauth", 1, "curl", "TOKEN", "nothing"); out != `{"active":false}` {
+		c.t.Errorf("none: %s", out)
+	}
+}
+
 // revokeOne runs the snippet that ends one token: another one lives on.
 func (c *customer) revokeOne(language string) {
-	var tokens [2]string
-	for i := range tokens {
-		var got struct {
-			Token string `json:"access_token"`
-		}
-		pair := base64.StdEncoding.EncodeToString([]byte(c.env["CLIENT_ID"] + ":" + c.env["CLIENT_SECRET"]))
-		if status := c.post("/oauth/token", "application/x-www-form-urlencoded", "Basic "+pair, "grant_type=client_credentials", &got); status != http.StatusOK {
-			c.t.Fatalf("token: %d", status)
-		}
-		tokens[i] = got.Token
-	}
+	tokens := [...]string{c.bought(), c.bought()}
 	c.goes("revoke", 1, language, "TOKEN", tokens[0])
 	if c.opens(tokens[0]) || !c.opens(tokens[1]) {
 		c.t.Error("it ended another token than that one")
