@@ -1,9 +1,9 @@
 // Package beside is for tests and benchmarks that run other programs beside themselves: whether this machine has them, where
-// they can listen, and what they said. It knows none of them: which they are, and how one sees that they are up, is left to
-// its callers.
+// they can listen, what they said, and who clears up after them. It knows none of them: which they are, and how one sees that
+// they are up, is left to its callers.
 //
-// The invariant: what is missing on a machine skips a test, and in CI, where nothing may be missing, fails it. So no test is
-// left out there without anybody's noticing.
+// The invariants: what is missing on a machine skips a test, and in CI, where nothing may be missing, fails it, so that no
+// test is left out there without anybody's noticing; and what a guard was given to do is done, even if its program is killed.
 package beside
 
 import (

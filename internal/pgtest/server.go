@@ -7,10 +7,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	mathrand "math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -24,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // patience is how long we wait for what PostgreSQL does at once, on a machine that is busy.
@@ -45,12 +44,10 @@ type Server struct {
 	password string // of role
 	settings []string
 	as       *syscall.Credential // nil: as we are
-	guard    *exec.Cmd
-	guarded  io.Closer // closed, it has the guard end whatever is left
+	guard    *beside.Guard
 	made     *atomic.Int64
 
-	postmaster *exec.Cmd
-	ended      chan struct{} // closed when it is not running
+	postmaster *beside.Process // nil: it was never started
 }
 
 // New makes a server and starts it. Whoever has no test to end it calls [Server.Close]; if he does not come to it, it ends
@@ -76,9 +73,8 @@ func prepare(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{programs: found, ended: make(chan struct{})}
-	close(s.ended)
-	if s.port, err = freePort(); err != nil {
+	s := &Server{programs: found}
+	if s.port, err = beside.FreePort(18000, 32000); err != nil { // those of Redis are below
 		return nil, err
 	}
 	s.name = cmp.Or(c.Name, fmt.Sprintf("server%d", s.port))
@@ -96,7 +92,7 @@ func prepare(c Config) (*Server, error) {
 			return nil, errors.Join(err, os.RemoveAll(s.dir))
 		}
 	}
-	if err := s.watch(); err != nil {
+	if s.guard, err = beside.Watch(guardian, s.dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	fsync := "off"
@@ -129,19 +125,7 @@ func ordinary() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-// freePort finds a port that nobody listens on, below those that the kernel lends to connections: else one of these might
-// have it while the server is down.
-func freePort() (int, error) {
-	for range 100 {
-		port := 18000 + mathrand.IntN(14000)
-		if l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))); err == nil {
-			return port, l.Close()
-		}
-	}
-	return 0, errors.New("no port is free")
-}
-
-// guardian waits until its standard input ends, ends every process that lives in the folder of data, and removes the folder.
+// guardian ends every process that lives in the folder of data, and removes the folder.
 const guardian = `
 dir=$1
 tell() {
@@ -153,24 +137,10 @@ tell() {
 	done
 	return $found
 }
-cat >/dev/null
 tell QUIT CONT && sleep 0.5
 while tell KILL; do sleep 0.1; done
 rm -rf "$dir"
 `
-
-// watch starts the guard.
-func (s *Server) watch() error {
-	s.guard = exec.Command("/bin/sh", "-c", guardian, "sh", s.dir)
-	s.guard.Dir = "/"
-	s.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is for us, and it waits for our end
-	in, err := s.guard.StdinPipe()
-	if err != nil {
-		return err
-	}
-	s.guarded = in
-	return s.guard.Start()
-}
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
@@ -178,7 +148,7 @@ func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 func (s *Server) String() string { return s.name }
 
 // Addr is where it listens, as host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return beside.Address(s.port) }
 
 // URL is how an ordinary role, which owns the databases, opens one of them.
 func (s *Server) URL(database string) string { return URL(database, s.password, s.Addr()) }
@@ -224,35 +194,22 @@ func (s *Server) initialize() error {
 
 // Restart starts a server that is down, on the port it had, and returns when it takes connections.
 func (s *Server) Restart() error {
-	log, err := os.OpenFile(s.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	args := []string{"-D", s.data()}
 	for _, setting := range s.settings {
 		args = append(args, "-c", setting)
 	}
-	cmd := s.command(context.Background(), "postgres", args...)
-	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
+	started, err := beside.Start(s.command(context.Background(), "postgres", args...), s.log())
+	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait() // how it ended stands in its log
-		close(ended)
-	}()
-	s.postmaster, s.ended = cmd, ended
+	s.postmaster = started
 	return s.until("ready", func() (bool, error) {
-		select {
-		case <-ended:
+		if !started.Running() {
 			return false, errors.New("it ended")
-		default:
 		}
 		// The last line says how it is, in words that pg_ctl waits for too.
 		lines := s.pidFile()
-		return len(lines) >= 8 && lines[0] == strconv.Itoa(cmd.Process.Pid) && (lines[7] == "ready" || lines[7] == "standby"), nil
+		return len(lines) >= 8 && lines[0] == strconv.Itoa(started.Pid) && (lines[7] == "ready" || lines[7] == "standby"), nil
 	})
 }
 
@@ -289,13 +246,7 @@ func (s *Server) until(what string, done func() (bool, error)) error {
 }
 
 // LogTail is the end of its log.
-func (s *Server) LogTail() string {
-	text, err := os.ReadFile(s.log())
-	if err != nil {
-		return err.Error()
-	}
-	return string(text[max(0, len(text)-4000):])
-}
+func (s *Server) LogTail() string { return beside.LogTail(s.log()) }
 
 // Query runs a statement as the superuser, in database or, if that is "", in the superuser's own, and sets answer to the rows,
 // one a line, with bars between their columns. It needs no network.
@@ -428,7 +379,7 @@ func (s *Server) signal(sig syscall.Signal) error {
 // Freeze stops all its processes in their tracks: connections stand, and are not answered.
 func (s *Server) Freeze() error {
 	// The first to stop is the one that makes others; one it made just before stops in the second round.
-	err := syscall.Kill(s.postmaster.Process.Pid, syscall.SIGSTOP)
+	err := s.postmaster.Signal(syscall.SIGSTOP)
 	return errors.Join(err, s.signal(syscall.SIGSTOP), s.signal(syscall.SIGSTOP))
 }
 
@@ -437,16 +388,14 @@ func (s *Server) Thaw() error { return s.signal(syscall.SIGCONT) }
 
 // Kill ends all its processes as a power cut would, and returns when they are gone.
 func (s *Server) Kill() error {
-	select {
-	case <-s.ended:
+	if !s.postmaster.Running() {
 		return nil
-	default:
 	}
 	lines := s.pidFile()
 	if err := errors.Join(s.Freeze(), s.signal(syscall.SIGKILL)); err != nil {
 		return err
 	}
-	<-s.ended
+	<-s.postmaster.Ended
 	if err := s.gone(); err != nil {
 		return err
 	}
@@ -472,16 +421,14 @@ func (s *Server) gone() error {
 func (s *Server) Stop() error { return s.end(syscall.SIGINT) }
 
 func (s *Server) end(sig syscall.Signal) error {
-	select {
-	case <-s.ended:
+	if !s.postmaster.Running() {
 		return nil
-	default:
 	}
-	if err := s.postmaster.Process.Signal(sig); err != nil {
+	if err := s.postmaster.Signal(sig); err != nil {
 		return err
 	}
 	select {
-	case <-s.ended:
+	case <-s.postmaster.Ended:
 		return s.gone()
 	case <-time.After(patience):
 		return errors.Join(fmt.Errorf("%s has not stopped after %v", s.name, patience), s.Kill())
@@ -490,6 +437,5 @@ func (s *Server) end(sig syscall.Signal) error {
 
 // Close ends it at once and removes its folder.
 func (s *Server) Close() error {
-	err := errors.Join(s.Thaw(), s.end(syscall.SIGQUIT), os.RemoveAll(s.dir), s.guarded.Close())
-	return errors.Join(err, s.guard.Wait())
+	return errors.Join(s.Thaw(), s.end(syscall.SIGQUIT), os.RemoveAll(s.dir), s.guard.Close())
 }

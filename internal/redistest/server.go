@@ -11,9 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
-	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -26,6 +24,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
+
+	"github.com/gatehouse/gatehouse/internal/beside"
 )
 
 // A Server is one Redis server with its folder and its port, both of which it keeps while it is down. One goroutine at a time
@@ -36,11 +36,9 @@ type Server struct {
 	dir     string
 	port    int
 	roots   *x509.CertPool // nil: clear text
-	guard   *exec.Cmd
-	guarded io.Closer // closed, it has the guard end whatever is left
+	guard   *beside.Guard
 
-	process *os.Process
-	ended   chan struct{} // closed when it is not running
+	process *beside.Process // nil: it was never started
 }
 
 // New makes a server and starts it. Whoever has no test to end it calls [Server.Close]; if he does not come to it, it ends
@@ -50,12 +48,11 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{config: c, program: found, ended: make(chan struct{})}
-	close(s.ended)
+	s := &Server{config: c, program: found}
 	if s.dir, err = os.MkdirTemp("", "gatehouse-redis-"); err != nil {
 		return nil, err
 	}
-	if err := s.watch(); err != nil {
+	if s.guard, err = beside.Watch(guardian, s.dir); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.dir))
 	}
 	if c.TLS {
@@ -75,44 +72,25 @@ func New(c Config) (*Server, error) {
 	return nil, fmt.Errorf("start Redis: %w", errors.Join(err, s.Close()))
 }
 
-// freePort finds a port that nobody listens on, below those that the kernel lends to connections: else one of these might
-// have it while the server is down. A member of a cluster needs a second one, for its bus.
+// freePort finds a port that nobody listens on. A member of a cluster needs a second one, for its bus.
 func freePort(cluster bool) (int, error) {
 	for range 100 {
-		port := 11000 + mathrand.IntN(7000)
-		if free(port) && (!cluster || free(port+busAbove)) {
-			return port, nil
+		port, err := beside.FreePort(11000, 18000)
+		if err != nil || !cluster || beside.Free(port+busAbove) {
+			return port, err
 		}
 	}
-	return 0, errors.New("no port is free")
+	return 0, errors.New("no port is free that has one for its bus")
 }
 
 // busAbove is how far above its port a member of a cluster has its bus.
 const busAbove = 10000
 
-func free(port int) bool {
-	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-	return err == nil && l.Close() == nil
-}
-
-// guardian waits until its standard input ends, then ends the process whose number lies in the folder, and removes that.
+// guardian ends the process whose number lies in the folder, and removes that.
 const guardian = `
-cat >/dev/null
 [ -e "$1/pid" ] && kill -KILL "$(cat "$1/pid")" 2>/dev/null
 rm -rf "$1"
 `
-
-func (s *Server) watch() error {
-	s.guard = exec.Command("/bin/sh", "-c", guardian, "sh", s.dir)
-	s.guard.Dir = "/"
-	s.guard.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt from the terminal is for us, and it waits for our end
-	in, err := s.guard.StdinPipe()
-	if err != nil {
-		return err
-	}
-	s.guarded = in
-	return s.guard.Start()
-}
 
 func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 
@@ -120,7 +98,7 @@ func (s *Server) file(name string) string { return filepath.Join(s.dir, name) }
 func (s *Server) String() string { return "redis on " + s.Addr() }
 
 // Addr is where it listens, as host:port.
-func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+func (s *Server) Addr() string { return beside.Address(s.port) }
 
 func (s *Server) bus() int { return s.port + busAbove }
 
@@ -144,11 +122,6 @@ func URL(c Config, caFile string, addresses ...string) string {
 
 // Restart starts a server that is down, on the port it had, and returns when it answers. It is empty.
 func (s *Server) Restart() error {
-	log, err := os.OpenFile(s.file("log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
 	port := strconv.Itoa(s.port)
 	args := []string{"--bind", "127.0.0.1", "--dir", s.dir, "--save", "", "--appendonly", "no", "--daemonize", "no"}
 	if s.config.TLS {
@@ -167,18 +140,12 @@ func (s *Server) Restart() error {
 	cmd := exec.Command(s.program, append(args, s.config.Args...)...)
 	cmd.Dir = s.dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"}
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	started, err := beside.Start(cmd, s.file("log"))
+	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		cmd.Wait() // how it ended stands in its log
-		close(ended)
-	}()
-	s.process, s.ended = cmd.Process, ended
-	if err := os.WriteFile(s.file("pid"), []byte(strconv.Itoa(cmd.Process.Pid)), 0o600); err != nil {
+	s.process = started
+	if err := os.WriteFile(s.file("pid"), []byte(strconv.Itoa(started.Pid)), 0o600); err != nil {
 		return errors.Join(err, s.Kill())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
@@ -197,21 +164,13 @@ func (s *Server) until(ctx context.Context, done func(context.Context) error) er
 			return nil
 		}
 		select {
-		case <-s.ended:
-			return fmt.Errorf("%s has ended: %w; its log ends:\n%s", s, err, s.logTail())
+		case <-s.process.Ended:
+			return fmt.Errorf("%s has ended: %w; its log ends:\n%s", s, err, beside.LogTail(s.file("log")))
 		case <-ctx.Done():
-			return fmt.Errorf("%s: %w; its log ends:\n%s", s, err, s.logTail())
+			return fmt.Errorf("%s: %w; its log ends:\n%s", s, err, beside.LogTail(s.file("log")))
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
-}
-
-func (s *Server) logTail() string {
-	text, err := os.ReadFile(s.file("log"))
-	if err != nil {
-		return err.Error()
-	}
-	return string(text[max(0, len(text)-4000):])
 }
 
 // answers says whether it is our own server that answers, and not another that has the port.
@@ -289,22 +248,19 @@ func (s *Server) Thaw() error { return s.process.Signal(syscall.SIGCONT) }
 
 // Kill ends it as a power cut would, frozen or not, and returns when it is gone.
 func (s *Server) Kill() error {
-	select {
-	case <-s.ended:
+	if !s.process.Running() {
 		return nil
-	default:
 	}
 	if err := s.process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
-	<-s.ended
+	<-s.process.Ended
 	return os.Remove(s.file("pid"))
 }
 
 // Close ends it at once and removes its folder.
 func (s *Server) Close() error {
-	err := errors.Join(s.Kill(), s.guarded.Close())
-	return errors.Join(err, s.guard.Wait(), os.RemoveAll(s.dir))
+	return errors.Join(s.Kill(), s.guard.Close(), os.RemoveAll(s.dir))
 }
 
 // trust lays out the certificates, those of [Config.like] if there is one.
