@@ -24,6 +24,13 @@ func (s *Said) String() string {
 	return s.all.String()
 }
 
+// Forget throws away what was written so far.
+func (s *Said) Forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all.Reset()
+}
+
 // Tail is the end of it.
 func (s *Said) Tail() string { return tail(s.String()) }
 

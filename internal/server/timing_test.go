@@ -297,7 +297,7 @@ func (w *world) measure(t *testing.T, manners []manner, samples int) [][]float64
 			for n := next.Add(1) - 1; n < int64(len(order)) && !t.Failed(); n = next.Add(1) - 1 {
 				if n%8 == 0 {
 					w.move(time.Hour) // or the limits of attempts to sign in are used up
-					w.log.forget()
+					w.log.Forget()
 				}
 				m := manners[order[n]]
 				r := m.make[rand.IntN(len(m.make))]()
@@ -324,13 +324,6 @@ func (w *world) measure(t *testing.T, manners []manner, samples int) [][]float64
 		took[i] = append(took[i], all[n])
 	}
 	return took
-}
-
-// forget throws away what was logged.
-func (b *lockedBuffer) forget() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf.Reset()
 }
 
 // spin is busy for so long.
