@@ -169,7 +169,9 @@ type Secret struct {
 }
 
 // Live says whether the secret opens anything at now.
-func (s Secret) Live(now time.Time) bool { return s.ExpiresAt.IsZero() || now.Before(s.ExpiresAt) }
+func (s Secret) Live(now time.Time) bool { return live(s.ExpiresAt, now) }
+
+func live(expires, now time.Time) bool { return expires.IsZero() || now.Before(expires) }
 
 // A Use is how a secret was last used, and how often it ever was.
 type Use struct {
@@ -180,21 +182,45 @@ type Use struct {
 }
 
 // Dead returns why the credential is good for nothing at now, [ReasonNone] if it is good.
-func (c *Credential) Dead(now time.Time) Reason {
+func (c *Credential) Dead(now time.Time) Reason { return dead(c.RevokedAt, c.ExpiresAt, now) }
+
+func dead(revoked, expires, now time.Time) Reason {
 	switch {
-	case !c.RevokedAt.IsZero():
+	case !revoked.IsZero():
 		return ReasonRevoked
-	case !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt):
+	case !expires.IsZero() && !now.Before(expires):
 		return ReasonExpired
 	}
 	return ReasonNone
 }
 
-// A Holder is a credential together with what its account adds to whether it is good: the one row that an exchange decides on.
+// A Holder is what an exchange decides on, one row: of a credential no more than that, for very many are kept in memory, together
+// with what its account adds to whether it is good.
 type Holder struct {
-	Credential
+	ID               CredentialID
+	Account          AccountID
+	Kind             Kind
+	Scope            string
+	ExpiresAt        time.Time // zero: never
+	RevokedAt        time.Time // zero: not revoked
+	Keys             string
+	Locks            []Lock // one for each of its secrets, the newest first
 	AccountSuspended bool
 }
+
+// Dead is that of the credential.
+func (h *Holder) Dead(now time.Time) Reason { return dead(h.RevokedAt, h.ExpiresAt, now) }
+
+// A Lock is what a secret has to fit: what an exchange looks at of a [Secret].
+type Lock struct {
+	Number    int
+	Digest    []byte
+	Pepper    KeyID
+	ExpiresAt time.Time // zero: never
+}
+
+// Live says whether the secret opens anything at now.
+func (l Lock) Live(now time.Time) bool { return live(l.ExpiresAt, now) }
 
 // A Session is what a login started and refreshes carry on. Its token names its generation, so nothing is stored per token.
 type Session struct {

@@ -294,7 +294,7 @@ func (f *Facts) Read(ctx context.Context, kind auth.Kind, id auth.CredentialID) 
 		f.cacheMu.Lock()
 		defer f.cacheMu.Unlock()
 		if f.changed.Load() == before {
-			f.cache.Set(id, &row)
+			f.cache.Set(row.ID, &row) // not id: it may be cut from a key, which would stay in memory with it
 		}
 	}, nil
 }

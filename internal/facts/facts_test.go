@@ -7,9 +7,11 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/gatehouse/gatehouse/internal/auth"
 	"github.com/gatehouse/gatehouse/verify"
@@ -76,7 +78,7 @@ func (s *fakeStore) Holder(_ context.Context, kind auth.Kind, id auth.Credential
 	if !ok || c.Kind != kind {
 		return auth.Holder{}, auth.ErrNotFound
 	}
-	return auth.Holder{Credential: c}, nil
+	return auth.Holder{ID: c.ID, Account: c.Account, Kind: c.Kind, Scope: c.Scope, ExpiresAt: c.ExpiresAt, RevokedAt: c.RevokedAt}, nil
 }
 
 func newFacts(t testing.TB, s *fakeStore) *Facts {
@@ -361,18 +363,38 @@ func TestUnderAnyChangesTheCacheNeverHoldsAnOldRow(t *testing.T) {
 	for i := range 2000 {
 		s.mu.Lock()
 		c := s.credentials["key1"]
-		c.Name = strconv.Itoa(i)
+		c.Scope = strconv.Itoa(i)
 		s.credentials["key1"] = c
 		s.mu.Unlock()
 		if err := f.Apply(t.Context(), []auth.Change{{Of: auth.ChangedCredential, Credential: "key1"}}); err != nil {
 			t.Fatal(err)
 		}
-		if h, ok := f.Cached(auth.APIKey, "key1"); ok && h.Name != c.Name {
-			t.Fatalf("change %d was applied, and the cache holds that of %s", i, h.Name)
+		if h, ok := f.Cached(auth.APIKey, "key1"); ok && h.Scope != c.Scope {
+			t.Fatalf("change %d was applied, and the cache holds that of %s", i, h.Scope)
 		}
 	}
 	close(stop)
 	readers.Wait()
+}
+
+// What is presented names its credential by a piece of itself: a cache under that name would keep the secret in memory.
+func TestTheCacheKeepsNothingOfWhatWasPresented(t *testing.T) {
+	f := newFacts(t, newStore())
+	presented := strings.Clone("key1 and its secret")
+	id := auth.CredentialID(presented[:4])
+	_, keep, err := f.Read(t.Context(), auth.APIKey, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keep()
+	for name := range f.cache.Keys() {
+		if unsafe.StringData(string(name)) == unsafe.StringData(presented) {
+			t.Errorf("%s is a piece of what was presented", name)
+		}
+	}
+	if _, ok := f.Cached(auth.APIKey, "key1"); !ok {
+		t.Error("the credential is not kept")
+	}
 }
 
 func BenchmarkStanding(b *testing.B) {

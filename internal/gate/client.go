@@ -13,7 +13,7 @@ import (
 // A client is a credential that has proved itself, from an address where it may.
 type client struct {
 	*auth.Holder
-	used  *auth.Secret
+	used  *auth.Lock
 	about auth.Subject
 	at    auth.Position // applied before the facts were read: what is decided on older ones must not get a newer position
 	now   time.Time

@@ -70,7 +70,7 @@ func (g *Gate) offList(from auth.Caller, about auth.Subject) error {
 }
 
 // login writes the session of a login: one committed write, which takes the position it starts at in the same statement.
-func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder, used *auth.Secret, from auth.Caller, now time.Time) (auth.Grant, error) {
+func (g *Gate) login(ctx context.Context, grant auth.Grant, holder *auth.Holder, used *auth.Lock, from auth.Caller, now time.Time) (auth.Grant, error) {
 	access, refresh := g.rings.Signers(now)
 	row, err := g.store.StartSession(ctx, auth.NewSession{
 		ID: secret.NewSessionID(now), Credential: holder.ID, SecretDigest: used.Digest,
@@ -105,7 +105,7 @@ func (g *Gate) pair(grant auth.Grant, row auth.Session, bound string) (auth.Gran
 // memory. Everything else is charged as a failure, then costs one read by the same statement and one comparison, and is
 // refused at an even pace: so unknown, wrong, revoked, expired and suspended look alike, time included, and a secret made
 // elsewhere a moment ago works. With a signature in place of the secret it is the same.
-func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, now time.Time) (*auth.Holder, *auth.Secret, error) {
+func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, now time.Time) (*auth.Holder, *auth.Lock, error) {
 	pace := secret.NewPace()
 	cached, ok := g.facts.Cached(p.Kind, p.ID)
 	if !ok {
@@ -139,7 +139,7 @@ func (g *Gate) prove(ctx context.Context, p auth.Presented, from auth.Caller, no
 
 // examine says why what was presented is refused, nil if it is not, and which secret of h it was; nil is a holder that does not
 // exist, for whom the same work is done as for one that does.
-func (g *Gate) examine(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Secret, *auth.Error) {
+func (g *Gate) examine(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Lock, *auth.Error) {
 	if h == nil {
 		g.match(nobody, p, now)
 		return nil, auth.ErrBadCredential.Because(auth.ReasonUnknown)
@@ -159,39 +159,39 @@ func (g *Gate) examine(h *auth.Holder, p auth.Presented, now time.Time) (*auth.S
 }
 
 // nobody has one secret that nothing matches, and no keys.
-var nobody = &auth.Holder{Credential: auth.Credential{Secrets: []auth.Secret{{Digest: make([]byte, 32)}}}}
+var nobody = &auth.Holder{Locks: []auth.Lock{{Digest: make([]byte, 32)}}}
 
 // bySignature stands for the secret of whoever signed instead.
-var bySignature = new(auth.Secret)
+var bySignature = new(auth.Lock)
 
 // match says which secret of h was presented, and what is wrong: that none was, or that it or the credential is dead. Every
 // secret is compared, in constant time, whatever the others gave.
-func (g *Gate) match(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Secret, auth.Reason) {
+func (g *Gate) match(h *auth.Holder, p auth.Presented, now time.Time) (*auth.Lock, auth.Reason) {
 	if s := p.Signature(); s != nil {
 		if !s.SignedBy(h.Keys) {
 			return nil, auth.ReasonSignature
 		}
 		return bySignature, h.Dead(now)
 	}
-	secrets := h.Secrets
-	if len(secrets) == 0 {
-		secrets = nobody.Secrets // it has keys alone
+	locks := h.Locks
+	if len(locks) == 0 {
+		locks = nobody.Locks // it has keys alone
 	}
-	var used *auth.Secret
+	var used *auth.Lock
 	var pepper auth.KeyID
 	var digest [32]byte
-	for i := range secrets {
-		s := &secrets[i]
-		if i == 0 || s.Pepper != pepper {
-			pepper = s.Pepper
+	for i := range locks {
+		l := &locks[i]
+		if i == 0 || l.Pepper != pepper {
+			pepper = l.Pepper
 			mac, ok := g.rings.PepperOf(pepper)
 			if !ok {
 				mac = g.rings.Pepper() // matches nothing that another pepper made
 			}
 			digest = mac.Digest(p.Kind, p.ID, p.Reveal())
 		}
-		if secret.Equal(digest[:], s.Digest) {
-			used = s
+		if secret.Equal(digest[:], l.Digest) {
+			used = l
 		}
 	}
 	switch {

@@ -116,12 +116,12 @@ func newWorld(t *testing.T, limits Limits) *world {
 		"revoked":   func(h *auth.Holder) { h.RevokedAt = start.Add(-time.Hour) },
 		"expired":   func(h *auth.Holder) { h.ExpiresAt = start.Add(-time.Hour) },
 		"suspended": func(h *auth.Holder) { h.AccountSuspended = true },
-		"old":       func(h *auth.Holder) { h.Secrets[0].ExpiresAt = start.Add(-time.Hour) },
+		"old":       func(h *auth.Holder) { h.Locks[0].ExpiresAt = start.Add(-time.Hour) },
 	} {
-		h := auth.Holder{Credential: auth.Credential{
+		h := auth.Holder{
 			ID: id, Account: 100001, Kind: auth.APIKey,
-			Secrets: []auth.Secret{{Number: 1, Digest: digest(id), Pepper: rings.Pepper().ID}},
-		}}
+			Locks: []auth.Lock{{Number: 1, Digest: digest(id), Pepper: rings.Pepper().ID}},
+		}
 		bend(&h)
 		w.store.held[id] = h
 	}
@@ -197,7 +197,7 @@ func TestASecretMadeElsewhereAMomentAgoWorks(t *testing.T) {
 	h := w.store.held["good"]
 	pepper := w.rings.Pepper()
 	digest := pepper.Digest(auth.APIKey, "good", wrong) // which is right now
-	h.Secrets = append([]auth.Secret{{Number: 2, Digest: digest[:], Pepper: pepper.ID}}, h.Secrets...)
+	h.Locks = append([]auth.Lock{{Number: 2, Digest: digest[:], Pepper: pepper.ID}}, h.Locks...)
 	w.store.held["good"] = h
 	if err := w.present("good", wrong); err != nil {
 		t.Errorf("the new secret, before its change was heard of: %v", err)
@@ -413,7 +413,7 @@ func TestASignatureInPlaceOfASecret(t *testing.T) {
 
 	// A secret does not open what has keys alone, and that costs what it costs elsewhere.
 	h := w.store.held["good"]
-	h.Secrets = nil
+	h.Locks = nil
 	h.ID = "keys"
 	w.store.held["keys"] = h
 	before = w.store.reads

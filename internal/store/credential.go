@@ -110,20 +110,19 @@ func (db *DB) credentials(ctx context.Context, where string, args ...any) ([]aut
 	return found, err
 }
 
-// Holder reads the one row that an exchange decides on; of the credential, what no exchange looks at stays empty: its name
-// and the times at which it and its secrets were made and it was narrowed. Without a credential of this kind and id, or
-// with its account deleted, it is [auth.ErrNotFound], and that costs what finding one costs: the statement is the same, it
-// has a row in any case, and each table is looked into.
+// Holder reads the one row that an exchange decides on. Without a credential of this kind and id, or with its account
+// deleted, it is [auth.ErrNotFound], and that costs what finding one costs: the statement is the same, it has a row in any
+// case, and each table is looked into.
 func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) (auth.Holder, error) {
-	h := auth.Holder{Credential: auth.Credential{Kind: kind}}
-	var newest, old auth.Secret
+	h := auth.Holder{Kind: kind}
+	var newest, old auth.Lock
 	err := db.read(ctx, func(q querier) error {
-		return q.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.dead_below, c.jwks, c.secret_number, c.secret_digest,
+		return q.one(`SELECT c.id, a.id, c.scope, c.expires_at, c.revoked_at, c.jwks, c.secret_number, c.secret_digest,
 				c.secret_pepper, c.old_number, c.old_digest, c.old_pepper, c.old_expires_at, a.suspended_at IS NOT NULL
 			FROM log_head LEFT JOIN credentials c ON c.id = $1 AND c.kind = $2 LEFT JOIN accounts a ON a.id = COALESCE(c.account, 0) AND a.deleted_at IS NULL`,
 			in{string(id), string(kind)},
 			out{
-				(*text)(&h.ID), (*number)(&h.Account), (*text)(&h.Scope), (*stamp)(&h.ExpiresAt), (*stamp)(&h.RevokedAt), (*number)(&h.DeadBelow),
+				(*text)(&h.ID), (*number)(&h.Account), (*text)(&h.Scope), (*stamp)(&h.ExpiresAt), (*stamp)(&h.RevokedAt),
 				(*text)(&h.Keys), (*count)(&newest.Number), &newest.Digest, (*text)(&newest.Pepper),
 				(*count)(&old.Number), &old.Digest, (*text)(&old.Pepper), (*stamp)(&old.ExpiresAt), &h.AccountSuspended,
 			})
@@ -134,7 +133,11 @@ func (db *DB) Holder(ctx context.Context, kind auth.Kind, id auth.CredentialID) 
 	case h.ID != id || h.Account == 0: // also what a mix-up of answers would give
 		return auth.Holder{}, errNoCredential
 	}
-	h.Secrets = secrets(newest, old)
+	for _, l := range []auth.Lock{newest, old} {
+		if l.Number != 0 {
+			h.Locks = append(h.Locks, l)
+		}
+	}
 	return h, nil
 }
 
