@@ -104,22 +104,14 @@ func (c *accountList) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return sh.json(all)
-	}
-	if len(all) == 0 {
-		sh.note("there are no accounts yet: gatehouse account create --name NAME")
-		return nil
-	}
-	rows := [][]string{{"ACCOUNT", "NAME", "REF", "STATUS", "ALLOWLIST", "CREATED"}}
-	for _, a := range all {
+	heading := []string{"ACCOUNT", "NAME", "REF", "STATUS", "ALLOWLIST", "CREATED"}
+	return showList(sh, all, c.JSON, "there are no accounts yet: gatehouse account create --name NAME", heading, func(a api.Account) []string {
 		from := "everyone"
 		if n := len(a.Allowlist); n > 0 {
 			from = count(n, "entry", "entries")
 		}
-		rows = append(rows, []string{strconv.FormatInt(a.ID, 10), a.Name, a.Ref, a.Status, from, stamp(a.CreatedAt)})
-	}
-	return sh.table(rows)
+		return []string{strconv.FormatInt(a.ID, 10), a.Name, a.Ref, a.Status, from, stamp(a.CreatedAt)}
+	})
 }
 
 type accountShow struct {

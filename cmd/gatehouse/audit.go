@@ -50,32 +50,23 @@ func (c *auditList) Run(sh *shell) error {
 		return err
 	}
 	defer o.close()
-	q := api.AuditQuery{Credential: c.Credential, Person: c.Person, Action: c.Action, Since: c.Since.before(o.Now()), Until: c.Until.before(o.Now())}
-	if c.Account != "" {
-		id, err := sh.account(o, c.Account)
-		if err != nil {
-			return err
-		}
-		q.Account = int64(id)
+	account, err := sh.accountIfAny(o, c.Account)
+	if err != nil {
+		return err
 	}
-	list := []api.AuditEntry{}
-	for more := true; more && len(list) < c.Limit; more = q.After != "" {
-		q.Limit = min(c.Limit-len(list), atOnce)
-		p, err := o.Audit(sh.ctx, q)
-		if err != nil {
-			return err
-		}
-		list, q.After = append(list, p.Items...), p.Next
+	q := api.AuditQuery{
+		Account: int64(account), Credential: c.Credential, Person: c.Person, Action: c.Action,
+		Since: c.Since.before(o.Now()), Until: c.Until.before(o.Now()),
 	}
-	if c.JSON {
-		return sh.json(list)
+	found, err := some(c.Limit, func(r api.Range) (api.Page[api.AuditEntry], error) {
+		q.Range = r
+		return o.Audit(sh.ctx, q)
+	})
+	if err != nil {
+		return err
 	}
-	if len(list) == 0 {
-		sh.note("there is no such act, as far as they are kept")
-		return nil
-	}
-	rows := [][]string{{"AT", "ACTION", "ACTOR", "ACCOUNT", "ABOUT", "FROM", "REQUEST", "DETAIL"}}
-	for _, e := range list {
+	heading := []string{"AT", "ACTION", "ACTOR", "ACCOUNT", "ABOUT", "FROM", "REQUEST", "DETAIL"}
+	return showList(sh, found, c.JSON, "there is no such act, as far as they are kept", heading, func(e api.AuditEntry) []string {
 		account := ""
 		if e.Account != 0 {
 			account = strconv.FormatInt(e.Account, 10)
@@ -84,9 +75,8 @@ func (c *auditList) Run(sh *shell) error {
 		if e.Credential != "" && e.Secret != 0 {
 			about += ", secret " + strconv.Itoa(e.Secret)
 		}
-		rows = append(rows, []string{stamp(e.At), e.Action, e.Actor, account, about, e.Address, e.RequestID, e.Detail})
-	}
-	return sh.table(rows)
+		return []string{stamp(e.At), e.Action, e.Actor, account, about, e.Address, e.RequestID, e.Detail}
+	})
 }
 
 type auditVerify struct {

@@ -147,30 +147,18 @@ func (c *credentialList) Run(sh *shell) error {
 		return err
 	}
 	defer o.close()
-	var q api.CredentialQuery
-	if c.Account != "" {
-		id, err := sh.account(o, c.Account)
-		if err != nil {
-			return err
-		}
-		q.Account = int64(id)
+	account, err := sh.accountIfAny(o, c.Account)
+	if err != nil {
+		return err
 	}
 	all, err := whole(func(r api.Range) (api.Page[api.Credential], error) {
-		q.Range = r
-		return o.Credentials(sh.ctx, q)
+		return o.Credentials(sh.ctx, api.CredentialQuery{Account: int64(account), Range: r})
 	})
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return sh.json(all)
-	}
-	if len(all) == 0 {
-		sh.note("there are none: gatehouse credential create --account ID --kind KIND")
-		return nil
-	}
-	rows := [][]string{{"CREDENTIAL", "ACCOUNT", "KIND", "NAME", "STATUS", "EXPIRES", "SECRETS", "LAST USED"}}
-	for _, one := range all {
+	heading := []string{"CREDENTIAL", "ACCOUNT", "KIND", "NAME", "STATUS", "EXPIRES", "SECRETS", "LAST USED"}
+	return showList(sh, all, c.JSON, "there are none: gatehouse credential create --account ID --kind KIND", heading, func(one api.Credential) []string {
 		live, last := 0, time.Time{}
 		for _, s := range one.Secrets {
 			if s.Live && one.Status == "active" {
@@ -180,12 +168,11 @@ func (c *credentialList) Run(sh *shell) error {
 				last = s.LastUsed
 			}
 		}
-		rows = append(rows, []string{
+		return []string{
 			one.ID, strconv.FormatInt(one.Account, 10), one.Kind, one.Name, one.Status, or(stamp(one.ExpiresAt), "never"),
 			strconv.Itoa(live) + " live", or(stamp(last), "never"),
-		})
-	}
-	return sh.table(rows)
+		}
+	})
 }
 
 type credentialShow struct {

@@ -49,18 +49,10 @@ func (sh *shell) showInvited(in api.Invited, forProgram bool) error {
 }
 
 func (sh *shell) showPeople(all []api.Person, forProgram bool, none string) error {
-	if forProgram {
-		return sh.json(all)
-	}
-	if len(all) == 0 {
-		sh.note("%s", none)
-		return nil
-	}
-	rows := [][]string{{"ID", "E-MAIL", "NAME", "ROLE", "STATE", "SIGNS IN WITH", "LAST"}}
-	for _, p := range all {
-		rows = append(rows, []string{p.ID, p.Email, p.Name, p.Role, p.State, strings.Join(p.SignsIn, ", "), or(stamp(p.SignedInAt), "never")})
-	}
-	return sh.table(rows)
+	heading := []string{"ID", "E-MAIL", "NAME", "ROLE", "STATE", "SIGNS IN WITH", "LAST"}
+	return showList(sh, all, forProgram, none, heading, func(p api.Person) []string {
+		return []string{p.ID, p.Email, p.Name, p.Role, p.State, strings.Join(p.SignsIn, ", "), or(stamp(p.SignedInAt), "never")}
+	})
 }
 
 // people is how the commands about people go: which account they are of, 0 for operators, and then the command itself.
@@ -74,10 +66,7 @@ func (sh *shell) people(account accountID, changes bool, do func(*visit, auth.Ac
 		return err
 	}
 	defer o.close()
-	if account == "" {
-		return do(o, 0)
-	}
-	id, err := sh.account(o, account)
+	id, err := sh.accountIfAny(o, account)
 	if err != nil {
 		return err
 	}
@@ -401,20 +390,11 @@ func (c *operatorTokenList) Run(sh *shell) error {
 		if err != nil {
 			return err
 		}
-		if c.JSON {
-			return sh.json(all)
-		}
-		if len(all) == 0 {
-			sh.note("there are no operator tokens: gatehouse operator token create --name NAME --scope SCOPE")
-			return nil
-		}
-		rows := [][]string{{"ID", "NAME", "ROLE", "STATUS", "SCOPES", "EXPIRES", "LAST USED"}}
-		for _, t := range all {
-			rows = append(rows, []string{
-				t.ID, t.Name, t.Role, t.Status, strings.Join(t.Scopes, " "), or(stamp(t.ExpiresAt), "never"), or(stamp(t.UsedAt), "never"),
-			})
-		}
-		return sh.table(rows)
+		none := "there are no operator tokens: gatehouse operator token create --name NAME --scope SCOPE"
+		heading := []string{"ID", "NAME", "ROLE", "STATUS", "SCOPES", "EXPIRES", "LAST USED"}
+		return showList(sh, all, c.JSON, none, heading, func(t api.OperatorToken) []string {
+			return []string{t.ID, t.Name, t.Role, t.Status, strings.Join(t.Scopes, " "), or(stamp(t.ExpiresAt), "never"), or(stamp(t.UsedAt), "never")}
+		})
 	})
 }
 

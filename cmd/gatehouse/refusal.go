@@ -68,14 +68,11 @@ func (c *refusalList) Run(sh *shell) error {
 		return err
 	}
 	defer o.close()
-	q := api.RefusalQuery{Address: c.Address.Addr, Since: c.Since.before(o.Now())}
-	if c.Account != "" {
-		id, err := sh.account(o, c.Account)
-		if err != nil {
-			return err
-		}
-		q.Account = int64(id)
+	account, err := sh.accountIfAny(o, c.Account)
+	if err != nil {
+		return err
 	}
+	q := api.RefusalQuery{Account: int64(account), Address: c.Address.Addr, Since: c.Since.before(o.Now())}
 	if c.Credential != "" {
 		found, err := o.Credential(sh.ctx, c.Credential)
 		if err != nil {
@@ -90,15 +87,8 @@ func (c *refusalList) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return sh.json(found)
-	}
-	if len(found) == 0 {
-		sh.note("nobody was refused, as far as it is known")
-		return nil
-	}
-	rows := [][]string{{"AT", "REQUEST", "COUNT", "ASKED", "STATUS", "REASON", "ACCOUNT", "CREDENTIAL", "FROM"}}
-	for _, r := range found {
+	heading := []string{"AT", "REQUEST", "COUNT", "ASKED", "STATUS", "REASON", "ACCOUNT", "CREDENTIAL", "FROM"}
+	return showList(sh, found, c.JSON, "nobody was refused, as far as it is known", heading, func(r api.Refusal) []string {
 		id, account := "", ""
 		if len(r.RequestIDs) > 0 {
 			id = r.RequestIDs[0]
@@ -106,10 +96,9 @@ func (c *refusalList) Run(sh *shell) error {
 		if r.Account != 0 {
 			account = strconv.FormatInt(r.Account, 10)
 		}
-		rows = append(rows, []string{
+		return []string{
 			stamp(r.At), id, strconv.FormatInt(r.Count, 10), r.Method + " " + r.Path, strconv.Itoa(r.Status), r.Reason,
 			account, r.Credential, r.Address,
-		})
-	}
-	return sh.table(rows)
+		}
+	})
 }

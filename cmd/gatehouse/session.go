@@ -40,15 +40,9 @@ func (c *sessionList) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return sh.json(all)
-	}
-	if len(all) == 0 {
-		sh.note("account %d has no live session", id)
-		return nil
-	}
-	rows := [][]string{{"SESSION", "CREDENTIAL", "STATUS", "LOGIN", "REFRESHED", "GOOD UNTIL", "FROM", "BY"}}
-	for _, s := range all {
+	none := "account " + id.String() + " has no live session"
+	heading := []string{"SESSION", "CREDENTIAL", "STATUS", "LOGIN", "REFRESHED", "GOOD UNTIL", "FROM", "BY"}
+	return showList(sh, all, c.JSON, none, heading, func(s api.Session) []string {
 		refreshed := "never"
 		if s.Refreshes > 0 {
 			refreshed = stamp(s.RefreshedAt) + ", " + count(int(s.Refreshes), "time", "times")
@@ -57,9 +51,8 @@ func (c *sessionList) Run(sh *shell) error {
 		if status == "ended" {
 			status += " (" + s.EndedBecause + ")"
 		}
-		rows = append(rows, []string{s.ID, s.Credential, status, stamp(s.StartedAt), refreshed, stamp(s.ExpiresAt), s.Address, s.UserAgent})
-	}
-	return sh.table(rows)
+		return []string{s.ID, s.Credential, status, stamp(s.StartedAt), refreshed, stamp(s.ExpiresAt), s.Address, s.UserAgent}
+	})
 }
 
 type sessionRevoke struct {

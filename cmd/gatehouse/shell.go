@@ -105,6 +105,14 @@ func (sh *shell) account(o *visit, id accountID) (auth.AccountID, error) {
 	return auth.AccountID(a.ID), err
 }
 
+// accountIfAny is [shell.account] where an argument names one, and else 0.
+func (sh *shell) accountIfAny(o *visit, id accountID) (auth.AccountID, error) {
+	if id == "" {
+		return 0, nil
+	}
+	return sh.account(o, id)
+}
+
 // json prints v on one line.
 func (sh *shell) json(v any) error {
 	e := json.NewEncoder(sh.out)
@@ -132,6 +140,22 @@ func (sh *shell) table(rows [][]string) error {
 		}
 	}
 	return w.Flush()
+}
+
+// showList prints a list: for programs as it is, and else a row of each under the heading, or that there are none.
+func showList[T any](sh *shell, all []T, forProgram bool, none string, heading []string, row func(T) []string) error {
+	if forProgram {
+		return sh.json(all)
+	}
+	if len(all) == 0 {
+		sh.note("%s", none)
+		return nil
+	}
+	rows := [][]string{heading}
+	for _, one := range all {
+		rows = append(rows, row(one))
+	}
+	return sh.table(rows)
 }
 
 // facts prints names and values, one a line; those without a value are left out.
