@@ -61,18 +61,18 @@ func Run(ctx context.Context, c Config) (err error) {
 	if listen == "" {
 		listen = DefaultListen
 	}
-	at := addresses{}
-	if at.public, err = free(listen); err != nil {
+	// They stay open until the server has them, or another demo that starts now would take them.
+	public, err := open(ctx, listen)
+	if err != nil {
 		return err
 	}
-	if _, port, _ := net.SplitHostPort(listen); port != "0" {
-		at.admin, err = free(defaultAdmin)
+	defer public.Close()
+	admin, err := openAdmin(ctx, listen)
+	if err != nil {
+		return err
 	}
-	if at.admin == "" {
-		if at.admin, err = free("127.0.0.1:0"); err != nil {
-			return err
-		}
-	}
+	defer admin.Close()
+	at := addresses{public: public.Addr().String(), admin: admin.Addr().String()}
 	upstream, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("start the sample API: %w", err)
@@ -91,7 +91,7 @@ func Run(ctx context.Context, c Config) (err error) {
 		return fmt.Errorf("open the log: %w", err)
 	}
 	defer log.Close()
-	options, fill := server.Options{Log: log, Version: c.Version}, seed
+	options, fill := server.Options{Log: log, Version: c.Version, Listener: public, AdminListener: admin}, seed
 	if c.Fixed {
 		options.Sandbox, fill = quirks(), seedFixed
 	}
@@ -174,17 +174,27 @@ func folder(keep string) (dir string, discard func() error, err error) {
 	return dir, func() error { return nil }, nil
 }
 
-// free finds out whether an address can be listened on, and which one it is where the port is 0.
-func free(address string) (string, error) {
-	l, err := net.Listen("tcp", address)
+// open listens at an address.
+func open(ctx context.Context, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return "", taken{address}
+		return nil, taken{address}
 	}
 	if err != nil {
-		return "", fmt.Errorf("--listen %s: %w", address, err)
+		return nil, fmt.Errorf("--listen %s: %w", address, err)
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return l, nil
+}
+
+// openAdmin listens where operators reach a demo that customers reach at listen: at a free port, if it is at one too, or if
+// somebody else is at [defaultAdmin].
+func openAdmin(ctx context.Context, listen string) (net.Listener, error) {
+	if _, port, _ := net.SplitHostPort(listen); port != "0" {
+		if l, err := open(ctx, defaultAdmin); err == nil {
+			return l, nil
+		}
+	}
+	return open(ctx, "127.0.0.1:0")
 }
 
 // url is how this machine reaches an address that is listened on.

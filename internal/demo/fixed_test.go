@@ -2,9 +2,12 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -117,6 +120,34 @@ func TestTheSandbox(t *testing.T) {
 	}
 	if _, err := server.New(t.Context(), c, server.Options{}); err == nil || !strings.Contains(err.Error(), "gatehouse demo --fixed") {
 		t.Errorf("a server takes what a sandbox left: %v", err)
+	}
+}
+
+// What a demo has put into its configuration nobody else takes while it gets ready: demos are started side by side.
+func TestADemoHoldsItsAddresses(t *testing.T) {
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Run(ctx, Config{Listen: "127.0.0.1:0", Dir: dir, Program: "gatehouse", Out: io.Discard})
+	}()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil && !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	}()
+	var c *config.Config
+	for deadline := time.Now().Add(time.Minute); c == nil; {
+		c, _ = config.Load(config.Options{Path: filepath.Join(dir, configFile)}) // nothing, or a part of it, so far
+		if time.Now().After(deadline) {
+			t.Fatal("it has no configuration")
+		}
+	}
+	for _, address := range []string{c.Listen, c.AdminListen} {
+		if _, err := open(t.Context(), address); !errors.As(err, new(taken)) {
+			t.Errorf("%s can be taken: %v", address, err)
+		}
 	}
 }
 

@@ -64,7 +64,7 @@ func ACMEPath(dataDir string) string { return filepath.Join(dataDir, "acme") }
 func (s *Server) listen(ctx context.Context) error {
 	c := s.config()
 	var err error
-	s.listener, err = newListener(ctx, "listen", c.Listen, listen.Config{
+	s.listener, err = newListener(ctx, "listen", c.Listen, s.options.Listener, listen.Config{
 		Refuse: func(remote, method, target string, why *listen.Refusal) []byte {
 			return s.current.Load().floor.Unparsed(remote, method, target, &web.StatusError{Status: why.Status, Err: why})
 		},
@@ -77,7 +77,7 @@ func (s *Server) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if s.adminListen, err = newListener(ctx, "admin_listen", c.AdminListen, listen.Config{
+	if s.adminListen, err = newListener(ctx, "admin_listen", c.AdminListen, s.options.AdminListener, listen.Config{
 		Refuse: refuseAdmin, Certificates: s.adminCertificates, Log: s.log,
 	}); err != nil {
 		return err
@@ -94,7 +94,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	s.current.Load().floor.ServeHTTP(w, r)
 }
 
-func newListener(ctx context.Context, key, address string, c listen.Config) (*listen.Listener, error) {
+// newListener listens where inner does, or, without one, at address, which is the value of key.
+func newListener(ctx context.Context, key, address string, inner net.Listener, c listen.Config) (*listen.Listener, error) {
+	if inner != nil {
+		return listen.New(inner, c)
+	}
 	inner, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: set %s to an address that is free, for instance with port 0", key, err, key)

@@ -44,6 +44,8 @@ type Options struct {
 	Version  string           // of the program
 	// Sandbox says how credentials misbehave on purpose, and that published ones are served; nil: this is no sandbox.
 	Sandbox map[auth.CredentialID]gate.Quirk
+	// Listener and AdminListener are open at `listen` and `admin_listen` already, and become the server's; nil: it opens them.
+	Listener, AdminListener net.Listener
 	// Load reads the configuration anew, for [Server.Reload]. nil: it cannot be, and the file is not watched.
 	Load func() (*config.Config, error)
 
