@@ -518,3 +518,23 @@ type Problem struct {
 	Instance string `json:"instance"` // the request's id
 	Code     string `json:"code"`
 }
+
+// A Webhook is who is told what happens, as the server's configuration has it. Of its URL the host is told: the rest may be all that
+// protects it.
+type Webhook struct {
+	ID            string   `json:"id"`
+	Host          string   `json:"host"`
+	Events        []string `json:"events"` // none: all
+	AllowInternal bool     `json:"allow_internal"`
+}
+
+// A WebhookTest is what came of a test message to a webhook.
+type WebhookTest struct {
+	Webhook      string `json:"webhook"` // its id
+	Host         string `json:"host"`
+	Message      string `json:"message"`   // the header webhook-id of the message
+	Delivered    bool   `json:"delivered"` // it was answered with 200 to 299
+	Status       int    `json:"status,omitempty"`
+	Milliseconds int64  `json:"milliseconds"`
+	Error        string `json:"error,omitempty"` // why it was not delivered
+}

@@ -26,6 +26,7 @@ type commands struct {
 	Conform conformC `cmd:"" name:"conform" group:"why" help:"Judge whether a server speaks the contracts."`
 
 	Config     configs    `cmd:"" group:"house" help:"The configuration."`
+	Webhook    webhooks   `cmd:"" group:"house" help:"Who is told what happens."`
 	Backup     backupC    `cmd:"" name:"backup" group:"house" help:"Write a backup of the database, while servers run or not."`
 	Restore    restoreC   `cmd:"" name:"restore" group:"house" help:"Make the database out of a backup."`
 	Migrate    migrations `cmd:"" group:"house" help:"The database's schema."`

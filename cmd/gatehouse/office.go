@@ -66,6 +66,9 @@ type office interface {
 	CreateOperatorToken(context.Context, api.NewOperatorToken) (api.OperatorToken, error)
 	RevokeOperatorToken(context.Context, auth.OperatorTokenID) (api.OperatorToken, error)
 
+	Webhooks(context.Context) (api.Page[api.Webhook], error)
+	TestWebhook(ctx context.Context, id string) (api.WebhookTest, error)
+
 	Explain(ctx context.Context, requestID string) (audit.Explained, error)
 	Refusals(context.Context, api.RefusalQuery) (api.Page[api.Refusal], error)
 	Audit(context.Context, api.AuditQuery) (api.Page[api.AuditEntry], error)

@@ -252,6 +252,20 @@ func (c *Client) RevokeSigningKey(ctx context.Context, id auth.KeyID) (api.Signi
 	return post[api.SigningKey](ctx, c, "/signing-keys/"+named+"/revoke", nil)
 }
 
+// Webhooks lists who is told what happens.
+func (c *Client) Webhooks(ctx context.Context) (api.Page[api.Webhook], error) {
+	return get[api.Page[api.Webhook]](ctx, c, "/webhooks", nil)
+}
+
+// TestWebhook sends one of them a test message, and says what came of it.
+func (c *Client) TestWebhook(ctx context.Context, id string) (api.WebhookTest, error) {
+	named, err := name("webhook", id, longestName)
+	if err != nil {
+		return api.WebhookTest{}, err
+	}
+	return post[api.WebhookTest](ctx, c, "/webhooks/"+named+"/test", nil)
+}
+
 // Explain says why a request was refused, and what would mend it.
 func (c *Client) Explain(ctx context.Context, requestID string) (audit.Explained, error) {
 	named, err := name("refused request", requestID, longestName)

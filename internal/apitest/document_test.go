@@ -111,7 +111,7 @@ func TestEveryOperationIsSomebodys(t *testing.T) {
 		"API keys": "contract/liquid", "Orders": "contract/liquid", "Login": "contract/b2b", "OAuth 2": "contract/oauth",
 		"Published": "server", "Revocations": "server", "Health": "server",
 		"Accounts": "contract/admin", "Credentials": "contract/admin", "Sessions and tokens": "contract/admin",
-		"Signing keys": "contract/admin", "People": "contract/admin", "What is going on": "contract/admin", "Document": "contract/admin",
+		"Signing keys": "contract/admin", "Webhooks": "contract/admin", "People": "contract/admin", "What is going on": "contract/admin", "Document": "contract/admin",
 	}
 	for _, d := range documents(t) {
 		everyOperationIsSomebodys(t, d, owners)

@@ -33,6 +33,10 @@ type Config struct {
 	VerifyAudit func(context.Context, chain.Want) (chain.Report, error)
 	// Dashboard says where the dashboard of a kind of persons is reached, without a slash at its end, and whether there is one.
 	Dashboard func(auth.PersonKind) (base string, open bool)
+	// Webhooks are who is told what happens, and TestWebhook sends one of them a test message for an act.
+	Webhooks    func() []api.Webhook
+	TestWebhook func(ctx context.Context, id string, act auth.Act) (api.WebhookTest, error)
+
 	Retention string           // how long refusals are stored, for people
 	Now       func() time.Time // nil means time.Now
 }
@@ -48,7 +52,8 @@ type Desks struct{ config Config }
 
 // New returns Desks.
 func New(c Config) (*Desks, error) {
-	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil || c.AuditKeys == nil || c.VerifyAudit == nil || c.Dashboard == nil {
+	if c.Registry == nil || c.Reload == nil || c.Inspect == nil || c.Spoken == nil || c.AuditKeys == nil || c.VerifyAudit == nil || c.Dashboard == nil ||
+		c.Webhooks == nil || c.TestWebhook == nil {
 		return nil, errors.New("desk: there is nothing to ask")
 	}
 	if c.Now == nil {

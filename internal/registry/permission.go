@@ -60,6 +60,9 @@ const (
 	CreateToken Action = "token.create"
 	RevokeToken Action = "token.revoke"
 
+	ReadWebhooks Action = "webhook.read"
+	TestWebhook  Action = "webhook.test"
+
 	RotateMasterKey Action = "master-key.rotate"
 	Restore         Action = "restore"
 )
@@ -138,6 +141,9 @@ var rules = []rule{
 	{CreateToken, owners, nil, "tokens:write", true},
 	{RevokeToken, owners, nil, "tokens:write", false},
 
+	{ReadWebhooks, operators, nil, "webhooks:read", false},
+	{TestWebhook, admins, nil, "webhooks:write", false},
+
 	{RotateMasterKey, owners, nil, "database:write", true},
 	{Restore, owners, nil, "database:write", true},
 }
@@ -214,6 +220,15 @@ func (r *Registry) see(ctx context.Context, actor auth.Actor, action Action, abo
 		return nil
 	}
 	return r.refuse(ctx, actor, action, about, err)
+}
+
+// Begin is the permission for an act upon nothing that the registry keeps. It is written down before it is done.
+func (r *Registry) Begin(ctx context.Context, actor auth.Actor, action Action, detail string) (auth.Act, error) {
+	act, err := r.permit(ctx, actor, action, auth.Subject{}, detail)
+	if err != nil {
+		return auth.Act{}, err
+	}
+	return act, r.store.Note(ctx, act, auth.Subject{})
 }
 
 // Denied writes down that somebody was refused before the registry was asked: a form that another site sent, for instance.

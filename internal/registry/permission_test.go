@@ -31,9 +31,9 @@ member   developer  account.read account.allow-ip
 member   developer  credential.read credential.create! credential.update credential.revoke credential.rotate! credential.rotate-finish credential.rotate-undo
 member   developer  session.read session.revoke audit.read
 member   viewer     account.read credential.read session.read audit.read
-operator owner      refusal.read usage.read
-operator admin      refusal.read usage.read
-operator viewer     refusal.read usage.read
+operator owner      refusal.read usage.read webhook.read webhook.test
+operator admin      refusal.read usage.read webhook.read webhook.test
+operator viewer     refusal.read usage.read webhook.read
 member   owner      refusal.read usage.read
 member   developer  refusal.read usage.read
 member   viewer     refusal.read usage.read

@@ -12,10 +12,15 @@ import (
 	"github.com/gatehouse/gatehouse/internal/contract/admin"
 	"github.com/gatehouse/gatehouse/internal/desk"
 	"github.com/gatehouse/gatehouse/internal/web"
+	"github.com/gatehouse/gatehouse/internal/webhook"
 )
 
 // Desks answer operators, for commands and for the admin API alike, as c has it.
 func (op *Opened) Desks(c *config.Config) (*desk.Desks, error) {
+	tester, err := webhook.NewTester(webhook.Config{Endpoints: endpoints(c), Now: op.DB.Now})
+	if err != nil {
+		return nil, err
+	}
 	return desk.New(desk.Config{
 		Registry: op.Registry, Reload: op.Rings.Load, Inspect: op.inspectForDesk, Spoken: c.Contracts.Enabled, AuditKeys: op.auditKeys, VerifyAudit: op.VerifyAudit,
 		Dashboard: func(of auth.PersonKind) (string, bool) {
@@ -23,6 +28,10 @@ func (op *Opened) Desks(c *config.Config) (*desk.Desks, error) {
 				return c.Dashboard.AdminURL, c.Dashboard.Enabled
 			}
 			return strings.TrimSuffix(c.PublicURL, "/"), c.Dashboard.Enabled
+		},
+		Webhooks: func() []wire.Webhook { return webhooks(c, tester.Names()) },
+		TestWebhook: func(ctx context.Context, id string, act auth.Act) (wire.WebhookTest, error) {
+			return testWebhook(ctx, tester, id, act)
 		},
 		Retention: config.FormatDuration(c.Refusals.Retention), Now: op.DB.Now,
 	})

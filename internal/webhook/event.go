@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"encoding/json"
 	"net/netip"
 	"strings"
 	"time"
@@ -86,6 +87,15 @@ type event struct {
 	Type      string    `json:"type"`
 	Timestamp time.Time `json:"timestamp"` // when it happened
 	Data      data      `json:"data"`
+}
+
+// body is the body of a message.
+func body(kind string, at time.Time, d data) string {
+	text, err := json.Marshal(event{Type: kind, Timestamp: at.UTC().Truncate(time.Millisecond), Data: d})
+	if err != nil {
+		panic(err) // it is made of plain fields
+	}
+	return string(text)
 }
 
 // data is what an event is about, as far as it applies. There is no secret in it.

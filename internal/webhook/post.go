@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -57,11 +58,12 @@ func newPoster(e Endpoint, lookup func(context.Context, string) ([]netip.Addr, e
 // host names the endpoint in the log: its path may be all that protects it.
 func (p *poster) host() string { return p.url.Host }
 
-// post sends a message. Whatever is not an answer of 200 to 299 is an error, which repeats nothing of the answer.
-func (p *poster) post(ctx context.Context, m auth.WebhookMessage, now time.Time) error {
+// post sends a message, and says with which status it was answered; 0: it was not. Whatever is not an answer of 200 to 299 is an
+// error, which repeats nothing of the answer.
+func (p *poster) post(ctx context.Context, m auth.WebhookMessage, now time.Time) (status int, err error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url.String(), strings.NewReader(m.Body))
 	if err != nil {
-		return errors.New("the URL is none")
+		return 0, errors.New("the URL is none")
 	}
 	stamp := strconv.FormatInt(now.Unix(), 10)
 	r.Header.Set("Content-Type", "application/json")
@@ -75,14 +77,37 @@ func (p *poster) post(ctx context.Context, m auth.WebhookMessage, now time.Time)
 		if errors.As(err, &of) {
 			err = of.Err // without the URL
 		}
-		return err
+		return 0, plain(err)
 	}
 	defer answer.Body.Close()
 	_, _ = io.CopyN(io.Discard, answer.Body, mostAnswer)
 	if answer.StatusCode < 200 || answer.StatusCode > 299 {
-		return fmt.Errorf("it answered %d", answer.StatusCode)
+		return answer.StatusCode, fmt.Errorf("it answered %d", answer.StatusCode)
 	}
-	return nil
+	return answer.StatusCode, nil
+}
+
+// mostError is how long the text of an error is at most: some names in a certificate are the receiver's to choose.
+const mostError = 300
+
+// plain is why there was no answer. An answer that cannot be read net/http repeats in its errors, and whoever reads these, in the log
+// or after a test, need not be somebody to whom that server speaks.
+func plain(err error) error {
+	var network net.Error
+	var certificate *tls.CertificateVerificationError
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it closed the connection without an answer")
+	case errors.Is(err, errInside), errors.Is(err, errNoAddress), errors.Is(err, context.Canceled), errors.Is(err, http.ErrSchemeMismatch),
+		errors.As(err, &network), errors.As(err, &certificate), errors.As(err, &record), strings.HasPrefix(err.Error(), "tls: "):
+	default:
+		return errors.New("its answer is not one of HTTP")
+	}
+	if text := err.Error(); len(text) > mostError {
+		return errors.New(strings.ToValidUTF8(text[:mostError], "") + "…")
+	}
+	return err
 }
 
 // Sign is the header webhook-signature of a message, as Standard Webhooks has it.
@@ -100,8 +125,11 @@ type dialer struct {
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// errInside says what to do about a name that lies inside.
-var errInside = errors.New("it lies inside the network: set allow_internal for this webhook if it should")
+// errInside says what to do about a name that lies inside, and errNoAddress is one that lies nowhere.
+var (
+	errInside    = errors.New("it lies inside the network: set allow_internal for this webhook if it should")
+	errNoAddress = errors.New("the name has no address")
+)
 
 // dial resolves the name once, and connects to what that gave and was looked at: a name that resolves to another address the next moment
 // gains nothing. If any of its addresses lies inside the network, none is called.
@@ -129,7 +157,7 @@ func (d dialer) dial(ctx context.Context, network, hostPort string) (net.Conn, e
 	if connect == nil {
 		connect = new(net.Dialer).DialContext
 	}
-	err = errors.New("the name has no address")
+	err = errNoAddress
 	for _, a := range addresses {
 		var c net.Conn
 		if c, err = connect(ctx, network, net.JoinHostPort(a.Unmap().String(), port)); err == nil {

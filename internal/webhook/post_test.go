@@ -72,7 +72,8 @@ func post(t *testing.T, e Endpoint, lookup func(context.Context, string) ([]neti
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p.post(t.Context(), auth.WebhookMessage{ID: "evt_1", Body: `{"type":"x"}`}, time.Unix(1795401802, 0))
+	_, err = p.post(t.Context(), auth.WebhookMessage{ID: "evt_1", Body: `{"type":"x"}`}, time.Unix(1795401802, 0))
+	return err
 }
 
 // Nothing inside is called: not by its address, not by a name, however it is written and wherever the name leads a moment later.

@@ -1,6 +1,7 @@
 // Package webhook tells others over HTTP what happened: acts of the audit trail, and credentials and secrets that are about to end. Each
 // message is signed as Standard Webhooks has it. What is worth telling lies in the store's queue before anybody is called, so a
-// restart loses nothing. It leaves to audit what an act is, and to the store who of several replicas sends.
+// restart loses nothing. A test message, by which somebody tries an endpoint, goes past it. It leaves to audit what an act is, and to the
+// store who of several replicas sends.
 //
 // The invariants: every event that an endpoint asked for arrives at least once, and in order, unless its endpoint cannot be reached for
 // days; no event holds a secret; nothing inside the network is called unless the operator allowed it for that endpoint, whatever a name
@@ -10,9 +11,6 @@ package webhook
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -104,16 +102,8 @@ func New(c Config) (*Sender, error) {
 	if c.ExpiringWithin == 0 {
 		c.ExpiringWithin = 7 * 24 * time.Hour
 	}
-	s := &Sender{config: c}
-	for _, e := range c.Endpoints {
-		post, err := newPoster(e, c.Lookup)
-		if err != nil {
-			return nil, err
-		}
-		sum := sha256.Sum256([]byte(e.URL))
-		s.endpoints = append(s.endpoints, &endpoint{e, hex.EncodeToString(sum[:12]), post})
-	}
-	return s, nil
+	all, err := endpoints(c)
+	return &Sender{config: c, endpoints: all}, err
 }
 
 // Run sends until ctx ends.
@@ -240,15 +230,11 @@ func (s *Sender) tellOnce(ctx context.Context, kind string, c *auth.Credential, 
 
 // messages are an event for each endpoint that wants it.
 func (s *Sender) messages(kind string, at time.Time, d data) []auth.WebhookMessage {
-	body, err := json.Marshal(event{Type: kind, Timestamp: at.UTC().Truncate(time.Millisecond), Data: d})
-	if err != nil {
-		panic(err) // it is made of plain fields
-	}
-	id := "evt_" + rand.Text()
+	id, text := "evt_"+rand.Text(), body(kind, at, d)
 	var all []auth.WebhookMessage
 	for _, e := range s.endpoints {
 		if Wanted(e.Events, kind) {
-			all = append(all, auth.WebhookMessage{Endpoint: e.id, ID: id, Type: kind, At: at, Body: string(body), NextAt: s.config.Now()})
+			all = append(all, auth.WebhookMessage{Endpoint: e.id, ID: id, Type: kind, At: at, Body: text, NextAt: s.config.Now()})
 		}
 	}
 	return all
@@ -279,7 +265,7 @@ func (s *Sender) deliverNext(ctx context.Context, e *endpoint) (more bool, err e
 	if err != nil || now.Before(m.NextAt) {
 		return false, err
 	}
-	if err := e.post.post(ctx, m, now); err != nil {
+	if _, err := e.post.post(ctx, m, now); err != nil {
 		if ctx.Err() != nil {
 			return false, nil // it was not the endpoint's fault
 		}

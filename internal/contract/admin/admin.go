@@ -134,6 +134,9 @@ func (c *Contract) serve(w http.ResponseWriter, r *web.Request) error {
 	if err = unconditional(r, one.route.expects != nil); err != nil {
 		return err
 	}
+	if one.route.anew && r.Header["Idempotency-Key"] != nil {
+		return errAnew
+	}
 	if one.route.takes {
 		one.body, err = web.ReadJSON(r)
 	} else {

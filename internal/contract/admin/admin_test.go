@@ -30,7 +30,7 @@ import (
 
 // unknown fills in names that nothing has.
 var unknown = strings.NewReplacer(
-	"{account}", "999999", "{credential}", "AAAAAAAAAAAA", "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000", "{person}", "p_AAAAAAAAAAAA", "{token}", "ot_AAAAAAAAAAAA")
+	"{account}", "999999", "{credential}", "AAAAAAAAAAAA", "{session}", "nobody", "{key}", "none", "{request}", "reqid_00000000000", "{webhook}", "none", "{person}", "p_AAAAAAAAAAAA", "{token}", "ot_AAAAAAAAAAAA")
 
 func TestNobodyComesInWithoutAToken(t *testing.T) {
 	w := newWorld(t)
@@ -164,7 +164,7 @@ func TestWhatIsWrongWithARequestIsToldAlikeEverywhere(t *testing.T) {
 	id := w.account("Acme").ID
 	c := w.credential(id, "login").ID
 	operator, member := w.person("/operators").ID, w.person(fmt.Sprintf("/accounts/%d/members", id)).ID
-	rest := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", w.key().ID, "{request}", "reqid_00000000000", "{token}", w.operatorToken().ID)
+	rest := strings.NewReplacer("{account}", fmt.Sprint(id), "{credential}", c, "{session}", "nobody", "{key}", w.key().ID, "{request}", "reqid_00000000000", "{webhook}", "none", "{token}", w.operatorToken().ID)
 	known := func(pattern string) string {
 		person := member
 		if strings.Contains(pattern, "/operators/") {
@@ -1015,7 +1015,7 @@ func TestOfManyWithTheSameTagOneIsRight(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorldIn(t, environ(t)...)
+			w := newWorldIn(t, "", environ(t)...)
 			account := fmt.Sprintf("/accounts/%d", w.account("Acme").ID)
 			list, credential := account+"/allowlist", "/credentials/"+w.credential(100001, "login").ID
 			operator, member := "/operators/"+w.person("/operators").ID, account+"/members/"+w.person(account+"/members").ID

@@ -21,6 +21,7 @@ func failing(status int, code, detail string) error {
 var (
 	errChanged   = failing(http.StatusPreconditionFailed, "precondition_failed", "It has changed since: read it again, and give its present ETag as If-Match")
 	errOtherBody = failing(http.StatusUnprocessableEntity, "idempotency_mismatch", "This Idempotency-Key was used for another request: draw a new one for each")
+	errAnew      = failing(http.StatusBadRequest, "invalid", "Each such request is done: leave Idempotency-Key out")
 	errKey       = failing(http.StatusBadRequest, "invalid", "An Idempotency-Key is given once, and is 16 to 128 visible characters of ASCII")
 	errCondition = failing(http.StatusBadRequest, "invalid", "Nothing would be compared with this condition. If-Match is taken by changes to what has an ETag, and If-None-Match by no change: leave it out")
 	errCursor    = failing(http.StatusBadRequest, "invalid_cursor", "This cursor leads nowhere: it is not one that this list gave you for this question. Begin at the list's beginning")

@@ -23,10 +23,10 @@ type route struct {
 	lists bool // by parameters of the query, which are read by whoever serves; the others have none
 	takes bool // a body of JSON
 	// repeats says that under an Idempotency-Key it is done once. What does not repeat is done as well once as twice, so a key says
-	// nothing there.
-	repeats bool
-	serve   func(context.Context, *call) (answer, error)
-	streams func(*call, http.ResponseWriter) error // in the place of serve, for a long answer
+	// nothing there; but what is done anew each time refuses it.
+	repeats, anew bool
+	serve         func(context.Context, *call) (answer, error)
+	streams       func(*call, http.ResponseWriter) error // in the place of serve, for a long answer
 	// expects are the terms on which what the route changes is as If-Match says; nil: there is nothing to compare.
 	expects func(is func(any) bool) desk.Terms
 }
@@ -95,6 +95,9 @@ func routes() []*route {
 		{method: post, path: "/signing-keys", asks: registry.RotateKey, takes: true, repeats: true, serve: rotateKey},
 		{method: get, path: key, asks: registry.ReadKeys, serve: showKey},
 		{method: post, path: key + "/revoke", asks: registry.RevokeKey, takes: true, serve: revokeKey, expects: aKey},
+
+		{method: get, path: "/webhooks", asks: registry.ReadWebhooks, serve: listWebhooks},
+		{method: post, path: "/webhooks/{webhook}/test", asks: registry.TestWebhook, takes: true, anew: true, serve: testWebhook},
 
 		{method: get, path: "/refusals", asks: registry.ReadRefusals, lists: true, serve: listRefusals},
 		{method: get, path: "/audit", asks: registry.ReadAudit, lists: true, serve: listAudit},
@@ -498,4 +501,13 @@ func listAudit(ctx context.Context, c *call) (answer, error) {
 	}
 	found, err := c.desk.Audit(ctx, asked)
 	return listed(c, found, err)
+}
+
+func listWebhooks(ctx context.Context, c *call) (answer, error) { return told(c.desk.Webhooks(ctx)) }
+
+func testWebhook(ctx context.Context, c *call) (answer, error) {
+	if err := c.empty(); err != nil {
+		return answer{}, err
+	}
+	return told(c.desk.TestWebhook(ctx, c.named))
 }

@@ -3,7 +3,9 @@ package admin_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -42,6 +44,7 @@ type breaking struct {
 	registry.Store
 	mu            sync.Mutex
 	before, after func() error // nil: nothing
+	noteFails     atomic.Bool
 }
 
 func (b *breaking) around(do func() error) error {
@@ -59,6 +62,13 @@ func (b *breaking) around(do func() error) error {
 		err = after()
 	}
 	return err
+}
+
+func (b *breaking) Note(ctx context.Context, act auth.Act, about auth.Subject) error {
+	if b.noteFails.Load() {
+		return auth.ErrOverloaded.From(errors.New("the disk stands still"))
+	}
+	return b.Store.Note(ctx, act, about)
 }
 
 func (b *breaking) ExportAudit(ctx context.Context, to backup.Trail) error {
@@ -115,13 +125,17 @@ func token(name string, role auth.Role, scopes ...string) auth.Actor {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	return newWorldIn(t, "GATEHOUSE_DATA_DIR="+filepath.Join(t.TempDir(), "data"))
+	return newWorldIn(t, "", "GATEHOUSE_DATA_DIR="+filepath.Join(t.TempDir(), "data"))
 }
 
-// newWorldIn is newWorld with a database that variables of the environment name.
-func newWorldIn(t *testing.T, environ ...string) *world {
+// newWorldIn is newWorld with a configuration file, and a database that variables of the environment name.
+func newWorldIn(t *testing.T, file string, environ ...string) *world {
 	t.Helper()
-	c, err := config.Load(config.Options{Environ: environ, Dir: t.TempDir()})
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "gatehouse.yaml"), []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Options{Environ: environ, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
