@@ -63,6 +63,10 @@ func repeats(t *testing.T, w *World) {
 		"person": func(a1 auth.Act) error {
 			return w.InvitePerson(ctx, auth.Person{ID: "p_under", Account: a.ID, Email: "under@example.com"}, auth.Invitation{Person: "p_under", Digest: []byte("u"), ExpiresAt: w.Now().Add(time.Hour)}, a1)
 		},
+		"reset": func(a1 auth.Act) error {
+			p := w.invite(t, a.ID, auth.RoleViewer)
+			return w.ResetPerson(ctx, a.ID, p.ID, w.link(p.ID), a1)
+		},
 		"token": func(a1 auth.Act) error {
 			return w.CreateOperatorToken(ctx, auth.OperatorToken{ID: "ot_under", Digest: []byte("d"), CreatedAt: w.Now()}, a1)
 		},
