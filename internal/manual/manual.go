@@ -84,7 +84,7 @@ var pages = []page{
 	{"errors", "Errors", "Every status and code: why, what to do, whether to try again", nil},
 	{referencePage, "Reference", "Every address, what it takes and what it answers (OpenAPI 3.1)", nil},
 	{"rate-limits", "Rate limits", "How often you may come, and how you are told", nil},
-	{"environments", "Environments", "Staging and production", nil},
+	{"environments", "Environments", "Staging and production, and a sandbox for tests", nil},
 	{"support", "Support", "Whom to ask, and what to have at hand", nil},
 }
 
