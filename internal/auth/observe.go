@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -86,11 +87,21 @@ type UsageRow struct {
 	Count      int64
 }
 
+// Compare orders rows as the store has them.
+func (r UsageRow) Compare(other UsageRow) int {
+	return cmp.Or(cmp.Compare(r.Account, other.Account), r.Hour.Compare(other.Hour), cmp.Compare(r.Credential, other.Credential), cmp.Compare(r.What, other.What))
+}
+
 // A SecretUse says that a secret was used, and when and from where last.
 type SecretUse struct {
 	Credential CredentialID
 	Secret     int
 	Use
+}
+
+// Compare orders uses as the store has them.
+func (u SecretUse) Compare(other SecretUse) int {
+	return cmp.Or(cmp.Compare(u.Credential, other.Credential), cmp.Compare(u.Secret, other.Secret))
 }
 
 // A Replica is a server that holds facts in memory, as its row in the database tells.

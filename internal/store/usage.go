@@ -1,7 +1,6 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"slices"
 
@@ -16,12 +15,8 @@ func (db *DB) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.
 	}
 	// In one order: two replicas that count the same must not wait for one another in a ring.
 	rows, uses = slices.Clone(rows), slices.Clone(uses)
-	slices.SortFunc(rows, func(a, b auth.UsageRow) int {
-		return cmp.Or(cmp.Compare(a.Account, b.Account), a.Hour.Compare(b.Hour), cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.What, b.What))
-	})
-	slices.SortFunc(uses, func(a, b auth.SecretUse) int {
-		return cmp.Or(cmp.Compare(a.Credential, b.Credential), cmp.Compare(a.Secret, b.Secret))
-	})
+	slices.SortFunc(rows, auth.UsageRow.Compare)
+	slices.SortFunc(uses, auth.SecretUse.Compare)
 	_, err := update(ctx, db, func(t *tx) (none struct{}, err error) {
 		for _, r := range rows {
 			if err := t.later(`INSERT INTO usage (account, hour, credential, what, count) VALUES ($1, $2, $3, $4, $5)

@@ -8,10 +8,10 @@
 package usage
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"math"
 	"net/netip"
@@ -61,8 +61,7 @@ type Counter struct {
 	store  Store
 	now    func() time.Time
 	log    *slog.Logger
-	seed   maphash.Seed
-	shards [shards]shard
+	shards [shards]shard // by id, in the order of ids: what is written together then lies together in the store
 
 	entries atomic.Int64 // of all shards
 
@@ -120,7 +119,7 @@ func New(c Config) (*Counter, error) {
 	if c.Store == nil {
 		return nil, errors.New("usage: nowhere to write to")
 	}
-	u := &Counter{store: c.Store, now: c.Now, log: c.Log, seed: maphash.MakeSeed()}
+	u := &Counter{store: c.Store, now: c.Now, log: c.Log}
 	if u.now == nil {
 		u.now = time.Now
 	}
@@ -179,7 +178,15 @@ func (e *entry) sees(o *auth.Observation) {
 }
 
 func (u *Counter) shard(id auth.CredentialID) *shard {
-	return &u.shards[maphash.String(u.seed, string(id))%shards]
+	const letters = len(auth.Alphabet)
+	place := 0 // of its first two letters among all that there can be
+	for i := range 2 {
+		place *= letters
+		if i < len(id) {
+			place += max(0, strings.IndexByte(auth.Alphabet, id[i]))
+		}
+	}
+	return &u.shards[place*shards/(letters*letters)]
 }
 
 func (s *shard) entry(key entryKey, account auth.AccountID) *entry {
@@ -275,6 +282,12 @@ func (u *Counter) write(ctx context.Context, enough int) error {
 	defer u.writing.Unlock()
 	u.take(enough)
 	rows, uses, seen := u.rows, u.uses, u.seen
+	// In the order of the store: of a crowd's rows a few are on every page that is written.
+	slices.SortFunc(rows, auth.UsageRow.Compare)
+	slices.SortFunc(uses, auth.SecretUse.Compare)
+	slices.SortFunc(seen, func(a, b auth.Sighting) int {
+		return cmp.Or(cmp.Compare(a.Account, b.Account), a.From.Addr().Compare(b.From.Addr()), cmp.Compare(a.Credential, b.Credential))
+	})
 	for len(rows)+len(uses) > 0 {
 		r, s := rows[:min(len(rows), atOnce)], uses[:min(len(uses), atOnce)]
 		if err := u.store.WriteUsage(ctx, r, s); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -25,6 +26,49 @@ var (
 	office = netip.MustParseAddr("203.0.113.7")
 	home   = netip.MustParseAddr("2001:db8::7")
 )
+
+// The rows of a crowd lie all over the store. What is written at one time lies in one part of it, in its order.
+func TestWhatIsWrittenTogetherLiesTogether(t *testing.T) {
+	l := &listing{ledger: newLedger()}
+	u := newCounter(t, l)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 10_000 {
+		id := make([]byte, auth.IDLength)
+		for i := range id {
+			id[i] = auth.Alphabet[random.IntN(len(auth.Alphabet))]
+		}
+		o := did(auth.DidExchange, 0, 201, "")
+		o.Subject.Credential = auth.CredentialID(id)
+		u.Note(o)
+	}
+	var last auth.CredentialID
+	for written := 0; written < 10_000; written = len(l.rows) {
+		l.order = nil
+		if err := u.write(t.Context(), 500); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(l.order); n < 200 || n > 600 {
+			t.Fatalf("%d credentials were written at once", n)
+		}
+		if !slices.IsSorted(l.order) || l.order[0] < last {
+			t.Fatalf("after %s comes %s", last, l.order)
+		}
+		last = l.order[len(l.order)-1]
+	}
+}
+
+// A listing is a ledger that remembers in which order it was told of the last uses.
+type listing struct {
+	*ledger
+	order []auth.CredentialID
+}
+
+func (l *listing) WriteUsage(ctx context.Context, rows []auth.UsageRow, uses []auth.SecretUse) error {
+	for _, u := range uses {
+		l.order = append(l.order, u.Credential)
+	}
+	return l.ledger.WriteUsage(ctx, rows, uses)
+}
 
 // A ledger is a store that adds up, as the real one does.
 type ledger struct {
@@ -236,7 +280,7 @@ func TestBigWritesAreCut(t *testing.T) {
 	u := newCounter(t, l)
 	for i := range 3 * atOnce {
 		o := did(auth.DidExchange, 0, 201, "")
-		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%012d", i))
+		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%c%c%010d", auth.Alphabet[i%62], auth.Alphabet[i/62%62], i))
 		u.Note(o)
 	}
 	if err := u.write(t.Context(), math.MaxInt); err != nil {
@@ -311,7 +355,7 @@ func TestACrowdIsWrittenAtAPace(t *testing.T) {
 	const crowdOf = 2 * crowd
 	for i := range crowdOf {
 		o := did(auth.DidExchange, 0, 201, "")
-		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%012d", i))
+		o.Subject.Credential = auth.CredentialID(fmt.Sprintf("%c%c%010d", auth.Alphabet[i%62], auth.Alphabet[i/62%62], i))
 		u.Note(o)
 	}
 	u.tick(t.Context())
