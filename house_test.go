@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"internal/store", "internal/ceremony"},
 	{"internal/auth", "internal/audit/chain", "client", "verify/remote"},
 	{"verify", "api", "bench/floor", "internal/conform", "internal/backup", "internal/pgtest", "internal/redistest", "internal/fault", "e2e/program", "internal/passkey/passkeytest"},
-	{"internal/beside"},
+	{"internal/beside", "internal/certtest"},
 }
 
 // only says of some rooms who alone may import them.

@@ -2,14 +2,9 @@ package deploy_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -23,6 +18,7 @@ import (
 
 	"github.com/gatehouse/gatehouse/gatehousetest"
 	"github.com/gatehouse/gatehouse/internal/beside"
+	"github.com/gatehouse/gatehouse/internal/certtest"
 )
 
 const haproxy = "/usr/sbin/haproxy"
@@ -76,20 +72,8 @@ func balancer(t *testing.T, servers ...*gatehousetest.Server) (string, *http.Cli
 // certificate writes a key and a certificate, as HAProxy reads them.
 func certificate(t *testing.T, file string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"auth.example.com"}, NotAfter: time.Now().Add(time.Hour)}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	c := certtest.New(t, x509.Certificate{DNSNames: []string{"auth.example.com"}}, nil)
+	text := append(c.CertPEM, c.KeyPEM...)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

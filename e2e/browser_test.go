@@ -2,21 +2,14 @@ package e2e
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
-	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +18,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/gatehouse/gatehouse/e2e/program"
 	"github.com/gatehouse/gatehouse/internal/beside"
+	"github.com/gatehouse/gatehouse/internal/certtest"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -207,25 +201,10 @@ type refusal struct {
 // key, by which a browser can be told to believe it.
 func newCertificate(t *testing.T, host string) (yaml, fingerprint string) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	now := time.Now()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{host}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)}
-	cert, err1 := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	private, err2 := x509.MarshalPKCS8PrivateKey(key)
-	public, err3 := x509.MarshalPKIXPublicKey(key.Public())
-	if err := errors.Join(err1, err2, err3); err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: cert}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
-		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	sum := sha256.Sum256(public)
+	c := certtest.New(t, x509.Certificate{DNSNames: []string{host}}, nil)
+	c.Write(t, filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
+	sum := sha256.Sum256(c.RawSubjectPublicKeyInfo)
 	return fmt.Sprintf("tls: {cert_file: %s/cert.pem, key_file: %[1]s/key.pem}", dir), base64.StdEncoding.EncodeToString(sum[:])
 }
 

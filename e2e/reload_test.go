@@ -1,12 +1,8 @@
 package e2e
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -19,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatehouse/gatehouse/internal/certtest"
 )
 
 // reloads is how often the configuration and the certificate are replaced under load.
@@ -122,21 +120,9 @@ func (s *server) certificateSerial(t *testing.T) int64 {
 // writeCertificate puts a new certificate and key into dir, each in one step.
 func writeCertificate(t *testing.T, dir string, serial int64) {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	replace(t, filepath.Join(dir, "key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-	replace(t, filepath.Join(dir, "cert.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}))
+	c := certtest.New(t, x509.Certificate{SerialNumber: big.NewInt(serial), DNSNames: []string{"localhost"}}, nil)
+	replace(t, filepath.Join(dir, "key.pem"), c.KeyPEM)
+	replace(t, filepath.Join(dir, "cert.pem"), c.CertPEM)
 }
 
 // replace puts a file in the place of another in one step.

@@ -1,18 +1,14 @@
 package main
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/x509"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/gatehouse/gatehouse/internal/certtest"
 	"github.com/gatehouse/gatehouse/internal/config"
 	"github.com/gatehouse/gatehouse/internal/redistest"
 	"github.com/gatehouse/gatehouse/internal/server"
@@ -21,25 +17,9 @@ import (
 func TestDoctorLooksAtCertificates(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name string, until time.Time) (cert, key string) {
-		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: until.Add(-time.Hour), NotAfter: until, DNSNames: []string{"auth.example.com"}}
-		shown, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
-		if err != nil {
-			t.Fatal(err)
-		}
-		hidden, err := x509.MarshalPKCS8PrivateKey(private)
-		if err != nil {
-			t.Fatal(err)
-		}
+		template := x509.Certificate{NotBefore: until.Add(-time.Hour), NotAfter: until, DNSNames: []string{"auth.example.com"}}
 		cert, key = filepath.Join(dir, name+".pem"), filepath.Join(dir, name+".key")
-		for path, block := range map[string]*pem.Block{cert: {Type: "CERTIFICATE", Bytes: shown}, key: {Type: "PRIVATE KEY", Bytes: hidden}} {
-			if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
+		certtest.New(t, template, nil).Write(t, cert, key)
 		return cert, key
 	}
 	good, goodKey := write("good", time.Now().Add(60*24*time.Hour))
