@@ -32,18 +32,10 @@ func (c *webhookList) Run(sh *shell) error {
 	if err != nil {
 		return err
 	}
-	if c.JSON {
-		return sh.json(all.Items)
-	}
-	if len(all.Items) == 0 {
-		sh.note("there are no webhooks: docs/webhooks.md says how to configure one")
-		return nil
-	}
-	table := [][]string{{"WEBHOOK", "HOST", "EVENTS"}}
-	for _, w := range all.Items {
-		table = append(table, []string{w.ID, w.Host, or(strings.Join(w.Events, " "), "all")})
-	}
-	return sh.table(table)
+	heading := []string{"WEBHOOK", "HOST", "EVENTS"}
+	return showList(sh, all.Items, c.JSON, "there are no webhooks: docs/webhooks.md says how to configure one", heading, func(w api.Webhook) []string {
+		return []string{w.ID, w.Host, or(strings.Join(w.Events, " "), "all")}
+	})
 }
 
 type webhookTest struct {
