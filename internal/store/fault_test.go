@@ -183,7 +183,13 @@ func newDBAt(t testing.TB, path string, now func() time.Time) *DB {
 			t.Fatal(err)
 		}
 	}
-	db, err := Open(t.Context(), Config{Path: path, Create: true, Now: now})
+	return openNew(t, Config{Path: path, Create: true, Now: now})
+}
+
+// openNew opens a database, migrated and set up.
+func openNew(t testing.TB, c Config) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,22 +23,10 @@ const ample = time.Minute
 // migratedServer has empty databases of the newest version.
 var migratedServer = pgtest.Template{Fill: func(url string) error { return makeMigrated(Config{URL: url, Create: true}) }}
 
-// newPostgres opens a database, migrated and set up.
+// newPostgres is [openNew] with time for every statement.
 func newPostgres(t testing.TB, url string) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), Config{URL: url, Create: true, Pool: Pool{StatementTimeout: ample}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	if _, _, err := db.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	err = db.Create(t.Context(), Birth{Incarnation: "test", SealCheck: []byte("check"), MasterKey: "master 1"})
-	if err != nil && auth.AsError(err).Kind != auth.Conflict {
-		t.Fatal(err)
-	}
-	return db
+	return openNew(t, Config{URL: url, Create: true, Pool: Pool{StatementTimeout: ample}})
 }
 
 // columns returns the columns of every table, in order. Types are those of PostgreSQL.
