@@ -83,7 +83,7 @@ var scenarios = []scenario{
 		target: 0.60,
 		warm:   5_000,
 		alone:  true,
-		start:  loggingIn("login", func(_ context.Context, _ string, l login) (traffic, error) { return newLogins(l), nil }),
+		start:  installed(loggingIn("login", logsIn)),
 	},
 	{
 		name:   "refresh",
@@ -91,9 +91,7 @@ var scenarios = []scenario{
 		target: 0.60,
 		warm:   5_000,
 		alone:  true,
-		start: loggingIn("refresh", func(ctx context.Context, address string, l login) (traffic, error) {
-			return newRefreshes(ctx, address, l)
-		}),
+		start:  installed(loggingIn("refresh", staysIn)),
 	},
 	{
 		name:   "verify",
@@ -129,7 +127,7 @@ var scenarios = []scenario{
 		target: 0.50,
 		byRate: true,
 		warm:   2_000,
-		start:  onPostgres(loggingInTo("login", func(_ context.Context, _ string, l login) (traffic, error) { return newLogins(l), nil })),
+		start:  onPostgres(loggingIn("login", logsIn)),
 	},
 	{
 		name:   "refresh on PostgreSQL",
@@ -137,9 +135,7 @@ var scenarios = []scenario{
 		target: 0.50,
 		byRate: true,
 		warm:   2_000,
-		start: onPostgres(loggingInTo("refresh", func(ctx context.Context, address string, l login) (traffic, error) {
-			return newRefreshes(ctx, address, l)
-		})),
+		start:  onPostgres(loggingIn("refresh", staysIn)),
 	},
 	{
 		name:   "three replicas",
@@ -237,12 +233,19 @@ func exchanging(ctx context.Context, b *bench, in *installation) (floor, server 
 	})
 }
 
-// loggingIn compares with the floor in mode, for traffic that begins with a login.
-func loggingIn(mode string, each func(ctx context.Context, address string, l login) (traffic, error)) opening {
-	return installed(loggingInTo(mode, each))
+// A habit is what a user does, beginning with a login.
+type habit func(ctx context.Context, address string, l login) (traffic, error)
+
+// logsIn is the habit of logging in again and again.
+func logsIn(_ context.Context, _ string, l login) (traffic, error) { return newLogins(l), nil }
+
+// staysIn is the habit of logging in once, and refreshing from then on.
+func staysIn(ctx context.Context, address string, l login) (traffic, error) {
+	return newRefreshes(ctx, address, l)
 }
 
-func loggingInTo(mode string, each func(ctx context.Context, address string, l login) (traffic, error)) comparison {
+// loggingIn compares with the floor in mode, for traffic that begins with a login.
+func loggingIn(mode string, each habit) comparison {
 	return func(ctx context.Context, b *bench, in *installation) (floor, server *side, err error) {
 		users, err := in.logins(ctx, accounts)
 		if err != nil {
