@@ -132,7 +132,7 @@ func (s *Server) WaitReady() error {
 		case <-s.ended:
 			return fmt.Errorf("the server ended before it was ready: %v", s.cmd.ProcessState)
 		case <-late:
-			return errors.New("the server is not ready after 30 s")
+			return errors.New("the server is not ready after a minute")
 		case <-again.C:
 		}
 	}
